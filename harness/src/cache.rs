@@ -1,0 +1,196 @@
+//! The cache of everything that is slow to make: node images, kernel build roots, modules, the CA.
+//!
+//! An entry is a directory `KIND/KEY` that is complete from the moment it has its name: it is made in a
+//! directory beside it, under a lock that dies with its holder, and renamed. What a killed maker left is
+//! removed by the next one.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+
+/// The cache's root directory.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// What went wrong with the cache.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no place for it.
+    #[error(
+        "no place for the cache: none of --cache, DAY1_CACHE, XDG_CACHE_HOME and HOME is set; set DAY1_CACHE to a directory with 6 GiB free"
+    )]
+    NoPlace,
+    /// A file operation failed.
+    #[error("cannot {what} {path} in the cache: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file system is too full.
+    #[error(
+        "making {what} needs {need} MiB free in {path}, which has {free} MiB: free some, or set DAY1_CACHE to a directory elsewhere"
+    )]
+    NoSpace {
+        /// What was to be made.
+        what: String,
+        /// MiB needed.
+        need: u64,
+        /// MiB free.
+        free: u64,
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+impl Cache {
+    /// Opens the cache at `explicit`, else at `$DAY1_CACHE`, `$XDG_CACHE_HOME/day1` or `~/.cache/day1`.
+    pub fn open(explicit: Option<&Path>) -> Result<Self, Error> {
+        let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let root = explicit
+            .map(Path::to_owned)
+            .or_else(|| variable("DAY1_CACHE"))
+            .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("day1")))
+            .or_else(|| variable("HOME").map(|dir| dir.join(".cache/day1")))
+            .ok_or(Error::NoPlace)?;
+        fs::create_dir_all(&root).map_err(|source| Error::Io { what: "create", path: root.clone(), source })?;
+        let root = root.canonicalize().map_err(|source| Error::Io { what: "resolve", path: root, source })?;
+        Ok(Self { root })
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The entry's directory if it is complete.
+    pub fn find(&self, kind: &str, key: &str) -> Option<PathBuf> {
+        Some(self.root.join(kind).join(key)).filter(|path| path.is_dir())
+    }
+
+    /// The entry's directory; `make` fills it first where it is missing. `make` gets an empty directory on
+    /// the same file system. Of several processes that want one entry, one makes it and the others wait.
+    ///
+    /// `kind` and `key` are file names; `need_mib` is the free space that making it takes.
+    pub fn entry<E: From<Error>>(
+        &self,
+        kind: &str,
+        key: &str,
+        need_mib: u64,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        if let Some(path) = self.find(kind, key) {
+            return Ok(path);
+        }
+        let _lock = self.lock(kind, key)?;
+        if let Some(path) = self.find(kind, key) {
+            return Ok(path);
+        }
+        self.check_space(kind, need_mib)?;
+        let partial = self.root.join(kind).join(format!(".partial-{key}"));
+        let at = |what: &'static str, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { what, path, source }
+        };
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(at("remove", &partial))?;
+        }
+        fs::create_dir_all(&partial).map_err(at("create", &partial))?;
+        if let Err(error) = make(&partial) {
+            // The maker's error is the one to tell; what stays behind is removed by the next maker.
+            let _ = fs::remove_dir_all(&partial);
+            return Err(error);
+        }
+        let path = self.root.join(kind).join(key);
+        fs::rename(&partial, &path).map_err(at("rename", &partial))?;
+        Ok(path)
+    }
+
+    /// Removes an entry if it is there.
+    pub fn remove(&self, kind: &str, key: &str) -> Result<bool, Error> {
+        let _lock = self.lock(kind, key)?;
+        let Some(path) = self.find(kind, key) else { return Ok(false) };
+        fs::remove_dir_all(&path).map_err(|source| Error::Io { what: "remove", path, source })?;
+        Ok(true)
+    }
+
+    fn lock(&self, kind: &str, key: &str) -> Result<Flock<File>, Error> {
+        let dir = self.root.join(kind);
+        fs::create_dir_all(&dir).map_err(|source| Error::Io { what: "create", path: dir.clone(), source })?;
+        let path = dir.join(format!(".lock-{key}"));
+        let file = File::create(&path).map_err(|source| Error::Io { what: "create", path: path.clone(), source })?;
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| Error::Io {
+            what: "lock",
+            path,
+            source: errno.into(),
+        })
+    }
+
+    fn check_space(&self, what: &str, need_mib: u64) -> Result<(), Error> {
+        let stat = nix::sys::statvfs::statvfs(&self.root).map_err(|errno| Error::Io {
+            what: "ask the free space of",
+            path: self.root.clone(),
+            source: errno.into(),
+        })?;
+        let free = stat.blocks_available() * stat.fragment_size() / (1024 * 1024);
+        if free < need_mib {
+            return Err(Error::NoSpace { what: what.to_owned(), need: need_mib, free, path: self.root.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// Lower-case hex sha256 over parts, each with its length, so that parts can't run into each other.
+pub fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_made_once_and_a_failed_one_is_not_trusted() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let cache = Cache::open(Some(dir.path())).expect("cache");
+        let failed = cache.entry("thing", "k", 0, |partial| {
+            fs::write(partial.join("half"), "x").expect("written");
+            Err(Error::NoPlace)
+        });
+        assert!(failed.is_err());
+        assert!(cache.find("thing", "k").is_none());
+        let made = cache.entry::<Error>("thing", "k", 0, |partial| {
+            assert_eq!(fs::read_dir(partial).expect("listed").count(), 0, "an empty directory");
+            fs::write(partial.join("whole"), "x").expect("written");
+            Ok(())
+        });
+        let again = cache.entry::<Error>("thing", "k", 0, |_| panic!("made twice"));
+        assert_eq!(made.expect("made"), again.expect("found"));
+    }
+
+    #[test]
+    fn too_little_space_is_told_before_anything_is_made() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let cache = Cache::open(Some(dir.path())).expect("cache");
+        let error = cache.entry::<Error>("thing", "k", u64::MAX, |_| panic!("made")).expect_err("no space");
+        assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+    }
+
+    #[test]
+    fn parts_of_a_key_keep_their_borders() {
+        assert_ne!(key([b"ab".as_slice(), b"c"]), key([b"a".as_slice(), b"bc"]));
+    }
+}

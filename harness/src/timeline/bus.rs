@@ -1,0 +1,215 @@
+//! The one event bus of a trial.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::{Event, JournalRecord, What, Writer};
+
+/// The one event bus of a trial: sources push, waits and the writer read, nothing is lost.
+///
+/// Cloning gives another handle on the same bus.
+#[derive(Clone)]
+pub struct Bus {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    began: Instant,
+    state: Mutex<State>,
+    changed: watch::Sender<usize>,
+}
+
+struct State {
+    events: Vec<Arc<Event>>,
+    boot: BootCounter,
+    writer: Option<Writer>,
+}
+
+impl Bus {
+    /// A bus whose clock starts now, which writes each event to `writer` before anyone sees it.
+    pub fn new(writer: Option<Writer>) -> Self {
+        let state = State { events: Vec::new(), boot: BootCounter::default(), writer };
+        Self {
+            shared: Arc::new(Shared {
+                began: Instant::now(),
+                state: Mutex::new(state),
+                changed: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// Adds an event, stamped with the host's time and the boot that the machine is in.
+    pub fn push(&self, what: What) {
+        let length = {
+            let mut state = self.state();
+            let boot = state.boot.observe(&what);
+            let event = Event {
+                seq: state.events.len() as u64,
+                at_us: u64::try_from(self.shared.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+                boot,
+                what,
+            };
+            if let Some(writer) = &mut state.writer {
+                writer.write(&event);
+            }
+            state.events.push(Arc::new(event));
+            state.events.len()
+        };
+        self.shared.changed.send_replace(length);
+    }
+
+    /// A reader that begins with the first event of the trial.
+    pub fn from_start(&self) -> Cursor {
+        Cursor { bus: self.clone(), next: 0, changed: self.shared.changed.subscribe() }
+    }
+
+    /// A reader that begins with the next event.
+    pub fn from_now(&self) -> Cursor {
+        let next = self.state().events.len();
+        Cursor { bus: self.clone(), next, changed: self.shared.changed.subscribe() }
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<Arc<Event>> {
+        self.state().events.clone()
+    }
+
+    /// The boot that the machine is in, from 1; 0 before its first start.
+    pub fn boot(&self) -> u32 {
+        self.state().boot.current
+    }
+
+    /// Flushes the writer and gives back the error that it met, if any: without a whole file there is no
+    /// evidence.
+    pub fn finish(&self) -> std::io::Result<()> {
+        self.state().writer.take().map_or(Ok(()), Writer::finish)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, index: usize) -> Option<Arc<Event>> {
+        self.state().events.get(index).cloned()
+    }
+}
+
+/// A reader of the bus with a place of its own; it sees every event once, in order.
+pub struct Cursor {
+    bus: Bus,
+    next: usize,
+    changed: watch::Receiver<usize>,
+}
+
+impl Cursor {
+    /// The next event; waits for it. Cancelling the wait loses nothing.
+    pub async fn next(&mut self) -> Arc<Event> {
+        loop {
+            self.changed.borrow_and_update();
+            if let Some(event) = self.bus.get(self.next) {
+                self.next += 1;
+                return event;
+            }
+            // The sender lives in the bus that this cursor holds, so the channel can't be closed.
+            let _ = self.changed.changed().await;
+        }
+    }
+}
+
+/// Tells which boot an event belongs to.
+///
+/// QEMU sends two RESET events per reboot, 15–40 ms apart, so a reset begins a new boot only after the
+/// current one showed its kernel: on the console, or in a journal record.
+#[derive(Default)]
+struct BootCounter {
+    current: u32,
+    kernel_seen: bool,
+    boot_ids: Vec<(String, u32)>,
+}
+
+impl BootCounter {
+    fn observe(&mut self, what: &What) -> u32 {
+        match what {
+            What::MachineStarted(_) => self.begin(),
+            What::Qmp(qmp) if qmp.event == "RESET" && self.kernel_seen => self.begin(),
+            What::Console(console) if is_kernel_banner(&console.line) => self.kernel_seen = true,
+            What::Journal(record) => return self.boot_of(record),
+            _ => {}
+        }
+        self.current
+    }
+
+    fn begin(&mut self) {
+        self.current += 1;
+        self.kernel_seen = false;
+    }
+
+    /// A record that is still on its way when the reset comes belongs to the boot that its boot id began.
+    fn boot_of(&mut self, record: &JournalRecord) -> u32 {
+        let id = record.boot_id();
+        if let Some((_, boot)) = self.boot_ids.iter().find(|(known, _)| known == id) {
+            return *boot;
+        }
+        self.kernel_seen = true;
+        self.boot_ids.push((id.to_owned(), self.current));
+        self.current
+    }
+}
+
+/// Whether a console line is the first line of a booting Linux kernel.
+pub(super) fn is_kernel_banner(line: &str) -> bool {
+    line.contains("Linux version ") && line.contains("] ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::{Console, MachineStarted, Qmp};
+
+    fn reset() -> What {
+        What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })
+    }
+
+    fn banner() -> What {
+        What::Console(Console { line: "[    0.000000] Linux version 6.12.1+deb13-amd64".into() })
+    }
+
+    fn record(boot_id: &str) -> What {
+        let fields = [("_BOOT_ID".to_owned(), boot_id.to_owned())].into();
+        What::Journal(JournalRecord { initramfs: false, fields })
+    }
+
+    #[test]
+    fn two_resets_of_one_reboot_begin_one_boot() {
+        let bus = Bus::new(None);
+        for what in [What::MachineStarted(MachineStarted::default()), banner(), reset(), reset(), banner(), reset()] {
+            bus.push(what);
+        }
+        let boots: Vec<u32> = bus.events().iter().map(|e| e.boot).collect();
+        assert_eq!(boots, [1, 1, 2, 2, 2, 3]);
+    }
+
+    #[test]
+    fn a_record_that_comes_after_the_reset_stays_in_its_boot() {
+        let bus = Bus::new(None);
+        for what in [What::MachineStarted(MachineStarted::default()), record("a"), reset(), record("a"), record("b")] {
+            bus.push(what);
+        }
+        let boots: Vec<u32> = bus.events().iter().map(|e| e.boot).collect();
+        assert_eq!(boots, [1, 1, 2, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_cursor_sees_what_came_before_and_after_it_was_made() {
+        let bus = Bus::new(None);
+        bus.push(What::Note { text: "one".into() });
+        let mut all = bus.from_start();
+        let mut late = bus.from_now();
+        bus.push(What::Note { text: "two".into() });
+        assert_eq!(all.next().await.seq, 0);
+        assert_eq!(all.next().await.seq, 1);
+        assert_eq!(late.next().await.seq, 1);
+    }
+}

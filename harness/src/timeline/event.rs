@@ -1,0 +1,255 @@
+//! What a line of the timeline can be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{JournalRecord, Snapshot};
+
+/// One line of the timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the timeline, from 0, without gaps.
+    pub seq: u64,
+    /// Host time in microseconds since the trial began, when the harness saw it.
+    pub at_us: u64,
+    /// The boot it belongs to, from 1; 0 before the machine's first start.
+    pub boot: u32,
+    /// What was seen.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What was seen, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "events live behind Arc, and most are journal records")]
+pub enum What {
+    /// What the harness knows of the trial before any machine starts; always the first event.
+    Facts(Facts),
+    /// QEMU runs and the guest's first instruction is about to be executed.
+    MachineStarted(MachineStarted),
+    /// QEMU ended.
+    MachineExited(MachineExited),
+    /// An event of QEMU's machine protocol, as it came.
+    Qmp(Qmp),
+    /// A line on the serial console.
+    Console(Console),
+    /// A record of the guest's journal.
+    Journal(JournalRecord),
+    /// The kernel put a module in (tracepoint `module:module_load`).
+    ModuleLoad(ModuleEvent),
+    /// The kernel took a module out (tracepoint `module:module_free`).
+    ModuleFree(ModuleEvent),
+    /// The guest's modules, links, devices and units at one moment.
+    Snapshot(Box<Snapshot>),
+    /// The config server answered a node.
+    ConfigServed(ConfigServed),
+    /// The gateway answered a request for the registry.
+    Registry(RegistryRequest),
+    /// One of the harness's own streams out of the guest ended or lost data.
+    StreamEnded(StreamEnded),
+    /// The harness did something to the node or gave up a wait; `text` is for a person.
+    Note {
+        /// What was done or given up.
+        text: String,
+    },
+    /// A wait reached its deadline.
+    DeadlinePassed {
+        /// What was waited for.
+        waiting_for: String,
+        /// How long, in seconds, after scaling to this host's speed.
+        after_s: f64,
+    },
+}
+
+/// What the harness knows of the trial before any machine starts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Name of the trial, `family/scenario@node-image`.
+    pub trial: String,
+    /// Name of the node image.
+    pub node_image: String,
+    /// Lower-case hex sha256 of the rendered config, as bytes on the wire.
+    pub rendered_sha256: String,
+    /// Units of the MachineConfigs under test, by role: `pull`, `load`, or `pull/NAME`, `load/NAME` (NAME is
+    /// the MachineConfig's) where more than one is under test; the value is the unit's name.
+    pub units: BTreeMap<String, String>,
+    /// Images that the registry holds for this trial.
+    pub images: Vec<ImageFact>,
+    /// The node's network cards.
+    pub nics: Vec<NicFact>,
+}
+
+/// An image in the registry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImageFact {
+    /// The repository as the MachineConfig names it, such as `quay.io/vendor/driver`.
+    pub repository: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Manifest digest, `sha256:…`.
+    pub digest: String,
+    /// `srcversion` of every module inside, by module name (with `_`).
+    pub modules: BTreeMap<String, String>,
+}
+
+/// A network card of the node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NicFact {
+    /// Name in the scenario, such as `test`.
+    pub id: String,
+    /// QEMU's device model, such as `e1000`.
+    pub model: String,
+    /// MAC address, lower case with colons.
+    pub mac: String,
+}
+
+/// QEMU runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MachineStarted {
+    /// `tcg` or `kvm`.
+    pub accel: String,
+    /// QEMU's own version.
+    pub qemu: String,
+    /// How the machine started: `cold`.
+    pub start: String,
+    /// The hardware.
+    pub hardware: Hardware,
+}
+
+/// The node's virtual hardware.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+}
+
+/// QEMU ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MachineExited {
+    /// Whether the harness ended it.
+    pub expected: bool,
+    /// Exit status or signal, for a person.
+    pub status: String,
+    /// The last lines of QEMU's standard error.
+    pub stderr: String,
+}
+
+/// An event of QEMU's machine protocol.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Qmp {
+    /// `RESET`, `SHUTDOWN`, `GUEST_PANICKED`, …
+    pub event: String,
+    /// The event's data.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub data: serde_json::Value,
+}
+
+/// A line on the serial console, without its line ending, control sequences removed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Console {
+    /// The text.
+    pub line: String,
+}
+
+/// The kernel put a module in or took it out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModuleEvent {
+    /// Module name, with `_`.
+    pub module: String,
+    /// Taint letters that the module brings, such as `OE`; empty for none.
+    #[serde(default)]
+    pub taints: String,
+    /// Guest's CLOCK_MONOTONIC in microseconds.
+    pub mono_us: u64,
+    /// Name of the task that did it, such as `modprobe` or `(udev-worker)`.
+    pub comm: String,
+    /// Its process id in the guest.
+    pub pid: u32,
+}
+
+/// The config server answered a node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigServed {
+    /// Path of the request, such as `/config/worker`.
+    pub path: String,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// Lower-case hex sha256 of the answer's body.
+    pub sha256: String,
+    /// Length of the body in bytes.
+    pub bytes: u64,
+    /// The client's User-Agent.
+    pub user_agent: String,
+}
+
+/// The gateway answered a request for the registry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RegistryRequest {
+    /// HTTP method.
+    pub method: String,
+    /// Path with query.
+    pub path: String,
+    /// The repository of the path, as the MachineConfig names it (`quay.io/vendor/driver`); empty for `/v2/`.
+    pub repository: String,
+    /// `ping`, `manifest`, `blob`, `tags` or `other`.
+    pub subject: String,
+    /// Tag or digest of the path; empty if it has none.
+    pub reference: String,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// Bytes of the answer's body that were sent.
+    pub bytes: u64,
+    /// Whether the body was sent to its end.
+    pub complete: bool,
+    /// User of the basic auth that was accepted; empty without.
+    pub user: String,
+    /// The client's User-Agent.
+    pub user_agent: String,
+    /// Microseconds from the request's head to the end of the answer.
+    pub took_us: u64,
+}
+
+/// A stream of the harness out of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// The serial console.
+    Console,
+    /// The journal, streamed from the initramfs.
+    JournalInitramfs,
+    /// The journal, streamed from the real root.
+    Journal,
+    /// The kernel's module tracepoints.
+    ModuleTrace,
+    /// The agent that takes snapshots.
+    Agent,
+}
+
+/// A stream ended or lost data while the machine ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamEnded {
+    /// Which stream.
+    pub stream: Stream,
+    /// What happened, for a person.
+    pub reason: String,
+}
+
+/// Why a boot ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// A unit asked for the reboot.
+    Unit(String),
+    /// Something else in the guest asked for the reboot.
+    Guest(String),
+    /// The kernel panicked.
+    Panic,
+    /// The harness reset or cut the machine.
+    Harness,
+    /// The boot did not end; the trial did.
+    Running,
+}

@@ -1,0 +1,19 @@
+//! The timeline: the ordered record of everything seen in a trial, one typed event a line.
+//!
+//! Checks and reports read it, sources write it, and it imports nothing else of this crate, so that a
+//! recorded run can be judged again anywhere.
+
+mod bus;
+mod event;
+mod file;
+mod journal;
+mod snapshot;
+
+pub use bus::{Bus, Cursor};
+pub use event::{
+    Cause, ConfigServed, Console, Event, Facts, Hardware, ImageFact, MachineExited, MachineStarted, ModuleEvent,
+    NicFact, Qmp, RegistryRequest, Stream, StreamEnded, What,
+};
+pub use file::{ReadError, Timeline, Writer};
+pub use journal::{JournalRecord, message_id};
+pub use snapshot::{Link, Module, PciDevice, Snapshot, Unit};

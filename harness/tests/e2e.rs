@@ -1,0 +1,2 @@
+//! The trials.
+fn main() {}
