@@ -58,6 +58,7 @@ bounded() {
     local limit=$1 output=$2 fd pid status
     shift 2
     exec {fd}< <(
+        set -m # a process group of its own, so that the kill below reaches all of it
         "$@" >"$output" 2>&1 </dev/null &
         echo $!
         wait $!
@@ -68,7 +69,7 @@ bounded() {
         exec {fd}<&-
         return "$status"
     fi
-    kill -KILL "$pid" 2>/dev/null
+    kill -KILL -- "-$pid" 2>/dev/null
     echo "no end after $limit s" >>"$output"
     read -r -t 2 status <&"$fd" || echo "process $pid cannot be killed, it hangs in the kernel" >>"$output"
     exec {fd}<&-

@@ -12,6 +12,7 @@ ACTION=${1:?condition, load or recover}
 
 OOT=$(sysfs_name "$KERNEL_MODULE_NAME")
 REMOVED=$RUN/removed
+INSERTING=$RUN/inserting
 BLACKLIST=$DAY1_ROOT/run/modprobe.d/day1-$MACHINE_CONFIG.conf
 DEADLINE=$((SECONDS + LOAD_TIMEOUT))
 
@@ -127,11 +128,13 @@ write_blacklist() {
 unload() {
     local status
     if [[ $(cat "$SYS_MODULE/$1/taint" 2>/dev/null) == *O* ]]; then
-        modprobe_image -r "$1" || modprobe -r "$1" || rmmod "$1"
+        modprobe_image -r "$1" || modprobe -r "$1"
     else
         modprobe -r "$1"
     fi
 }
+# The image may be gone when this is the recovery.
+unload_inserted() { modprobe_image -r "$OOT" || rmmod "$OOT"; }
 
 replace() {
     local name output=$RUN/modprobe.log
@@ -148,6 +151,7 @@ replace() {
             return 1
         fi
     done
+    touch "$INSERTING"
     if ! bounded "$(left)" "$output" modprobe_image "$KERNEL_MODULE_NAME"; then
         error "cannot load module $OOT of image $REFERENCE: $(one_line "$output")"
         return 1
@@ -181,8 +185,8 @@ rollback() {
     local name output=$RUN/rollback.log back=()
     [[ -f $REMOVED ]] || return 0
     rm -f "$BLACKLIST"
-    if [[ -d $SYS_MODULE/$OOT ]] && { taint_has_o || [[ $(cat "$SYS_MODULE/$OOT/initstate" 2>/dev/null) != live ]]; }; then
-        bounded 10 "$output" unload "$OOT" || error "cannot unload module $OOT again: $(one_line "$output")"
+    if [[ -f $INSERTING && -d $SYS_MODULE/$OOT ]]; then
+        bounded 10 "$output" unload_inserted || error "cannot unload module $OOT again: $(one_line "$output")"
     fi
     while read -r name; do
         if bounded 10 "$output" modprobe "$name" && [[ -d $SYS_MODULE/$name ]]; then
@@ -191,7 +195,7 @@ rollback() {
             error "cannot load in-tree module $name again: $(one_line "$output")"
         fi
     done < <(tac "$REMOVED")
-    rm -f "$REMOVED"
+    rm -f "$REMOVED" "$INSERTING"
     [[ ${#back[@]} -eq 0 ]] || say "in-tree again: ${back[*]}"
     DEADLINE=$((SECONDS + 5))
     settle
@@ -228,7 +232,7 @@ open_image() {
 
 succeed() {
     ends loaded
-    rm -f "$REBOOTS" "$REMOVED"
+    rm -f "$REBOOTS" "$REMOVED" "$INSERTING"
     say "$*"
     exit 0
 }

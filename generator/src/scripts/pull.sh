@@ -90,7 +90,7 @@ prune() {
     for file in "$STORE"/*-images/*/; do
         id=$(basename "$file")
         [[ -d $file && $kept != *" $id "* ]] || continue
-        run podman_here rmi --force "$id" >/dev/null && count=$((count + 1))
+        podman_here rmi --force "$id" >/dev/null && count=$((count + 1))
     done
     [[ $count -eq 0 ]] || say "removed $count images that no kept kernel uses"
 }
@@ -105,7 +105,8 @@ pull_once() {
         echo "cannot write $PULLING" >"$PULL_LOG"
         return 1
     fi
-    run timeout --kill-after=10 "$1" podman "${PODMAN_OPTIONS[@]}" pull "${authfile[@]}" "$REFERENCE" >"$PULL_LOG" 2>&1
+    timeout --kill-after=10 "$1" podman "${PODMAN_OPTIONS[@]}" pull "${authfile[@]}" "$REFERENCE" >"$PULL_LOG" 2>&1 &
+    wait $!
     local status=$?
     [[ $status -ne 124 ]] || echo "no end after $1 s" >>"$PULL_LOG"
     settle_store || status=1
@@ -179,27 +180,25 @@ reboot_node() {
 
 # --- what to do -----------------------------------------------------------------------------------------
 
-# The image is here and this kernel did not take it: has the registry a newer one?
+# The image is here and this kernel did not take it. Returns if the registry has had a newer one.
 after_failed_load() {
-    local before
-    [[ -f $RECORD ]] || return 0
+    local before news
     before=$(record_field image)
-    if [[ $REFERENCE == *@sha256:* ]]; then
-        say "image $REFERENCE is here, but was not loaded: see $LOAD_UNIT"
-        exit 0
+    if [[ $(record_field boot) == "$BOOT_ID" ]]; then
+        return 0
+    elif [[ $REFERENCE == *@sha256:* ]]; then
+        news='a digest does not change'
+    elif run flock -s 9 && ! pull_once "$PULL_TIMEOUT"; then
+        news="the registry has no answer: $(why)"
+    elif [[ $(pulled_id) == "$before" ]]; then
+        news='the registry has no newer one'
+    else
+        say "the registry has a newer image $REFERENCE"
+        accept_image
+        return 0
     fi
-    run flock -s 9
-    if ! pull_once "$PULL_TIMEOUT"; then
-        say "image $REFERENCE is here, but was not loaded: see $LOAD_UNIT; and the registry has no answer: $(why)"
-        exit 0
-    fi
-    if [[ $(pulled_id) == "$before" ]]; then
-        say "image $REFERENCE is here, but was not loaded, and the registry has no newer one: see $LOAD_UNIT"
-        exit 0
-    fi
-    say "the registry has a newer image $REFERENCE"
-    accept_image
-    reboot_node
+    say "image $REFERENCE is here, but was not loaded: see $LOAD_UNIT; $news"
+    exit 0
 }
 
 main() {
@@ -207,27 +206,10 @@ main() {
     mkdir -p "$STATE/records" "$RUN" "${REBOOTS%/*}" || die "cannot make the directories of $MACHINE_CONFIG"
     exec 9>"$DAY1_ROOT/run/day1/reboot.lock" || die "cannot open the reboot lock"
     result=$(cat "$LOAD_RESULT" 2>/dev/null || echo none)
-    if record_is_current && image_in_store && [[ $result != damaged ]]; then
-        case $result in
-        loaded)
-            prune
-            say "image $REFERENCE is here, nothing to do"
-            exit 0
-            ;;
-        failed)
-            [[ ! -e $PULLING ]] || wipe_store "an earlier pull was cut"
-            refuse_volatile
-            after_failed_load
-            ;;
-        esac
-    fi
-    if record_is_current && image_in_store && [[ $result == none ]]; then
-        if [[ $(record_field boot) != "$BOOT_ID" ]]; then
-            die "image $REFERENCE is here, but $LOAD_UNIT did not run in this boot: see 'systemctl status $LOAD_UNIT'"
-        fi
-        say "image $REFERENCE is here since this boot"
-        refuse_volatile
-        reboot_node
+    if [[ $result == loaded ]] && record_is_current && image_in_store; then
+        prune
+        say "image $REFERENCE is here, nothing to do"
+        exit 0
     fi
     refuse_volatile
     if [[ $result == damaged ]]; then
@@ -235,9 +217,18 @@ main() {
     elif [[ -e $PULLING ]]; then
         wipe_store "an earlier pull was cut"
     fi
-    say "pulling $REFERENCE"
-    pull
-    accept_image
+    if record_is_current && image_in_store; then
+        if [[ $result == failed ]]; then
+            after_failed_load
+        elif [[ $(record_field boot) != "$BOOT_ID" ]]; then
+            die "image $REFERENCE is here, but $LOAD_UNIT did not run in this boot: see 'systemctl status $LOAD_UNIT'"
+        fi
+        say "image $REFERENCE is here since this boot"
+    else
+        say "pulling $REFERENCE"
+        pull
+        accept_image
+    fi
     reboot_node
 }
 

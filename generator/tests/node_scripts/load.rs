@@ -1,0 +1,346 @@
+//! The load script against stubs: what it does before, during and after the swap.
+
+use crate::stub_node::{KERNEL, ModuleFile, StubNode};
+
+fn oot() -> ModuleFile {
+    ModuleFile::out_of_tree("day1_nic")
+}
+
+/// A pulled image whose files on the node are then changed together with their record, as if it had been accepted.
+fn accepted(modules: &[ModuleFile]) -> StubNode {
+    let node = StubNode::new();
+    node.push("id1", KERNEL, modules);
+    node.with_pulled_image()
+}
+
+#[test]
+fn without_an_image_the_unit_is_skipped_and_says_who_fetches_it() {
+    let node = StubNode::new();
+    let outcome = node.condition();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("99-day1-pull-kernel-module-image.service will fetch it"), "{}", outcome.log);
+    assert!(outcome.log.contains("6.12.41_deb13-amd64"), "{}", outcome.log);
+    node.assert_in_tree();
+}
+
+#[test]
+fn a_missing_config_fails_the_unit_instead_of_skipping_it() {
+    let node = StubNode::new();
+    node.remove(&node.config.config_path());
+    assert_eq!(node.condition().code, 255);
+}
+
+#[test]
+fn the_in_tree_module_is_replaced() {
+    let node = accepted(&[oot()]);
+    assert_eq!(node.condition().code, 0);
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(
+        outcome.log.ends_with("day1: loaded day1_nic (srcversion OOTday1_nic) in place of e1000\n"),
+        "{}",
+        outcome.log
+    );
+    assert!(node.loaded("day1_nic") && !node.loaded("e1000"));
+    assert_eq!(node.read("run/modprobe.d/day1-99-day1.conf"), "blacklist e1000\ninstall e1000 /bin/false\n");
+    assert_eq!(node.read("mounts"), "", "the image is unmounted");
+    assert!(!node.exists(&node.config.reboot_counter_path()), "success resets the counter");
+    // Seen by udev before anything is unloaded, and again before the network.
+    let calls = node.read("calls");
+    assert!(calls.find("udevadm settle").unwrap() < calls.find("modprobe -r e1000").unwrap());
+    assert!(calls.rfind("udevadm settle").unwrap() > calls.rfind("modprobe").unwrap());
+}
+
+#[test]
+fn a_second_start_in_the_same_boot_changes_nothing() {
+    let node = accepted(&[oot()]);
+    node.load();
+    node.write("calls", "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(outcome.log.contains("is loaded already, nothing to do"), "{}", outcome.log);
+    assert!(!node.calls("modprobe").iter().any(|call| call.contains("-r")));
+}
+
+#[test]
+fn an_in_tree_module_that_is_not_loaded_is_no_obstacle() {
+    let node = accepted(&[oot()]);
+    node.remove("sys/module/e1000");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(outcome.log.contains("with no in-tree module to remove"), "{}", outcome.log);
+}
+
+/// Makes the record fit what is in the store now: the fault is then not damage, but the module's own.
+fn re_record(node: &StubNode, change: impl FnOnce(&StubNode, &str)) {
+    let root = node.stored_root("id1");
+    change(node, &root);
+    let record = format!("{}/records/{KERNEL}", node.config.state_directory());
+    let header = node.read(&record).split("\n\n").next().unwrap().to_owned();
+    let sums = std::process::Command::new("bash")
+        .args(["-c", "find opt/lib/modules/* -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum"])
+        .current_dir(node.path(&root))
+        .output()
+        .unwrap();
+    node.write(&record, &format!("{header}\n\n{}", String::from_utf8(sums.stdout).unwrap()));
+}
+
+fn module_file(root: &str) -> String {
+    format!("{root}/opt/lib/modules/{KERNEL}/day1_nic.ko")
+}
+
+#[test]
+fn a_module_for_another_kernel_is_refused_before_anything_is_unloaded() {
+    let node = accepted(&[oot()]);
+    re_record(&node, |node, root| {
+        let text = node.read(&module_file(root)).replace("6.12.41", "6.12.40");
+        node.write(&module_file(root), &text);
+    });
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("day1: error: module day1_nic"), "{}", outcome.log);
+    assert!(outcome.log.contains("vermagic '6.12.40+deb13-amd64"), "{}", outcome.log);
+    assert!(!node.read("calls").contains("modprobe -r"));
+    node.assert_in_tree();
+    assert_eq!(node.read("run/day1/99-day1/load-result"), "failed\n");
+}
+
+#[test]
+fn a_damaged_file_is_noticed_before_anything_is_unloaded() {
+    let node = accepted(&[oot()]);
+    node.write(&module_file(&node.stored_root("id1")), "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("is damaged on this node"), "{}", outcome.log);
+    assert!(outcome.log.contains("day1_nic.ko"), "{}", outcome.log);
+    node.assert_in_tree();
+    assert_eq!(node.read("run/day1/99-day1/load-result"), "damaged\n");
+}
+
+#[test]
+fn a_module_whose_init_fails_brings_the_in_tree_one_back() {
+    let node = accepted(&[oot().with("init", "fail")]);
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(node.read("calls").contains("modprobe -r e1000"), "it was tried");
+    assert!(outcome.log.contains("could not insert 'day1_nic': No such device"), "{}", outcome.log);
+    assert!(outcome.log.contains("day1: kernel: [ 5.000000] day1_nic: probe failed"), "{}", outcome.log);
+    assert!(!outcome.log.contains("earlier line"), "{}", outcome.log);
+    assert!(outcome.log.contains("in-tree again: e1000"), "{}", outcome.log);
+    node.assert_in_tree();
+}
+
+#[test]
+fn a_modprobe_that_succeeds_without_loading_is_not_believed() {
+    let node = accepted(&[oot().with("init", "silent")]);
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("is not in /sys/module"), "{}", outcome.log);
+    node.assert_in_tree();
+}
+
+#[test]
+fn a_loaded_module_without_taint_o_is_taken_out_again() {
+    let node = accepted(&[oot().with("taint", "E").with("depends", "")]);
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("without taint O"), "{}", outcome.log);
+    assert!(node.loaded("e1000"));
+    assert!(!node.loaded("day1_nic"));
+}
+
+#[test]
+fn a_hanging_init_does_not_hold_the_boot() {
+    let node = accepted(&[oot().with("init", "hang")]);
+    node.set("LOAD_TIMEOUT=3");
+    let started = std::time::Instant::now();
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+    assert!(outcome.log.contains("no end after"), "{}", outcome.log);
+    // Gone, or dead and not yet reaped.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.read("hanging").trim()));
+    assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")), "it may still load the module later");
+    node.assert_in_tree();
+}
+
+#[test]
+fn a_mount_that_takes_too_long_is_no_damage() {
+    let node = accepted(&[oot()]);
+    node.set("LOAD_TIMEOUT=2");
+    node.write("mount-hangs", "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("cannot mount image"), "{}", outcome.log);
+    assert_eq!(node.read("run/day1/99-day1/load-result"), "failed\n", "the image must not be thrown away");
+}
+
+#[test]
+fn recovery_after_a_kill_puts_the_in_tree_module_back_once() {
+    let node = accepted(&[oot()]);
+    node.write("run/day1/99-day1/removed", "e1000\n");
+    node.write("run/modprobe.d/day1-99-day1.conf", "install e1000 /bin/false\n");
+    node.remove("sys/module/e1000");
+    let outcome = node.recover();
+    assert_eq!(outcome.code, 0);
+    assert!(outcome.log.contains("in-tree again: e1000"), "{}", outcome.log);
+    node.assert_in_tree();
+    assert_eq!(node.recover().log, "");
+}
+
+#[test]
+fn recovery_after_a_success_does_nothing() {
+    let node = accepted(&[oot()]);
+    node.load();
+    assert_eq!(node.recover().log, "");
+    assert!(node.loaded("day1_nic") && !node.loaded("e1000"));
+}
+
+#[test]
+fn holders_must_be_listed_before_what_they_hold() {
+    for (order, works) in [(["e1000", "irdma"], false), (["irdma", "e1000"], true)] {
+        let node = StubNode::with(|builder| builder.in_tree_modules_to_remove(order));
+        node.push_good();
+        let node = node.with_pulled_image();
+        node.add_kernel_module("irdma");
+        node.load_in_tree("irdma");
+        node.write("sys/module/e1000/holders/irdma", "");
+        node.write("sys/module/e1000/refcnt", "1\n");
+        let outcome = node.load();
+        assert_eq!(outcome.code == 0, works, "{}", outcome.log);
+        assert_eq!(node.loaded("e1000"), !works);
+        assert_eq!(node.loaded("irdma"), !works, "nothing is unloaded in the wrong order");
+        if !works {
+            assert!(outcome.log.contains("list irdma before e1000"), "{}", outcome.log);
+        }
+    }
+}
+
+#[test]
+fn a_module_in_use_is_refused_before_anything_is_unloaded() {
+    let node = accepted(&[oot()]);
+    node.write("sys/module/e1000/refcnt", "1\n");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("e1000 is in use (reference count 1)"), "{}", outcome.log);
+    node.assert_in_tree();
+}
+
+#[test]
+fn if_the_second_removal_fails_the_first_is_undone() {
+    let node = StubNode::with(|builder| builder.in_tree_modules_to_remove(["irdma", "e1000"]));
+    node.push_good();
+    let node = node.with_pulled_image();
+    node.add_kernel_module("irdma");
+    node.load_in_tree("irdma");
+    node.write("busy-e1000", "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("cannot unload in-tree module e1000"), "{}", outcome.log);
+    assert!(node.loaded("irdma"));
+    node.assert_in_tree();
+}
+
+#[test]
+fn a_built_in_module_is_refused() {
+    for make in [(|node: &StubNode| node.remove("sys/module/e1000/initstate")) as fn(&StubNode), |node| {
+        node.write(&format!("lib/modules/{KERNEL}/modules.builtin"), "kernel/a.ko\nkernel/drivers/e1000.ko\n")
+    }] {
+        let node = accepted(&[oot()]);
+        make(&node);
+        let outcome = node.load();
+        assert_eq!(outcome.code, 1);
+        assert!(outcome.log.contains("e1000 is built into kernel"), "{}", outcome.log);
+        assert!(!node.read("calls").contains("modprobe -r"));
+    }
+}
+
+#[test]
+fn dash_and_underscore_are_the_same() {
+    let node = StubNode::with(|builder| builder.in_tree_modules_to_remove(["virtio-net"]));
+    node.push("id1", KERNEL, &[ModuleFile::out_of_tree("day1-nic")]);
+    let node = node.with_pulled_image();
+    node.add_kernel_module("virtio-net");
+    node.load_in_tree("virtio_net");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(node.loaded("day1_nic") && !node.loaded("virtio_net"));
+}
+
+#[test]
+fn an_in_tree_module_of_the_same_name_is_told_apart() {
+    // Listed for removal, which is the default: replaced.
+    let listed = StubNode::with(|builder| builder.in_tree_modules_to_remove(["day1_nic"]));
+    // Not listed: the in-tree one still runs, which is no success.
+    let unlisted = StubNode::with(|builder| builder.in_tree_modules_to_remove([] as [&str; 0]));
+    for (node, works) in [(listed, true), (unlisted, false)] {
+        node.push_good();
+        let node = node.with_pulled_image();
+        node.add_kernel_module("day1_nic");
+        node.load_in_tree("day1_nic");
+        let outcome = node.load();
+        assert_eq!(outcome.code == 0, works, "{}", outcome.log);
+        let running = node.read("sys/module/day1_nic/srcversion");
+        assert_eq!(running.trim(), if works { "OOTday1_nic" } else { "INTREEday1_nic" });
+        if works {
+            assert_eq!(node.read("run/modprobe.d/day1-99-day1.conf"), "");
+        } else {
+            assert!(outcome.log.contains("the in-tree module still runs"), "{}", outcome.log);
+        }
+    }
+}
+
+#[test]
+fn an_in_tree_module_that_came_back_beside_the_new_one_is_removed() {
+    let node = accepted(&[oot()]);
+    node.load();
+    node.load_in_tree("e1000");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(node.loaded("day1_nic") && !node.loaded("e1000"));
+}
+
+#[test]
+fn firmware_is_copied_with_dotfiles_and_labelled_before_the_load() {
+    let node = StubNode::with(|builder| builder.firmware_files_path("/opt/firmware/"));
+    node.push_good();
+    node.write(&format!("{}/opt/firmware/day1/nic.bin", node.pushed_root()), "fw");
+    node.write(&format!("{}/opt/firmware/.hidden", node.pushed_root()), "fw");
+    node.write("sys/fs/selinux/enforce", "1");
+    let node = node.with_pulled_image();
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert_eq!(node.read("sys/module/firmware_class/parameters/path"), "/var/lib/firmware");
+    assert_eq!(node.read("var/lib/firmware/day1/nic.bin"), "fw");
+    assert_eq!(node.read("var/lib/firmware/.hidden"), "fw");
+    let calls = node.read("calls");
+    assert!(calls.find("chcon").unwrap() < calls.find("modprobe -r").unwrap());
+}
+
+#[test]
+fn damaged_firmware_is_noticed() {
+    let node = StubNode::with(|builder| builder.firmware_files_path("/opt/firmware"));
+    node.push_good();
+    node.write(&format!("{}/opt/firmware/nic.bin", node.pushed_root()), "fw");
+    let node = node.with_pulled_image();
+    node.write(&format!("{}/opt/firmware/nic.bin", node.stored_root("id1")), "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("is damaged on this node"), "{}", outcome.log);
+    node.assert_in_tree();
+}
+
+#[test]
+fn dependencies_in_the_image_are_loaded_too_and_may_not_be_on_the_removal_list() {
+    let compat = ModuleFile::out_of_tree("day1_compat");
+    let node = accepted(&[oot().with("depends", "day1_compat"), compat]);
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(node.loaded("day1_compat"));
+
+    let node = StubNode::new();
+    node.push("id1", KERNEL, &[oot().with("depends", "e1000"), ModuleFile::in_tree("e1000")]);
+    let outcome = node.pull();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("depends on e1000, which is in the list of modules to remove"), "{}", outcome.log);
+}
