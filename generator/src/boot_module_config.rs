@@ -1,6 +1,7 @@
 //! Day-1 parameters from a `BootModuleConfig`, the custom resource of the Kernel Module Management operator.
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Visitor};
 
 use crate::{Day1Config, Error};
 
@@ -46,8 +47,24 @@ struct Spec {
     kernel_module_name: crate::ModuleName,
     #[serde(default)]
     in_tree_modules_to_remove: Vec<crate::ModuleName>,
-    firmware_files_path: Option<String>,
+    #[serde(default, deserialize_with = "path_or_nothing")]
+    firmware_files_path: Option<crate::AbsolutePath>,
     worker_image: Option<String>,
+}
+
+/// As in Go, where the resource is defined, an empty path is none.
+fn path_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<crate::AbsolutePath>, D::Error> {
+    struct Path;
+    impl Visitor<'_> for Path {
+        type Value = Option<crate::AbsolutePath>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an absolute path")
+        }
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(E::custom) }
+        }
+    }
+    deserializer.deserialize_str(Path)
 }
 
 impl BootModuleConfig {
@@ -71,8 +88,8 @@ impl BootModuleConfig {
         if !spec.in_tree_modules_to_remove.is_empty() {
             builder = builder.in_tree_modules_to_remove(spec.in_tree_modules_to_remove.iter().map(|m| m.as_str()));
         }
-        if let Some(path) = spec.firmware_files_path.filter(|path| !path.is_empty()) {
-            builder = builder.firmware_files_path(path);
+        if let Some(path) = spec.firmware_files_path {
+            builder = builder.firmware_files_path(path.as_str());
         }
         let mut warnings = Vec::new();
         if let Some(image) = spec.worker_image.filter(|image| !image.is_empty()) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 use crate::Error;
 use crate::names::{
@@ -28,7 +28,7 @@ use crate::names::{
 /// tags: {}                                       # kernel release: tag, instead of the default tag
 /// digests: {}                                    # kernel release: sha256:…
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "Parameters")]
 pub struct Day1Config {
     pub(crate) parameters: Parameters,
@@ -36,7 +36,7 @@ pub struct Day1Config {
 }
 
 /// The parameters as written, each checked by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
     pub(crate) machine_config_name: MachineConfigName,
@@ -66,9 +66,25 @@ fn default_pull_secret_path() -> AbsolutePath {
 /// A whole number in a range, with its default.
 macro_rules! bounded_number {
     ($type:ident, $what:literal, $min:literal ..= $max:literal, default $default:literal) => {
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-        #[serde(try_from = "u64")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) struct $type(pub(crate) u64);
+
+        // Not `try_from = "u64"`: an error from within the visitor carries the line and column of the value.
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Number;
+                impl Visitor<'_> for Number {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!("a whole number: ", $what))
+                    }
+                    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<$type, E> {
+                        number.try_into().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_u64(Number)
+            }
+        }
 
         impl Default for $type {
             fn default() -> Self {

@@ -1,6 +1,6 @@
 //! The names that Day-1 parameters are made of, each valid once it exists.
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 use crate::Error;
 
@@ -26,6 +26,22 @@ macro_rules! checked_name {
                 Self::try_from(value.to_owned())
             }
         }
+        // Not `try_from = "String"`: an error from within the visitor carries the line and column of the value.
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a string")
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
@@ -35,8 +51,7 @@ macro_rules! checked_name {
 }
 
 /// The name of a MachineConfig.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MachineConfigName(String);
 checked_name!(MachineConfigName);
 
@@ -50,8 +65,7 @@ impl MachineConfigName {
 }
 
 /// The name of a MachineConfigPool, which is also the value of the role label.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolName(String);
 checked_name!(PoolName);
 
@@ -83,8 +97,7 @@ fn rfc1123(what: &'static str, value: &str, max: usize, example: &'static str) -
 }
 
 /// The repository of a driver image: a registry's host and a path, without tag and digest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageRepository(String);
 checked_name!(ImageRepository);
 
@@ -159,8 +172,7 @@ fn is_path_component(component: &str) -> bool {
 }
 
 /// The name of a kernel module. `-` and `_` are kept as given; to the kernel they are the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ModuleName(String);
 checked_name!(ModuleName);
 
@@ -197,8 +209,7 @@ impl ModuleName {
 }
 
 /// An absolute path on the node or in the image.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AbsolutePath(String);
 checked_name!(AbsolutePath);
 
@@ -225,8 +236,7 @@ impl AbsolutePath {
 }
 
 /// A kernel release, as `uname -r` prints it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelRelease(String);
 checked_name!(KernelRelease);
 
@@ -240,8 +250,7 @@ impl KernelRelease {
 }
 
 /// A tag of an image.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tag(String);
 checked_name!(Tag);
 
@@ -270,8 +279,7 @@ impl Tag {
 }
 
 /// The sha256 digest of an image's manifest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(String);
 checked_name!(Digest);
 

@@ -8,7 +8,8 @@ set -uo pipefail
 : "${DAY1_ROOT:=}"
 
 say() { printf 'day1: %s\n' "$*"; }
-error() { printf 'day1: error: %s\n' "$*" >&2; }
+# In a unit the journal keeps the line with priority err.
+error() { printf '%sday1: error: %s\n' "${JOURNAL_STREAM:+<3>}" "$*" >&2; }
 die() {
     error "$*"
     exit 1

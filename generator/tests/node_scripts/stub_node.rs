@@ -208,6 +208,17 @@ impl StubNode {
         self.reboot();
         self
     }
+    /// What the scripts' function prints for one argument.
+    pub fn library_function(&self, function: &str, argument: &str) -> String {
+        let script = ". \"$1\" && . \"$LIBRARY\" && \"$2\" \"$3\"";
+        let mut command = self.command(&[""]);
+        let path = self.path(&self.config.config_path());
+        let environment: Vec<_> = command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
+        command = Command::new("bash");
+        let output =
+            command.args(["-c", script, "bash"]).arg(path).args([function, argument]).env_clear().envs(environment);
+        String::from_utf8(output.output().unwrap().stdout).unwrap().trim_end_matches('\n').to_owned()
+    }
     pub fn reboots_asked(&self) -> usize {
         self.calls("systemctl reboot").len()
     }
