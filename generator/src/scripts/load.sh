@@ -124,15 +124,6 @@ write_blacklist() {
     done >"$BLACKLIST"
 }
 
-# An out-of-tree module is not in the node's own modules.dep, where modprobe -r looks names up.
-unload() {
-    local status
-    if [[ $(cat "$SYS_MODULE/$1/taint" 2>/dev/null) == *O* ]]; then
-        modprobe_image -r "$1" || modprobe -r "$1"
-    else
-        modprobe -r "$1"
-    fi
-}
 # The image may be gone when this is the recovery.
 unload_inserted() { modprobe_image -r "$OOT" || rmmod "$OOT"; }
 
@@ -146,7 +137,9 @@ replace() {
     for name in "${UNLOAD[@]}"; do
         # Before the removal: loading a module that is still there does no harm, losing one does.
         echo "$name" >>"$REMOVED"
-        if ! bounded "$(left)" "$output" unload "$name" || [[ -d $SYS_MODULE/$name ]]; then
+        # Not modprobe -r: that also removes what the module depended on, which may be another NIC's driver (its
+        # reference count is 0 while it works), or a module that the new one needs.
+        if ! bounded "$(left)" "$output" rmmod "$name" || [[ -d $SYS_MODULE/$name ]]; then
             error "cannot unload in-tree module $name: $(one_line "$output")"
             return 1
         fi

@@ -47,7 +47,7 @@ fn the_in_tree_module_is_replaced() {
     assert!(!node.exists(&node.config.reboot_counter_path()), "success resets the counter");
     // Seen by udev before anything is unloaded, and again before the network.
     let calls = node.read("calls");
-    assert!(calls.find("udevadm settle").unwrap() < calls.find("modprobe -r e1000").unwrap());
+    assert!(calls.find("udevadm settle").unwrap() < calls.find("rmmod e1000").unwrap());
     assert!(calls.rfind("udevadm settle").unwrap() > calls.rfind("modprobe").unwrap());
 }
 
@@ -59,7 +59,7 @@ fn a_second_start_in_the_same_boot_changes_nothing() {
     let outcome = node.load();
     assert_eq!(outcome.code, 0, "{}", outcome.log);
     assert!(outcome.log.contains("is loaded already, nothing to do"), "{}", outcome.log);
-    assert!(!node.calls("modprobe").iter().any(|call| call.contains("-r")));
+    assert!(node.calls("rmmod").is_empty());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_module_for_another_kernel_is_refused_before_anything_is_unloaded() {
     assert_eq!(outcome.code, 1);
     assert!(outcome.log.contains("day1: error: module day1_nic"), "{}", outcome.log);
     assert!(outcome.log.contains("vermagic '6.12.40+deb13-amd64"), "{}", outcome.log);
-    assert!(!node.read("calls").contains("modprobe -r"));
+    assert!(!node.read("calls").contains("rmmod"));
     node.assert_in_tree();
     assert_eq!(node.read("run/day1/99-day1/load-result"), "failed\n");
 }
@@ -122,7 +122,7 @@ fn a_module_whose_init_fails_brings_the_in_tree_one_back() {
     let node = accepted(&[oot().with("init", "fail")]);
     let outcome = node.load();
     assert_eq!(outcome.code, 1);
-    assert!(node.read("calls").contains("modprobe -r e1000"), "it was tried");
+    assert!(node.read("calls").contains("rmmod e1000"), "it was tried");
     assert!(outcome.log.contains("could not insert 'day1_nic': No such device"), "{}", outcome.log);
     assert!(outcome.log.contains("day1: kernel: [ 5.000000] day1_nic: probe failed"), "{}", outcome.log);
     assert!(!outcome.log.contains("earlier line"), "{}", outcome.log);
@@ -242,6 +242,20 @@ fn if_the_second_removal_fails_the_first_is_undone() {
 }
 
 #[test]
+fn what_a_removed_module_depended_on_stays() {
+    let node = StubNode::with(|builder| builder.in_tree_modules_to_remove(["irdma"]));
+    node.push_good();
+    let node = node.with_pulled_image();
+    node.add_kernel_file(&ModuleFile::in_tree("irdma").with("depends", "e1000"));
+    node.load_in_tree("irdma");
+    node.write("sys/module/e1000/holders/irdma", "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(!node.loaded("irdma") && node.loaded("day1_nic"));
+    assert!(node.loaded("e1000"), "it drives a NIC and is not in the list");
+}
+
+#[test]
 fn a_built_in_module_is_refused() {
     for make in [(|node: &StubNode| node.remove("sys/module/e1000/initstate")) as fn(&StubNode), |node| {
         node.write(&format!("lib/modules/{KERNEL}/modules.builtin"), "kernel/a.ko\nkernel/drivers/e1000.ko\n")
@@ -251,7 +265,7 @@ fn a_built_in_module_is_refused() {
         let outcome = node.load();
         assert_eq!(outcome.code, 1);
         assert!(outcome.log.contains("e1000 is built into kernel"), "{}", outcome.log);
-        assert!(!node.read("calls").contains("modprobe -r"));
+        assert!(!node.read("calls").contains("rmmod"));
     }
 }
 
@@ -314,7 +328,7 @@ fn firmware_is_copied_with_dotfiles_and_labelled_before_the_load() {
     assert_eq!(node.read("var/lib/firmware/day1/nic.bin"), "fw");
     assert_eq!(node.read("var/lib/firmware/.hidden"), "fw");
     let calls = node.read("calls");
-    assert!(calls.find("chcon").unwrap() < calls.find("modprobe -r").unwrap());
+    assert!(calls.find("chcon").unwrap() < calls.find("rmmod").unwrap());
 }
 
 #[test]

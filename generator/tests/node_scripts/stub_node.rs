@@ -113,8 +113,11 @@ impl StubNode {
     }
 
     pub fn add_kernel_module(&self, name: &'static str) {
-        let tree = format!("lib/modules/{KERNEL}");
-        self.write(&format!("{tree}/kernel/{name}.ko"), &ModuleFile::in_tree(name).text());
+        self.add_kernel_file(&ModuleFile::in_tree(name));
+    }
+    pub fn add_kernel_file(&self, module: &ModuleFile) {
+        let (tree, name) = (format!("lib/modules/{KERNEL}"), module.name);
+        self.write(&format!("{tree}/kernel/{name}.ko"), &module.text());
         let dep = self.read(&format!("{tree}/modules.dep"));
         self.write(&format!("{tree}/modules.dep"), &format!("{dep}kernel/{name}.ko:\n"));
     }
