@@ -120,19 +120,22 @@ fn an_image_without_modules_dep_is_refused() {
     assert!(pull.log.contains("run 'depmod -b /opt 6.12.41+deb13-amd64'"), "{}", pull.log);
 }
 
+fn ship_symvers(node: &StubNode, line: &str) {
+    let gz = node.path(&format!("lib/modules/{KERNEL}/symvers.gz"));
+    let status = std::process::Command::new("bash")
+        .args(["-c", "printf '%s\\n' \"$1\" | gzip >\"$2\"", "gzip", line])
+        .arg(gz)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
 #[test]
 fn a_module_with_symbol_crcs_may_come_from_another_release_but_not_with_another_crc() {
     let other_release = oot().with("vermagic", "6.12.1 SMP preempt mod_unload modversions ");
     for (crc, works) in [("0xaaaa1111", true), ("0xbbbb2222", false)] {
         let node = StubNode::new();
-        std::fs::write(node.path("symvers"), "0xaaaa1111\tregister_netdev\tvmlinux\tEXPORT_SYMBOL\n").unwrap();
-        let gz = node.path(&format!("lib/modules/{KERNEL}/symvers.gz"));
-        let status = std::process::Command::new("bash")
-            .args(["-c", "gzip -c <\"$1\" >\"$2\"", "gzip"])
-            .args([node.path("symvers"), gz])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        ship_symvers(&node, "0xaaaa1111\tregister_netdev\tvmlinux\tEXPORT_SYMBOL");
         node.push("id1", KERNEL, &[other_release.clone().with("crcs", &format!("{crc} register_netdev"))]);
         let pull = node.pull();
         assert_eq!(pull.code == 0, works, "{}", pull.log);
@@ -140,6 +143,38 @@ fn a_module_with_symbol_crcs_may_come_from_another_release_but_not_with_another_
             assert!(pull.log.contains("disagrees about version of symbol register_netdev"), "{}", pull.log);
         }
     }
+}
+
+#[test]
+fn a_symbol_that_the_image_brings_in_another_version_than_the_kernels_module_is_no_fault() {
+    let node = StubNode::new();
+    ship_symvers(&node, "0xaaaa1111\tcore_probe\tdrivers/net/day1_core\tEXPORT_SYMBOL");
+    let module = oot().with("depends", "day1_core").with("crcs", "0xbbbb2222 core_probe");
+    node.push("id1", KERNEL, &[module, ModuleFile::out_of_tree("day1_core")]);
+    let pull = node.pull();
+    assert_eq!(pull.code, 0, "{}", pull.log);
+}
+
+#[test]
+fn a_softdep_after_the_module_is_not_taken_for_it() {
+    let node = StubNode::new();
+    node.push("id1", KERNEL, &[oot().with("post", "day1_aux"), ModuleFile::out_of_tree("day1_aux")]);
+    let pull = node.pull();
+    assert_eq!(pull.code, 0, "{}", pull.log);
+}
+
+#[test]
+fn a_module_that_only_the_node_has_is_no_module_of_the_image() {
+    let node = StubNode::new();
+    node.add_kernel_module("day1_nic");
+    node.push("id1", KERNEL, &[]);
+    let tree = format!("{}/opt/lib/modules/{KERNEL}", node.pushed_root());
+    std::os::unix::fs::symlink(node.path(&format!("lib/modules/{KERNEL}")), node.path(&format!("{tree}/host"))).unwrap();
+    node.write(&format!("{tree}/modules.dep"), "host/kernel/day1_nic.ko:\n");
+    let pull = node.pull();
+    assert_eq!(pull.code, 1);
+    assert!(pull.log.contains("has no file of its own for module day1_nic"), "{}", pull.log);
+    assert_eq!(node.reboots_asked(), 0);
 }
 
 #[test]
