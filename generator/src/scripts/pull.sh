@@ -153,8 +153,10 @@ refuse_volatile() {
 # The counter goes to the disk before the reboot is asked for.
 count_reboot() {
     local count
-    count=$(cat "$REBOOTS" 2>/dev/null || echo 0)
-    [[ $count =~ ^[0-9]+$ ]] || count=$REBOOT_LIMIT
+    count=0
+    [[ ! -e $REBOOTS ]] || count=$(cat "$REBOOTS")
+    # Unreadable, or no number that this script wrote (bash takes 08 for a faulty octal one): full.
+    [[ $count =~ ^(0|[1-9][0-9]?)$ ]] || count=$REBOOT_LIMIT
     if [[ $count -ge $REBOOT_LIMIT ]]; then
         die "$count reboots in a row did not get module $KERNEL_MODULE_NAME loaded, no more are made; see '$LOAD_UNIT' in the journal; to allow $REBOOT_LIMIT more: remove ${REBOOTS#"$DAY1_ROOT"}, then 'systemctl restart $PULL_UNIT'"
     fi
@@ -228,6 +230,11 @@ main() {
         say "pulling $REFERENCE"
         pull
         accept_image
+    fi
+    # Success sets the counter back, so a reboot here could repeat without end.
+    if [[ $result == loaded ]]; then
+        say "module $KERNEL_MODULE_NAME is loaded since this boot, no reboot is needed"
+        exit 0
     fi
     reboot_node
 }

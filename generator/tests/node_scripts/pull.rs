@@ -228,11 +228,33 @@ fn reboots_are_bounded_and_the_end_says_how_to_go_on() {
 
 #[test]
 fn a_counter_that_cannot_be_read_counts_as_full() {
+    for damage in ["x\n", "", "08\n", "99999999999999999999\n", "-1\n", "1\n1\n"] {
+        let node = StubNode::new();
+        node.push_good();
+        node.write(&node.config.reboot_counter_path(), damage);
+        let pull = node.pull();
+        assert_eq!(pull.code, 1, "{damage:?}");
+        assert!(pull.log.contains("remove /etc/day1/99-day1/reboots"), "{damage:?} {}", pull.log);
+        assert_eq!(node.reboots_asked(), 0);
+    }
     let node = StubNode::new();
     node.push_good();
-    node.write(&node.config.reboot_counter_path(), "x\n");
+    std::fs::create_dir_all(node.path(&node.config.reboot_counter_path())).unwrap();
     assert_eq!(node.pull().code, 1);
     assert_eq!(node.reboots_asked(), 0);
+}
+
+#[test]
+fn an_image_lost_after_its_module_was_loaded_is_pulled_without_a_reboot() {
+    let node = StubNode::new();
+    node.push_good();
+    let node = node.with_pulled_image();
+    assert_eq!((node.condition().code, node.load().code), (0, 0));
+    node.remove(&node.config.state_directory());
+    let pull = node.pull();
+    assert_eq!(pull.code, 0, "{}", pull.log);
+    assert!(pull.log.contains("is here and verified"), "{}", pull.log);
+    assert_eq!(node.reboots_asked(), 0, "the counter is 0 again, so this would never end");
 }
 
 #[test]
