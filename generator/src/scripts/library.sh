@@ -99,13 +99,14 @@ image_in_store() {
     return 1
 }
 
-# Sums of everything in the mounted image $1 that the load uses, links as what they point to.
+# Sums of everything in the mounted image $1 that the load uses: files, also those behind a link (weak-updates has
+# nothing else), and where links point to.
 inventory() {
     local roots=("opt/lib/modules/$KERNEL")
     [[ -n $FIRMWARE_FILES_PATH ]] && roots+=("${FIRMWARE_FILES_PATH#/}")
     (
         cd "$1" || exit 1
-        find "${roots[@]}" -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum -- || exit 1
+        find -H "${roots[@]}" -xtype f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum -- || exit 1
         find "${roots[@]}" -type l -printf '%p -> %l\n' | LC_ALL=C sort
     )
 }
@@ -268,7 +269,7 @@ check_image() {
         error "image $REFERENCE has no file of its own for module $KERNEL_MODULE_NAME: $(one_line "$plan")"
         return 1
     fi
-    if [[ -n $FIRMWARE_FILES_PATH && -z $(find "$1$FIRMWARE_FILES_PATH" ! -type d -print -quit 2>/dev/null) ]]; then
+    if [[ -n $FIRMWARE_FILES_PATH && -z $(find -H "$1$FIRMWARE_FILES_PATH" -xtype f -print -quit 2>/dev/null) ]]; then
         error "image $REFERENCE has no file below its firmware path $FIRMWARE_FILES_PATH"
         return 1
     fi

@@ -118,6 +118,27 @@ fn a_damaged_file_is_noticed_before_anything_is_unloaded() {
 }
 
 #[test]
+fn damage_behind_a_link_is_noticed() {
+    // A linked file, as weak-modules makes them, and a linked directory.
+    for (link, target) in [("day1_nic.ko", "../common/day1_nic.ko"), ("", "common")] {
+        let node = StubNode::new();
+        node.push("id1", "common", &[oot()]);
+        let modules = format!("{}/opt/lib/modules", node.pushed_root());
+        if !link.is_empty() {
+            node.write(&format!("{modules}/{KERNEL}/modules.dep"), "day1_nic.ko:\n");
+        }
+        let link = node.path(&format!("{modules}/{KERNEL}/{link}"));
+        std::os::unix::fs::symlink(target, link.to_str().unwrap().trim_end_matches('/')).unwrap();
+        let node = node.with_pulled_image();
+        node.write(&format!("{}/opt/lib/modules/common/day1_nic.ko", node.stored_root("id1")), "");
+        let outcome = node.load();
+        assert_eq!(outcome.code, 1);
+        assert!(outcome.log.contains("is damaged on this node"), "{}", outcome.log);
+        node.assert_in_tree();
+    }
+}
+
+#[test]
 fn a_module_whose_init_fails_brings_the_in_tree_one_back() {
     let node = accepted(&[oot().with("init", "fail")]);
     let outcome = node.load();
