@@ -12,8 +12,9 @@ PULLING=$STATE/pulling
 PULL_LOG=$RUN/pull.log
 BOOT_ID=$(cat "$DAY1_ROOT/proc/sys/kernel/random/boot_id" 2>/dev/null)
 AGAIN="to try again: 'systemctl restart $PULL_UNIT'"
-# What more attempts rarely cure. A tag or a secret may still arrive, so it is tried thrice.
-LASTING='manifest unknown|not found|unauthorized|authentication required|denied|invalid reference|no image found in|x509|no space left'
+# What more attempts rarely cure. A tag or a secret may still arrive, so it is tried thrice. A certificate that is
+# not valid yet is not among it: the clock may be wrong until the first answer of a time server.
+LASTING='manifest unknown|not found|unauthorized|authentication required|denied|invalid reference|no image found in|unknown authority|no space left'
 ATTEMPTS_IF_LASTING=3
 
 # --- stopping -------------------------------------------------------------------------------------------
@@ -206,7 +207,8 @@ after_failed_load() {
 main() {
     local result
     mkdir -p "$STATE/records" "$RUN" "${REBOOTS%/*}" || die "cannot make the directories of $MACHINE_CONFIG"
-    exec 9>"$DAY1_ROOT/run/day1/reboot.lock" || die "cannot open the reboot lock"
+    # A dot, because no MachineConfig's directory beside it begins with one.
+    exec 9>"$DAY1_ROOT/run/day1/.reboot.lock" || die "cannot open the reboot lock"
     result=$(cat "$LOAD_RESULT" 2>/dev/null || echo none)
     if [[ $result == loaded ]] && record_is_current && image_in_store; then
         prune

@@ -67,6 +67,26 @@ fn a_registry_that_comes_up_late_is_waited_for() {
 }
 
 #[test]
+fn a_clock_that_is_set_late_is_waited_for() {
+    let node = StubNode::new();
+    node.push_good();
+    node.write("registry/down", "5");
+    node.write("registry/says", "tls: failed to verify certificate: x509: certificate has expired or is not yet valid");
+    let pull = node.pull();
+    assert_eq!(pull.code, 0, "{}", pull.log);
+    assert!(pull.log.contains("attempt 5 to pull"), "{}", pull.log);
+}
+
+#[test]
+fn every_name_of_a_machine_config_works() {
+    let node = StubNode::named("reboot.lock");
+    node.push_good();
+    let pull = node.pull();
+    assert_eq!(pull.code, 0, "{}", pull.log);
+    assert_eq!(node.reboots_asked(), 1);
+}
+
+#[test]
 fn a_registry_that_is_never_reached_fails_the_unit_in_bounded_time_without_a_reboot() {
     let node = StubNode::with(|builder| builder.pull_timeout(std::time::Duration::from_secs(20)));
     node.write("registry/down", "1000");
@@ -416,7 +436,7 @@ fn a_reboot_waits_for_the_pull_of_another_machine_config() {
     // Another MachineConfig's pull holds the lock shared until its input is closed.
     let mut other = std::process::Command::new("flock")
         .arg("-s")
-        .arg(node.path("run/day1/reboot.lock"))
+        .arg(node.path("run/day1/.reboot.lock"))
         .args(["sh", "-c", "echo held; read -r _"])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

@@ -58,8 +58,15 @@ impl StubNode {
     }
 
     pub fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
-        let builder =
-            Day1Config::builder("99-day1", "worker", REPOSITORY, "day1_nic").in_tree_modules_to_remove(["e1000"]);
+        Self::for_config("99-day1", change)
+    }
+
+    pub fn named(machine_config: &str) -> Self {
+        Self::for_config(machine_config, |builder| builder)
+    }
+
+    fn for_config(name: &str, change: impl FnOnce(Builder) -> Builder) -> Self {
+        let builder = Day1Config::builder(name, "worker", REPOSITORY, "day1_nic").in_tree_modules_to_remove(["e1000"]);
         let config = change(builder).build().unwrap();
         let node = Self { dir: tempfile::tempdir().unwrap(), config };
         node.write("kernel-release", KERNEL);
