@@ -45,14 +45,13 @@ struct Spec {
     machine_config_pool_name: crate::PoolName,
     kernel_module_image: crate::ImageRepository,
     kernel_module_name: crate::ModuleName,
-    #[serde(default)]
-    in_tree_modules_to_remove: Vec<crate::ModuleName>,
+    in_tree_modules_to_remove: Option<Vec<crate::ModuleName>>,
     #[serde(default, deserialize_with = "path_or_nothing")]
     firmware_files_path: Option<crate::AbsolutePath>,
     worker_image: Option<String>,
 }
 
-/// As in Go, where the resource is defined, an empty path is none.
+/// As in Go, where the resource is defined, an empty path is none, and so is null.
 fn path_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<crate::AbsolutePath>, D::Error> {
     struct Path;
     impl Visitor<'_> for Path {
@@ -63,8 +62,11 @@ fn path_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
         fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
             if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(E::custom) }
         }
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
     }
-    deserializer.deserialize_str(Path)
+    deserializer.deserialize_any(Path)
 }
 
 impl BootModuleConfig {
@@ -78,15 +80,15 @@ impl BootModuleConfig {
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
         let unreadable = |error: serde_yaml::Error| Error::BootModuleConfig { message: error.to_string() };
         let Resource { api_version: ApiVersion::V1beta1, kind: Kind::BootModuleConfig, spec, .. } =
-            serde_yaml::from_str(text).map_err(unreadable)?;
+            serde_yaml::from_str(text.trim_start_matches('\u{feff}')).map_err(unreadable)?;
         let mut builder = Day1Config::builder(
             spec.machine_config_name.as_str(),
             spec.machine_config_pool_name.as_str(),
             spec.kernel_module_image.as_str(),
             spec.kernel_module_name.as_str(),
         );
-        if !spec.in_tree_modules_to_remove.is_empty() {
-            builder = builder.in_tree_modules_to_remove(spec.in_tree_modules_to_remove.iter().map(|m| m.as_str()));
+        if let Some(modules) = spec.in_tree_modules_to_remove.filter(|modules| !modules.is_empty()) {
+            builder = builder.in_tree_modules_to_remove(modules.iter().map(|module| module.as_str()));
         }
         if let Some(path) = spec.firmware_files_path {
             builder = builder.firmware_files_path(path.as_str());

@@ -62,7 +62,7 @@ pub enum Error {
     },
     /// A path that is not absolute or cannot be written into a script.
     #[error(
-        "{value:?} is no usable absolute path ({problem}): begin with '/', without '..', and use letters, digits and \
+        "{value:?} is no usable absolute path ({problem}): begin with '/', without '.' and '..', and use letters, digits and \
          any of / . _ + @ = , -, such as \"/opt/firmware\""
     )]
     Path {

@@ -103,24 +103,25 @@ checked_name!(ImageRepository);
 
 impl ImageRepository {
     fn check(value: &str) -> Result<(), Error> {
-        if let Some((repository, _)) = value.split_once('@') {
-            let repository = without_tag(repository).to_owned();
-            return Err(Error::ImageWithVersion { value: value.to_owned(), part: "digest", repository });
-        }
-        let repository = without_tag(value);
-        if repository != value {
-            return Err(Error::ImageWithVersion {
-                value: value.to_owned(),
-                part: "tag",
-                repository: repository.to_owned(),
-            });
-        }
-        let fault = |problem, example: &str| {
-            Err(Error::Image { value: value.to_owned(), problem, example: example.to_owned() })
-        };
         let example = "quay.io/vendor/driver";
-        if let Some((_, rest)) = value.split_once("://") {
-            return fault("it has a scheme", rest);
+        // Nothing is proposed that would be refused in its turn.
+        let fault = |problem, proposal: &str| {
+            let right = proposal != value && Self::check(proposal).is_ok();
+            let example = if right { proposal } else { example }.to_owned();
+            Err(Error::Image { value: value.to_owned(), problem, example })
+        };
+        // With a tag and a digest a reference of 255 characters becomes longer, but not by as much again.
+        if value.len() > 512 {
+            return fault("it is longer than 255 characters", example);
+        }
+        if let Some((_, rest)) = value.rsplit_once("://") {
+            return fault("it has a scheme", without_tag(rest.split('@').next().unwrap_or(rest)));
+        }
+        let (named, part) = value.split_once('@').map_or((value, "tag"), |(named, _)| (named, "digest"));
+        let repository = without_tag(named);
+        if repository != value {
+            Self::check(repository)?;
+            return Err(Error::ImageWithVersion { value: value.to_owned(), part, repository: repository.to_owned() });
         }
         if value.len() > 255 {
             return fault("it is longer than 255 characters", example);
@@ -129,9 +130,8 @@ impl ImageRepository {
             return fault("it has no path after the registry's host", example);
         };
         if !is_host(host) {
-            let qualified = format!("quay.io/{value}");
             // A short name means whatever the node's search registries say, or nothing at all.
-            return fault("its first part is no registry host", if host.is_empty() { example } else { &qualified });
+            return fault("its first part is no registry host", &format!("quay.io/{value}"));
         }
         if path.chars().any(|c| c.is_ascii_uppercase()) {
             return fault("its path has an upper-case letter", &format!("{host}/{}", path.to_ascii_lowercase()));
@@ -159,7 +159,9 @@ fn is_host(host: &str) -> bool {
     };
     (name.contains('.') || name == "localhost" || port.is_some())
         && name.split('.').all(label)
-        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+        && port.is_none_or(|port| {
+            port.starts_with(|c: char| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
 }
 
 /// Alphanumerics, separated by one dot, one or two underscores or any number of dashes.
@@ -217,10 +219,10 @@ impl AbsolutePath {
     fn check(value: &str) -> Result<(), Error> {
         let problem = if !value.starts_with('/') {
             "it is not absolute"
-        } else if value == "/" {
+        } else if value.chars().all(|c| c == '/') {
             "it is the root directory"
-        } else if value.split('/').any(|part| part == "..") {
-            "it has '..'"
+        } else if value.split('/').any(|part| matches!(part, "." | "..")) {
+            "it has '.' or '..'"
         } else if value.len() > 1024 {
             "it is longer than 1024 characters"
         } else if !value

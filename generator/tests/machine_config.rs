@@ -151,6 +151,12 @@ fn wrong_parameters_say_what_would_be_right() {
         (build_error(|[_, _, c, _]| *c = "docker://quay.io/vendor/driver".into()), "no image repository"),
         (build_error(|[_, _, c, _]| *c = "quay.io".into()), "no path"),
         (build_error(|[_, _, c, _]| *c = "quay.io/a'b".into()), "grammar"),
+        (build_error(|[_, _, c, _]| *c = "registry:+5/driver".into()), "no registry host"),
+        (build_error(|[_, _, c, _]| *c = "https://quay.io/v/d:v1".into()), "such as \"quay.io/v/d\""),
+        (build_error(|[_, _, c, _]| *c = "[::1]:5000/d".into()), "such as \"quay.io/vendor/driver\""),
+        (build_error(|[_, _, c, _]| *c = "registry:99999/d:v1".into()), "no registry host"),
+        (build_error(|[_, _, c, _]| *c = "a://".repeat(100_000)), "longer than 255"),
+        (build_error(|[_, _, c, _]| *c = "@".into()), "such as \"quay.io/vendor/driver\""),
         (build_error(|[_, _, _, d]| *d = "day1-nic.ko.xz".into()), "such as \"day1-nic\""),
         (build_error(|[_, _, _, d]| *d = "/opt/e1000e.ko".into()), "such as \"e1000e\""),
         (build_error(|[_, _, _, d]| *d = "a b".into()), "no kernel module name"),
@@ -175,6 +181,8 @@ fn parameters_are_checked_against_each_other() {
         builder().firmware_files_path("opt/firmware"),
         builder().firmware_files_path("/opt/../etc"),
         builder().firmware_files_path("/"),
+        builder().firmware_files_path("//"),
+        builder().firmware_files_path("/./"),
         builder().firmware_files_path("/opt/$(reboot)"),
         builder().reboot_limit(0),
         builder().load_timeout(Duration::from_secs(1)),
@@ -251,6 +259,17 @@ fn a_boot_module_config_becomes_parameters() {
     assert_eq!(read.config.firmware_files_path(), full().firmware_files_path());
     assert_eq!(read.warnings.len(), 1);
     assert!(read.warnings[0].contains("quay.io/vendor/worker:v1"), "{:?}", read.warnings);
+}
+
+#[test]
+fn a_boot_module_config_may_have_nulls_and_a_byte_order_mark() {
+    let text = BOOT_MODULE_CONFIG
+        .replace("[irdma, e1000]", "null")
+        .replace("firmwareFilesPath: /opt/firmware", "firmwareFilesPath: null")
+        .replace("workerImage: quay.io/vendor/worker:v1", "workerImage: null");
+    let read = BootModuleConfig::from_yaml(&format!("\u{feff}{text}")).unwrap();
+    assert_eq!(read.config.in_tree_modules_to_remove().len(), 1);
+    assert_eq!((read.config.firmware_files_path(), read.warnings.len()), (None, 0));
 }
 
 #[test]

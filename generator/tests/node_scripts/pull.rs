@@ -189,7 +189,8 @@ fn a_module_that_only_the_node_has_is_no_module_of_the_image() {
     node.add_kernel_module("day1_nic");
     node.push("id1", KERNEL, &[]);
     let tree = format!("{}/opt/lib/modules/{KERNEL}", node.pushed_root());
-    std::os::unix::fs::symlink(node.path(&format!("lib/modules/{KERNEL}")), node.path(&format!("{tree}/host"))).unwrap();
+    std::os::unix::fs::symlink(node.path(&format!("lib/modules/{KERNEL}")), node.path(&format!("{tree}/host")))
+        .unwrap();
     node.write(&format!("{tree}/modules.dep"), "host/kernel/day1_nic.ko:\n");
     let pull = node.pull();
     assert_eq!(pull.code, 1);
