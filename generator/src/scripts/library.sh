@@ -222,8 +222,10 @@ check_module_file() {
     fi
 }
 
-# Checks that this kernel can load what the image mounted at $1 holds. MODULE_FILE is the module's file then.
+# Checks that this kernel can load what the image mounted at $1 holds. MODULE_FILE is the module's file then, and
+# IMAGE_MODULES are all modules that the image brings for it, in the order of their loading.
 MODULE_FILE=
+IMAGE_MODULES=()
 check_image() {
     local tree=$1/opt/lib/modules/$KERNEL versions plan=$RUN/show-depends.log word file name listed ours
     if [[ ! -d $tree ]]; then
@@ -240,6 +242,7 @@ check_image() {
         return 1
     fi
     MODULE_FILE=
+    IMAGE_MODULES=()
     ours=$(kernel_vermagic)
     # Of vmlinux only: a module's symbols may come from another module of the image instead, with another CRC.
     kernel_symbols 2>/dev/null | awk '$3 == "vmlinux"' >"$SYMBOLS"
@@ -247,15 +250,18 @@ check_image() {
         case $word in
         insmod)
             name=$(sysfs_name "$file")
-            for listed in "${IN_TREE_MODULES_TO_REMOVE[@]}"; do
-                if [[ $(sysfs_name "$listed") == "$name" && $name != "$(sysfs_name "$KERNEL_MODULE_NAME")" ]]; then
-                    error "module $KERNEL_MODULE_NAME depends on $name, which is in the list of modules to remove"
-                    return 1
-                fi
-            done
             # A dependency through the `host` link is the node's own module.
-            [[ $(realpath "$file") == "$(realpath "$HOST_MODULES")"/* ]] && continue
+            if [[ $(realpath "$file") == "$(realpath "$HOST_MODULES")"/* ]]; then
+                for listed in "${IN_TREE_MODULES_TO_REMOVE[@]}"; do
+                    if [[ $(sysfs_name "$listed") == "$name" && $name != "$(sysfs_name "$KERNEL_MODULE_NAME")" ]]; then
+                        error "module $KERNEL_MODULE_NAME depends on the node's own $name, which is in the list of modules to remove"
+                        return 1
+                    fi
+                done
+                continue
+            fi
             check_module_file "$file" "$ours" || return 1
+            IMAGE_MODULES+=("$name")
             # Not the last one: softdeps may come after it.
             [[ $name != "$(sysfs_name "$KERNEL_MODULE_NAME")" ]] || MODULE_FILE=$file
             ;;

@@ -24,7 +24,10 @@ settle() {
     udevadm settle --timeout=$(($(left) < 15 ? $(left) : 15)) ||
         say "udev is still busy; going on"
 }
-taint_has_o() { [[ $(cat "$SYS_MODULE/$OOT/taint" 2>/dev/null) == *O* ]]; }
+taint_has_o() { [[ $(cat "$SYS_MODULE/$1/taint" 2>/dev/null) == *O* ]]; }
+is_from_image() { [[ " ${IMAGE_MODULES[*]} " == *" $1 "* ]]; }
+# Whether a module that the image brings, too, runs and is not the node's own.
+is_replaced() { is_from_image "$1" && taint_has_o "$1"; }
 srcversion_of() { cat "$SYS_MODULE/$1/srcversion" 2>/dev/null; }
 
 # The kernel's own words since this script started.
@@ -73,12 +76,21 @@ plan_removal() {
 
 # What to do about a module of that name that runs already: 0 load, 1 fail, 2 nothing to do.
 plan_running_module() {
+    local name running wanted others=()
+    for name in "${IMAGE_MODULES[@]}"; do
+        [[ $name != "$OOT" && -d $SYS_MODULE/$name ]] || continue
+        taint_has_o "$name" || [[ " ${UNLOAD[*]} " == *" $name "* ]] && continue
+        error "module $OOT needs the image's $name, but the in-tree one runs: add $name to the in-tree modules to remove, after the modules that use it"
+        return 1
+    done
     [[ -d $SYS_MODULE/$OOT ]] || return 0
-    local running wanted
     running=$(srcversion_of "$OOT")
     wanted=$(modinfo -F srcversion "$MODULE_FILE")
-    if [[ $running == "$wanted" ]] && taint_has_o; then
-        [[ ${#UNLOAD[@]} -eq 0 || ${UNLOAD[*]} == "$OOT" ]] && return 2
+    if [[ $running == "$wanted" ]] && taint_has_o "$OOT"; then
+        for name in "${UNLOAD[@]}"; do
+            is_replaced "$name" || others+=("$name")
+        done
+        [[ ${#others[@]} -gt 0 ]] || return 2
         # An in-tree driver came up beside it and may hold the device: load it again after that is gone.
         [[ " ${UNLOAD[*]} " == *" $OOT "* ]] || UNLOAD+=("$OOT")
         return 0
@@ -120,12 +132,9 @@ write_blacklist() {
     mkdir -p "${BLACKLIST%/*}" || return 1
     for name in "${IN_TREE_MODULES_TO_REMOVE[@]}"; do
         name=$(sysfs_name "$name")
-        [[ $name == "$OOT" ]] || printf 'blacklist %s\ninstall %s /bin/false\n' "$name" "$name"
+        is_from_image "$name" || printf 'blacklist %s\ninstall %s /bin/false\n' "$name" "$name"
     done >"$BLACKLIST"
 }
-
-# The image may be gone when this is the recovery.
-unload_inserted() { modprobe_image -r "$OOT" || rmmod "$OOT"; }
 
 replace() {
     local name output=$RUN/modprobe.log
@@ -144,7 +153,9 @@ replace() {
             return 1
         fi
     done
-    touch "$INSERTING"
+    for name in "${IMAGE_MODULES[@]}"; do
+        [[ -d $SYS_MODULE/$name ]] || echo "$name"
+    done >"$INSERTING"
     if ! bounded "$(left)" "$output" modprobe_image "$KERNEL_MODULE_NAME"; then
         error "cannot load module $OOT of image $REFERENCE: $(one_line "$output")"
         return 1
@@ -160,11 +171,11 @@ verify_loaded() {
         error "modprobe succeeded, but module $OOT is not in /sys/module"
     elif [[ $(srcversion_of "$OOT") != "$wanted" ]]; then
         error "module $OOT runs with srcversion '$(srcversion_of "$OOT")', the image's has '$wanted'"
-    elif ! taint_has_o; then
+    elif ! taint_has_o "$OOT"; then
         error "module $OOT runs without taint O: it is not the out-of-tree one"
     else
         for name in "${UNLOAD[@]}"; do
-            if [[ $name != "$OOT" && -d $SYS_MODULE/$name ]]; then
+            if [[ -d $SYS_MODULE/$name ]] && ! is_replaced "$name"; then
                 error "in-tree module $name came back while $OOT was loaded"
                 return 1
             fi
@@ -178,9 +189,10 @@ rollback() {
     local name output=$RUN/rollback.log back=()
     [[ -f $REMOVED ]] || return 0
     rm -f "$BLACKLIST"
-    if [[ -f $INSERTING && -d $SYS_MODULE/$OOT ]]; then
-        bounded 10 "$output" unload_inserted || error "cannot unload module $OOT again: $(one_line "$output")"
-    fi
+    while read -r name; do
+        [[ -d $SYS_MODULE/$name ]] || continue
+        bounded 10 "$output" rmmod "$name" || error "cannot unload module $name again: $(one_line "$output")"
+    done < <([[ ! -f $INSERTING ]] || tac "$INSERTING")
     while read -r name; do
         if bounded 10 "$output" modprobe "$name" && [[ -d $SYS_MODULE/$name ]]; then
             back+=("$name")

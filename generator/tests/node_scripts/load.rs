@@ -373,9 +373,60 @@ fn dependencies_in_the_image_are_loaded_too_and_may_not_be_on_the_removal_list()
     assert_eq!(outcome.code, 0, "{}", outcome.log);
     assert!(node.loaded("day1_compat"));
 
+    // Through the link to the node's own modules.
     let node = StubNode::new();
-    node.push("id1", KERNEL, &[oot().with("depends", "e1000"), ModuleFile::in_tree("e1000")]);
+    node.push("id1", KERNEL, &[oot().with("depends", "e1000")]);
+    let tree = format!("{}/opt/lib/modules/{KERNEL}", node.pushed_root());
+    std::os::unix::fs::symlink(node.path(&format!("lib/modules/{KERNEL}")), node.path(&format!("{tree}/host")))
+        .unwrap();
+    node.write(&format!("{tree}/modules.dep"), "day1_nic.ko: host/kernel/e1000.ko\nhost/kernel/e1000.ko:\n");
     let outcome = node.pull();
     assert_eq!(outcome.code, 1);
-    assert!(outcome.log.contains("depends on e1000, which is in the list of modules to remove"), "{}", outcome.log);
+    assert!(outcome.log.contains("own e1000, which is in the list of modules to remove"), "{}", outcome.log);
+}
+
+/// In-tree e1000 uses in-tree day1_core; the image has day1_nic and a day1_core of its own.
+fn driver_of_two_modules(remove: &[&str], init: &str) -> StubNode {
+    let node = StubNode::with(|builder| builder.in_tree_modules_to_remove(remove.iter().copied()));
+    let module = oot().with("depends", "day1_core").with("init", init);
+    node.push("id1", KERNEL, &[module, ModuleFile::out_of_tree("day1_core")]);
+    let node = node.with_pulled_image();
+    node.add_kernel_module("day1_core");
+    node.load_in_tree("day1_core");
+    node.write("sys/module/day1_core/holders/e1000", "");
+    node
+}
+
+#[test]
+fn a_driver_of_several_modules_replaces_them_all() {
+    let node = driver_of_two_modules(&["e1000", "day1_core"], "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(node.loaded("day1_nic") && !node.loaded("e1000"));
+    assert_eq!(node.read("sys/module/day1_core/srcversion"), "OOTday1_core\n");
+    assert_eq!(node.read("run/modprobe.d/day1-99-day1.conf"), "blacklist e1000\ninstall e1000 /bin/false\n");
+    node.write("calls", "");
+    let again = node.load();
+    assert_eq!(again.code, 0, "{}", again.log);
+    assert!(again.log.contains("nothing to do") && node.calls("rmmod").is_empty(), "{}", again.log);
+}
+
+#[test]
+fn a_driver_of_several_modules_that_fails_brings_all_in_tree_ones_back() {
+    let node = driver_of_two_modules(&["e1000", "day1_core"], "fail");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("in-tree again: day1_core e1000"), "{}", outcome.log);
+    assert_eq!(node.read("sys/module/day1_core/srcversion"), "INTREEday1_core\n");
+    node.assert_in_tree();
+}
+
+#[test]
+fn an_in_tree_dependency_that_the_image_would_replace_must_be_listed() {
+    let node = driver_of_two_modules(&["e1000"], "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("add day1_core to the in-tree modules to remove"), "{}", outcome.log);
+    assert!(node.calls("rmmod").is_empty());
+    node.assert_in_tree();
 }
