@@ -6,7 +6,8 @@
 //! mounted, and the node's own `modprobe` loads the module from it.
 //!
 //! What a node keeps when the MachineConfig is removed: `/var/lib/day1/<name>` (images and their records) and
-//! `/etc/day1/<name>` (the count of reboots). Both can be deleted. The module itself stays loaded until the reboot
+//! `/etc/day1/<name>` (the count of reboots), and the firmware that was copied to `/var/lib/firmware`, or to where the
+//! kernel's `firmware_class.path` points. All can be deleted. The module itself stays loaded until the reboot
 //! that the Machine Config Operator makes for the removal.
 //!
 //! This crate does no I/O and knows nothing of virtual machines.

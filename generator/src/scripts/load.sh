@@ -264,6 +264,9 @@ load() {
     2) succeed "$OOT (srcversion $(srcversion_of "$OOT")) is loaded already, nothing to do" ;;
     esac
     install_firmware || exit 1
+    # With no time left the swap would be cut and undone; mounting and reading the image took it.
+    [[ $SECONDS -lt $DEADLINE ]] ||
+        die "image $REFERENCE was not mounted and read within ${LOAD_TIMEOUT} s: raise load_timeout; the in-tree driver stays"
     if ! replace; then
         kernel_log
         exit 1

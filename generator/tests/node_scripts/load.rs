@@ -197,6 +197,17 @@ fn a_mount_that_takes_too_long_is_no_damage() {
 }
 
 #[test]
+fn no_swap_begins_without_time_for_it() {
+    let node = accepted(&[oot()]);
+    node.set("LOAD_TIMEOUT=0");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("raise load_timeout"), "{}", outcome.log);
+    assert!(node.calls("rmmod").is_empty());
+    node.assert_in_tree();
+}
+
+#[test]
 fn recovery_after_a_kill_puts_the_in_tree_module_back_once() {
     let node = accepted(&[oot()]);
     node.write("run/day1/99-day1/removed", "e1000\n");
