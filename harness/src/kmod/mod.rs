@@ -1,1 +1,211 @@
-//! The kmod room.
+//! Out-of-tree kernel modules: building them for a node's kernel, reading what they say of themselves, making
+//! faulty ones, and packing them as driver images.
+//!
+//! The way of a module: [`ensure_build_root`] makes a small root with the kernel's headers and a compiler,
+//! [`build_modules`] compiles sources in it, [`pack_image`] lays the result out as an OCI image with the indexes
+//! of `depmod`. Everything slow goes into the cache; nothing needs privileges beyond a user namespace.
+//!
+//! All functions block. Those that may take longer than two seconds tell their steps to a callback.
+
+mod build;
+mod build_root;
+#[cfg(test)]
+mod fixture;
+mod inspect;
+mod layer;
+mod oci;
+mod pack;
+mod sandbox;
+mod variant;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use build::{BuiltModule, BuiltModules, build_modules};
+pub use build_root::{BuildRoot, Distribution, HOST_PACKAGES, ensure_build_root};
+pub use inspect::{InspectError, ModuleInfo, Parameter, Signature};
+pub use pack::{Base, OciLayout, PackSpec, pack_image};
+pub use variant::Variant;
+
+use crate::{cache, process};
+
+/// What went wrong between a module's source and its image.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
+    /// A file operation failed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A value that becomes part of a command or a path is malformed.
+    #[error("the {what} {value:?} is malformed: {expected}")]
+    Malformed {
+        /// Which value.
+        what: &'static str,
+        /// As given.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// The build root could not be made.
+    #[error("cannot make a root to build modules for kernel {kernel_release} from {suite} at {mirror}: {source}")]
+    BuildRoot {
+        /// The kernel.
+        kernel_release: String,
+        /// The distribution's suite.
+        suite: String,
+        /// Its mirror.
+        mirror: String,
+        /// What failed.
+        source: Box<process::Error>,
+    },
+    /// A source directory holds nothing to build.
+    #[error("{} is no module source: {reason}", path.display())]
+    NoSource {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The sources do not compile.
+    #[error("cannot build {} for kernel {kernel_release}: {source}", path.display())]
+    Build {
+        /// The source directory.
+        path: PathBuf,
+        /// The kernel.
+        kernel_release: String,
+        /// What the build said.
+        source: Box<process::Error>,
+    },
+    /// A module file can't be read.
+    #[error("{}: {source}", path.display())]
+    Inspect {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: InspectError,
+    },
+    /// A faulty variant can't be made of this module.
+    #[error("cannot make the variant {variant} of module {module}: {reason}")]
+    Variant {
+        /// The variant.
+        variant: Variant,
+        /// The module.
+        module: String,
+        /// Why not.
+        reason: String,
+    },
+    /// An image's content contradicts itself.
+    #[error("cannot pack the driver image: {0}")]
+    Content(String),
+    /// `depmod` failed, or warned about the content.
+    #[error("depmod could not index the modules of the driver image: {0}")]
+    Depmod(String),
+    /// The image's description could not be made.
+    #[error("cannot describe the driver image: {0}")]
+    Oci(#[from] oci_spec::OciSpecError),
+}
+
+impl Error {
+    /// For `map_err`: the operation and the path that an I/O error belongs to.
+    fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+/// A kernel release becomes a directory, a package name and a `make` argument.
+fn check_kernel_release(value: &str) -> Result<(), Error> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte);
+    if value.starts_with(|first: char| first.is_ascii_digit()) && value.bytes().all(fits) && value.len() <= 64 {
+        return Ok(());
+    }
+    Err(Error::Malformed {
+        what: "kernel release",
+        value: value.to_owned(),
+        expected: "it is what `uname -r` prints, such as 6.12.48+deb13-amd64: a digit, then letters, digits and ._+~-, 64 at most",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cache::Cache;
+
+    fn paths_in(image: &OciLayout) -> Vec<String> {
+        let read = |path: PathBuf| std::fs::read(path).expect("read");
+        let blob = |digest: &str| read(image.dir.join("blobs/sha256").join(digest.trim_start_matches("sha256:")));
+        let manifest: serde_json::Value = serde_json::from_slice(&blob(&image.manifest_digest)).expect("a manifest");
+        let layer = blob(manifest["layers"][0]["digest"].as_str().expect("a digest"));
+        let mut archive = Vec::new();
+        flate2::read::GzDecoder::new(layer.as_slice()).read_to_end(&mut archive).expect("gzip");
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let entries = archive.entries().expect("entries");
+        entries.map(|entry| entry.expect("an entry").path().expect("a path").display().to_string()).collect()
+    }
+
+    /// Run it with `DAY1_TEST_KERNEL=6.12.… cargo test -p day1-harness --lib kmod:: -- --ignored`.
+    #[test]
+    #[ignore = "takes a minute and Debian's mirror; DAY1_TEST_KERNEL names one of its trixie kernels"]
+    fn modules_are_built_and_packed_for_a_real_kernel() {
+        let kernel = std::env::var("DAY1_TEST_KERNEL").expect("DAY1_TEST_KERNEL");
+        let cache = Cache::open(None).expect("a cache");
+        let debian = Distribution::debian("trixie", "http://deb.debian.org/debian");
+        let progress = |step: &str| eprintln!("{step}");
+        let build_root = ensure_build_root(&cache, &debian, &kernel, &progress).expect("a build root");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm-images/kmods");
+        let sources = [sources.join("day1_nic"), sources.join("day1_aux")];
+        let build = |cache: &Cache| {
+            build_modules(cache, &build_root, &[&sources[0], &sources[1]], &progress).expect("built").modules
+        };
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (modules, again) = (build(&cache), build(&Cache::open(Some(dir.path())).expect("a cache")));
+        assert_eq!(modules.keys().collect::<Vec<_>>(), ["day1_aux", "day1_nic"]);
+        for (name, module) in &modules {
+            let bytes = |module: &BuiltModule| std::fs::read(&module.path).expect("read");
+            assert!(bytes(module) == bytes(&again[name]), "{name} has other bytes when built again");
+            assert!(module.info.srcversion.is_some(), "{name}");
+            assert!(module.info.vermagic.as_ref().is_some_and(|text| text.starts_with(&kernel)), "{:?}", module.info);
+        }
+        let mut spec = PackSpec { kernel_release: kernel.clone(), ..PackSpec::default() };
+        spec.modules = modules.into_values().collect();
+        for variant in [None].into_iter().chain(Variant::ALL.map(Some)) {
+            spec.variant = variant;
+            let name = variant.map_or("good".to_owned(), |variant| variant.to_string());
+            let image = pack_image(&build_root, &dir.path().join(name), &spec).expect("packed");
+            let directory = if variant == Some(Variant::OtherKernelDirectory) { ".other" } else { "" };
+            let paths = paths_in(&image);
+            let has = |file: &str| paths.contains(&format!("opt/lib/modules/{kernel}{directory}/{file}"));
+            assert!(has("extra/day1_nic.ko") && has("extra/day1_aux.ko"), "{paths:?}");
+            for index in ["modules.dep", "modules.dep.bin", "modules.alias", "modules.symbols", "modules.softdep"] {
+                assert_eq!(
+                    has(index),
+                    variant != Some(Variant::MissingModulesDep),
+                    "{index} in {variant:?}: {paths:?}"
+                );
+            }
+            assert!(!has("modules.order"), "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn kernel_releases_are_plain_words() {
+        for good in ["6.12.117+deb13-amd64", "5.14.0-427.13.1.el9_4.x86_64", "6.17.4-200.fc42.x86_64"] {
+            assert!(check_kernel_release(good).is_ok(), "{good}");
+        }
+        for bad in ["", "../6", "6/../..", "6 x", "-6", "6\n", "6$(x)"] {
+            assert!(check_kernel_release(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+#!/bin/sh
+# enter.sh ROOT WORK COMMAND…: runs COMMAND in ROOT with the directory WORK at /work.
+# Needs a mount namespace of its own, so that no mount outlives it.
+set -eu
+# An ordinary user's path lacks the directory of mount and chroot.
+PATH=$PATH:/usr/sbin:/sbin
+root=$1
+work=$2
+shift 2
+mount --bind /dev/null "$root/dev/null"
+mount --bind "$work" "$root/work"
+exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin HOME=/ LC_ALL=C "$@"

@@ -1,0 +1,8 @@
+#!/bin/sh
+# mmdebstrap's extract hook, called with the root: what the packages' own scripts would have made, and the places
+# for mounts.
+set -eu
+root=$1
+ln -s mawk "$root/usr/bin/awk"
+mkdir "$root/work"
+[ -e "$root/dev/null" ] || : >"$root/dev/null"

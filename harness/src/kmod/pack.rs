@@ -1,0 +1,198 @@
+//! Packing modules as a driver image: `/opt/lib/modules/<kernel release>/` with the indexes of `depmod`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oci_spec::image::Arch;
+
+use super::build::files_below;
+use super::layer::{self, Files};
+use super::variant::is_same_module;
+use super::{BuildRoot, BuiltModule, Error, ModuleInfo, Variant, check_kernel_release, oci, sandbox};
+
+/// Where a driver image has its modules; a directory for each kernel release is below.
+const MODULES: &str = "opt/lib/modules";
+
+/// What a driver image is to hold.
+#[derive(Debug, Clone, Default)]
+pub struct PackSpec {
+    /// The kernel that the image is for.
+    pub kernel_release: String,
+    /// The modules.
+    pub modules: Vec<BuiltModule>,
+    /// Further files, such as firmware, by absolute path in the image.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// What lies below it.
+    pub base: Base,
+    /// A fault to put into it.
+    pub variant: Option<Variant>,
+}
+
+/// What a driver image is based on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Base {
+    /// Nothing: no shell, no `cp`, no user database.
+    #[default]
+    Scratch,
+}
+
+/// A driver image on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciLayout {
+    /// The OCI image layout directory, with its `index.json`.
+    pub dir: PathBuf,
+    /// `sha256:…` of the manifest: what a registry answers to a request for the tag.
+    pub manifest_digest: String,
+    /// The `srcversion` of each module in the image, where it has one.
+    pub modules: BTreeMap<String, Option<String>>,
+}
+
+/// Packs an image into `dest_dir`, which is made, or is there and empty. The build root brings `depmod`.
+pub fn pack_image(build_root: &BuildRoot, dest_dir: &Path, spec: &PackSpec) -> Result<OciLayout, Error> {
+    check_kernel_release(&spec.kernel_release)?;
+    if spec.modules.is_empty() {
+        return Err(Error::Content("it has no modules".to_owned()));
+    }
+    fs::create_dir_all(dest_dir).map_err(Error::io("create", dest_dir))?;
+    if fs::read_dir(dest_dir).map_err(Error::io("list", dest_dir))?.next().is_some() {
+        return Err(Error::Content(format!("{} is not empty: choose another directory", dest_dir.display())));
+    }
+    let (mut files, modules) = stage(build_root, dest_dir, spec)?;
+    for (path, contents) in &spec.files {
+        if files.insert(path.clone(), contents.clone()).is_some() {
+            return Err(Error::Content(format!("{path} is made by packing: leave it out of the further files")));
+        }
+    }
+    let layer = layer::build(&files)?;
+    let Base::Scratch = spec.base;
+    let manifest_digest = oci::write(dest_dir, &layer, &Arch::Amd64)?;
+    Ok(OciLayout { dir: dest_dir.to_owned(), manifest_digest, modules })
+}
+
+type Modules = BTreeMap<String, Option<String>>;
+
+/// Lays the modules out in a directory of their own, indexes them, and reads all of it back.
+fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(Files, Modules), Error> {
+    let stage = tempfile::Builder::new().prefix(".stage-").tempdir_in(beside).map_err(Error::io("create", beside))?;
+    let directory =
+        spec.variant.map_or(spec.kernel_release.clone(), |variant| variant.kernel_directory(&spec.kernel_release));
+    let modules_dir = stage.path().join(MODULES).join(&directory);
+    let extra = modules_dir.join("extra");
+    fs::create_dir_all(&extra).map_err(Error::io("create", &extra))?;
+    let mut modules = Modules::new();
+    let mut order = String::new();
+    for module in &spec.modules {
+        let name = &module.info.name;
+        if modules.insert(name.clone(), module.info.srcversion.clone()).is_some() {
+            return Err(Error::Content(format!("two of its modules are named {name}")));
+        }
+        let path = extra.join(format!("{name}.ko"));
+        fs::write(&path, contents(module, spec.variant)?).map_err(Error::io("write", &path))?;
+    }
+    for name in modules.keys() {
+        order.push_str(&format!("extra/{name}.ko\n"));
+    }
+    if spec.variant.is_none_or(Variant::has_indexes) {
+        index(build_root, stage.path(), &modules_dir, &directory, &order)?;
+    }
+    Ok((read_back(stage.path())?, modules))
+}
+
+fn contents(module: &BuiltModule, variant: Option<Variant>) -> Result<Vec<u8>, Error> {
+    let bytes = fs::read(&module.path).map_err(Error::io("read the module", &module.path))?;
+    let Some(variant) = variant else { return Ok(bytes) };
+    let failed = |reason| Error::Variant { variant, module: module.info.name.clone(), reason };
+    let altered = variant.alter_module(bytes).map_err(failed)?;
+    let info = ModuleInfo::parse(&altered).map_err(|error| failed(error.to_string()))?;
+    if !is_same_module(&module.info, &info) {
+        return Err(failed("altering it changed its name or srcversion".to_owned()));
+    }
+    Ok(altered)
+}
+
+/// Runs `depmod` as a driver image's build does.
+fn index(build_root: &BuildRoot, stage: &Path, modules_dir: &Path, directory: &str, order: &str) -> Result<(), Error> {
+    // Without this list, the indexes are in the order of the file system; an image has no such file.
+    let order_path = modules_dir.join("modules.order");
+    fs::write(&order_path, order).map_err(Error::io("write", &order_path))?;
+    let mut command = build_root.command(stage);
+    command.args(["depmod", "-b", "/work/opt", directory]);
+    let mut complaints = Vec::new();
+    sandbox::run(command, &mut |line| {
+        // A driver image holds no list of what is built into the kernel.
+        if !line.is_empty() && !line.contains("could not open modules.builtin") {
+            complaints.push(line.to_owned());
+        }
+    })
+    .map_err(|error| Error::Depmod(error.to_string()))?;
+    if !complaints.is_empty() {
+        return Err(Error::Depmod(complaints.join("; ")));
+    }
+    fs::remove_file(&order_path).map_err(Error::io("remove", &order_path))
+}
+
+fn read_back(stage: &Path) -> Result<Files, Error> {
+    let mut files = Files::new();
+    for path in files_below(stage)? {
+        let relative = path.strip_prefix(stage).expect("it was found below it").to_string_lossy().into_owned();
+        files.insert(format!("/{relative}"), fs::read(&path).map_err(Error::io("read", &path))?);
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    fn module(dir: &Path) -> BuiltModule {
+        let path = dir.join("thing-one.ko");
+        fs::write(&path, fixture::module()).expect("written");
+        BuiltModule::open(&path).expect("a module")
+    }
+
+    /// Without indexes, packing needs no build root.
+    fn without_indexes(modules: Vec<BuiltModule>) -> PackSpec {
+        let variant = Some(Variant::MissingModulesDep);
+        PackSpec { kernel_release: "6.1.0".to_owned(), modules, variant, ..PackSpec::default() }
+    }
+
+    fn nowhere() -> BuildRoot {
+        BuildRoot { path: "/nowhere".into(), kernel_release: "6.1.0".to_owned(), key: String::new() }
+    }
+
+    #[test]
+    fn the_same_content_has_the_same_digest_wherever_it_is_packed() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut spec = without_indexes(vec![module(dir.path())]);
+        spec.files.insert("/firmware/fw.bin".to_owned(), b"fw".to_vec());
+        let one = pack_image(&nowhere(), &dir.path().join("one"), &spec).expect("packed");
+        let two = pack_image(&nowhere(), &dir.path().join("two"), &spec).expect("packed");
+        assert_eq!(one.manifest_digest, two.manifest_digest);
+        assert_eq!(one.modules, BTreeMap::from([("thing_one".to_owned(), Some("ABC".to_owned()))]));
+        spec.files.insert("/firmware/fw.bin".to_owned(), b"other".to_vec());
+        let three = pack_image(&nowhere(), &dir.path().join("three"), &spec).expect("packed");
+        assert_ne!(one.manifest_digest, three.manifest_digest);
+        let left: Vec<_> = fs::read_dir(dir.path().join("one")).expect("listed").collect();
+        assert_eq!(left.len(), 3, "blobs, index.json and oci-layout: {left:?}");
+    }
+
+    #[test]
+    fn contradictory_content_is_refused() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let module = module(dir.path());
+        let refused = |spec: &PackSpec| {
+            let dest = tempfile::tempdir().expect("temporary directory");
+            pack_image(&nowhere(), dest.path(), spec).expect_err("refused").to_string()
+        };
+        assert!(refused(&without_indexes(vec![])).contains("no modules"));
+        assert!(refused(&without_indexes(vec![module.clone(), module.clone()])).contains("thing_one"));
+        let mut spec = without_indexes(vec![module]);
+        spec.files.insert("/opt/lib/modules/6.1.0/extra/thing_one.ko".to_owned(), Vec::new());
+        assert!(refused(&spec).contains("made by packing"));
+        spec.files.clear();
+        let text = pack_image(&nowhere(), dir.path(), &spec).expect_err("not empty").to_string();
+        assert!(text.contains("is not empty"), "{text}");
+    }
+}

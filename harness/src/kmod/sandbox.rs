@@ -1,0 +1,130 @@
+//! Running programs so that neither a process nor a mount of theirs outlives the harness.
+//!
+//! `unshare` gives them mount and process namespaces of their own, and `--kill-child` ends the namespace's first
+//! process, hence all of it, when `unshare` dies; `unshare` dies with the thread that started it.
+
+use std::io::{BufRead, BufReader, PipeReader};
+use std::path::Path;
+use std::process::Command;
+
+use crate::process::{self, die_with_parent};
+
+const ENTER: &str = include_str!("enter.sh");
+/// Lines of output that an error keeps.
+const KEPT_LINES: usize = 30;
+
+/// A command that runs the words added to it in namespaces of its own, as the user that runs the harness.
+pub(super) fn isolated() -> Command {
+    let mut command = unshare(&["--user", "--map-current-user"]);
+    command.arg("--mount-proc").arg("--");
+    command
+}
+
+/// A command that runs the words added to it inside `root`, with the directory `work` at `/work`, as what looks
+/// like root from inside.
+pub(super) fn inside(root: &Path, work: &Path) -> Command {
+    let mut command = unshare(&["--user", "--map-root-user"]);
+    command.args(["--", "sh", "-c", ENTER, "enter.sh"]).arg(root).arg(work);
+    command
+}
+
+fn unshare(as_ordinary_user: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(as_ordinary_user);
+    }
+    command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+    command
+}
+
+/// Runs a command to its end, gives each line of its output to `line`, and keeps the last ones for the error.
+pub(super) fn run(mut command: Command, line: &mut dyn FnMut(&str)) -> Result<(), process::Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let shown = shown(&command);
+    let start = |source| process::Error::Start { program: program.clone(), source };
+    let (reader, writer) = std::io::pipe().map_err(start)?;
+    command.stdin(std::process::Stdio::null()).stdout(writer.try_clone().map_err(start)?).stderr(writer);
+    let mut child = die_with_parent(&mut command).spawn().map_err(start)?;
+    // The command holds the pipe's writing end, and the output ends only when nobody holds it.
+    drop(command);
+    let output = read_lines(reader, line);
+    let status = child.wait().map_err(start)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(process::Error::Failed { command: shown, status, output: process::tail(&output, KEPT_LINES) })
+}
+
+fn read_lines(reader: PipeReader, line: &mut dyn FnMut(&str)) -> String {
+    let mut output = String::new();
+    for bytes in BufReader::new(reader).split(b'\n') {
+        // A read error ends the output as its end does; the exit status tells the rest.
+        let Ok(bytes) = bytes else { break };
+        let text = String::from_utf8_lossy(&bytes);
+        line(text.trim_end());
+        output.push_str(text.trim_end());
+        output.push('\n');
+    }
+    output
+}
+
+/// The command line without the scripts in it, which would bury the error.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let short = |word: &std::ffi::OsStr| {
+        let word = word.to_string_lossy();
+        if word.contains('\n') { "(script)".to_owned() } else { word.into_owned() }
+    };
+    words.map(short).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_told_line_by_line_and_kept_for_the_error() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two >&2; exit 3"]);
+        let mut lines = Vec::new();
+        let error = run(command, &mut |line| lines.push(line.to_owned())).expect_err("exit 3");
+        lines.sort();
+        assert_eq!(lines, ["one", "two"]);
+        let text = error.to_string();
+        assert!(text.contains("exit status: 3") && text.contains("one") && text.contains("two"), "{text}");
+    }
+
+    #[test]
+    fn nothing_outlives_the_thread_that_started_it() {
+        let mut probe = isolated();
+        if !probe.arg("true").status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: this host allows no namespaces");
+            return;
+        }
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let starter = std::thread::spawn(move || {
+            let mut command = isolated();
+            // A grandchild that ignores the end of its own parent, and holds the pipe as long as it lives.
+            command.args(["sh", "-c", "setsid sleep 1000 & echo started; wait"]).stdout(writer);
+            let child = die_with_parent(&mut command).spawn().expect("started");
+            drop(command);
+            let mut reader = BufReader::new(reader);
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a line");
+            assert_eq!(line, "started\n");
+            (reader, child)
+        });
+        let (mut reader, mut child) = starter.join().expect("the thread ended");
+        let mut rest = String::new();
+        assert_eq!(std::io::Read::read_to_string(&mut reader, &mut rest).expect("the end"), 0);
+        assert!(!child.wait().expect("ended").success());
+    }
+
+    #[test]
+    fn a_script_is_not_shown_in_an_error() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "false\nexit 1"]);
+        let text = run(command, &mut |_| ()).expect_err("exit 1").to_string();
+        assert!(text.starts_with("sh -c (script) failed"), "{text}");
+    }
+}
