@@ -134,6 +134,10 @@ pub fn ensure_build_root(
     let key = key(distribution, kernel_release);
     let entry = cache.entry("kmod-build-root", &key, NEED_MIB, |partial| {
         progress(&format!("making a root to build modules for kernel {kernel_release}"));
+        for (name, text) in [("setup-hook.sh", SETUP_HOOK), ("extract-hook.sh", EXTRACT_HOOK)] {
+            let path = partial.join(name);
+            std::fs::write(&path, text).map_err(Error::io("write", path))?;
+        }
         make(partial, distribution, kernel_release, progress).map_err(|source| Error::BuildRoot {
             kernel_release: kernel_release.to_owned(),
             suite: distribution.suite.clone(),
@@ -167,11 +171,12 @@ fn make(
         .arg(format!("--include={packages}"))
         .arg("--aptopt=Acquire::Languages \"none\"")
         .args(LEFT_OUT.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
-        .arg(format!("--setup-hook={SETUP_HOOK}"))
-        .arg(format!("--extract-hook={EXTRACT_HOOK}"))
+        .arg("--setup-hook=sh \"$DAY1_HOOKS/setup-hook.sh\" \"$1\"")
+        .arg("--extract-hook=sh \"$DAY1_HOOKS/extract-hook.sh\" \"$1\"")
         .arg(&distribution.suite)
         .arg(partial.join("root"))
         .args(distribution.sources())
+        .env("DAY1_HOOKS", partial)
         .env("DAY1_KERNEL_RELEASE", kernel_release)
         .env("DAY1_ARCHITECTURE", &distribution.architecture)
         // mmdebstrap's own files, so that a killed maker's are removed with the entry.

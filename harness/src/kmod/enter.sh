@@ -9,4 +9,5 @@ work=$2
 shift 2
 mount --bind /dev/null "$root/dev/null"
 mount --bind "$work" "$root/work"
-exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin HOME=/ LC_ALL=C "$@"
+# A root whose packages were only unpacked may have /bin and /sbin apart from those in /usr.
+exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ LC_ALL=C "$@"

@@ -157,11 +157,12 @@ mod tests {
 
     /// Run it with `DAY1_TEST_KERNEL=6.12.… cargo test -p day1-harness --lib kmod:: -- --ignored`.
     #[test]
-    #[ignore = "takes a minute and Debian's mirror; DAY1_TEST_KERNEL names one of its trixie kernels"]
+    #[ignore = "takes a minute and Debian's mirror; DAY1_TEST_KERNEL names a kernel of DAY1_TEST_SUITE, or trixie"]
     fn modules_are_built_and_packed_for_a_real_kernel() {
         let kernel = std::env::var("DAY1_TEST_KERNEL").expect("DAY1_TEST_KERNEL");
         let cache = Cache::open(None).expect("a cache");
-        let debian = Distribution::debian("trixie", "http://deb.debian.org/debian");
+        let suite = std::env::var("DAY1_TEST_SUITE").unwrap_or("trixie".to_owned());
+        let debian = Distribution::debian(suite, "http://deb.debian.org/debian");
         let progress = |step: &str| eprintln!("{step}");
         let build_root = ensure_build_root(&cache, &debian, &kernel, &progress).expect("a build root");
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm-images/kmods");

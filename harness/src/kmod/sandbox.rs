@@ -68,14 +68,13 @@ fn read_lines(reader: PipeReader, line: &mut dyn FnMut(&str)) -> String {
     output
 }
 
-/// The command line without the scripts in it, which would bury the error.
+/// The command line as far as it helps: what runs in the namespaces, without long options and scripts, which would
+/// bury the error.
 fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let short = |word: &std::ffi::OsStr| {
-        let word = word.to_string_lossy();
-        if word.contains('\n') { "(script)".to_owned() } else { word.into_owned() }
-    };
-    words.map(short).collect::<Vec<_>>().join(" ")
+    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let begin = words.iter().position(|word| *word == "--").map_or(0, |index| index + 1);
+    let short = words[begin..].iter().map(|word| word.to_string_lossy()).filter(|word| !word.starts_with("--"));
+    short.map(|word| if word.contains('\n') { "(script)".into() } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -121,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_not_shown_in_an_error() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "false\nexit 1"]);
+    fn an_error_shows_what_ran_and_not_how() {
+        let mut command = Command::new("env");
+        command.args(["--", "sh", "-c", "false\nexit 1", "name", "--option=long", "word"]);
         let text = run(command, &mut |_| ()).expect_err("exit 1").to_string();
-        assert!(text.starts_with("sh -c (script) failed"), "{text}");
+        assert!(text.starts_with("sh -c (script) name word failed"), "{text}");
     }
 }
