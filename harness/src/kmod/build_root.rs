@@ -161,6 +161,7 @@ fn make(
     kernel_release: &str,
     progress: &dyn Fn(&str),
 ) -> Result<(), crate::process::Error> {
+    sandbox::require("mmdebstrap")?;
     let packages = format!("linux-headers-{kernel_release},{}", PACKAGES.join(","));
     let mut command = sandbox::isolated();
     command

@@ -89,6 +89,9 @@ impl ModuleInfo {
             return Err(InspectError::Compressed(kind));
         }
         let file = object::File::parse(bytes)?;
+        if file.format() != object::BinaryFormat::Elf {
+            return Err(InspectError::NoModule("ELF format"));
+        }
         let modinfo = section(&file, ".modinfo")?.ok_or(InspectError::NoModule(".modinfo section"))?;
         let mut info = Self { signature: signature(bytes), ..Self::default() };
         for entry in bytes[modinfo].split(|byte| *byte == 0) {
@@ -190,7 +193,7 @@ fn signature(bytes: &[u8]) -> Option<Signature> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::fixture;
+    use super::super::{Variant, fixture};
     use super::*;
 
     #[test]
@@ -247,9 +250,17 @@ mod tests {
                 let at = index.index(bytes.len());
                 bytes[at] = value;
             }
-            let _ = ModuleInfo::parse(&bytes);
+            let read_and_alter = |bytes: &[u8]| {
+                let _ = ModuleInfo::parse(bytes);
+                for variant in Variant::ALL {
+                    if let Ok(altered) = variant.alter_module(bytes.to_vec()) {
+                        assert_eq!(altered.len(), bytes.len());
+                    }
+                }
+            };
+            read_and_alter(&bytes);
             bytes.truncate(cut.index(bytes.len()));
-            let _ = ModuleInfo::parse(&bytes);
+            read_and_alter(&bytes);
         }
     }
 }

@@ -137,41 +137,55 @@ fn check_kernel_release(value: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::io::Read;
     use std::path::Path;
 
     use super::*;
     use crate::cache::Cache;
 
-    fn paths_in(image: &OciLayout) -> Vec<String> {
+    fn files_in(image: &OciLayout) -> BTreeMap<String, Vec<u8>> {
         let read = |path: PathBuf| std::fs::read(path).expect("read");
         let blob = |digest: &str| read(image.dir.join("blobs/sha256").join(digest.trim_start_matches("sha256:")));
         let manifest: serde_json::Value = serde_json::from_slice(&blob(&image.manifest_digest)).expect("a manifest");
         let layer = blob(manifest["layers"][0]["digest"].as_str().expect("a digest"));
-        let mut archive = Vec::new();
-        flate2::read::GzDecoder::new(layer.as_slice()).read_to_end(&mut archive).expect("gzip");
-        let mut archive = tar::Archive::new(archive.as_slice());
-        let entries = archive.entries().expect("entries");
-        entries.map(|entry| entry.expect("an entry").path().expect("a path").display().to_string()).collect()
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(layer.as_slice()));
+        let file = |entry: std::io::Result<tar::Entry<'_, _>>| {
+            let mut entry = entry.expect("an entry");
+            let mut contents = Vec::new();
+            entry.read_to_end(&mut contents).expect("contents");
+            (entry.path().expect("a path").display().to_string(), contents)
+        };
+        archive.entries().expect("entries").map(file).collect()
     }
 
-    /// Run it with `DAY1_TEST_KERNEL=6.12.… cargo test -p day1-harness --lib kmod:: -- --ignored`.
+    /// The build root of the kernel that the environment names. For the tests that are ignored:
+    /// `DAY1_TEST_KERNEL=6.12.… cargo test -p day1-harness --lib kmod:: -- --ignored`.
+    fn real_build_root() -> (Cache, BuildRoot) {
+        let kernel = std::env::var("DAY1_TEST_KERNEL").expect("DAY1_TEST_KERNEL");
+        let suite = std::env::var("DAY1_TEST_SUITE").unwrap_or("trixie".to_owned());
+        let debian = Distribution::debian(suite, "http://deb.debian.org/debian");
+        let cache = Cache::open(None).expect("a cache");
+        let build_root = ensure_build_root(&cache, &debian, &kernel, &|step| eprintln!("{step}"));
+        (cache, build_root.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn build(cache: &Cache, build_root: &BuildRoot, sources: &[PathBuf]) -> Result<BuiltModules, Error> {
+        let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+        build_modules(cache, build_root, &sources, &|step| eprintln!("{step}"))
+    }
+
     #[test]
     #[ignore = "takes a minute and Debian's mirror; DAY1_TEST_KERNEL names a kernel of DAY1_TEST_SUITE, or trixie"]
     fn modules_are_built_and_packed_for_a_real_kernel() {
-        let kernel = std::env::var("DAY1_TEST_KERNEL").expect("DAY1_TEST_KERNEL");
-        let cache = Cache::open(None).expect("a cache");
-        let suite = std::env::var("DAY1_TEST_SUITE").unwrap_or("trixie".to_owned());
-        let debian = Distribution::debian(suite, "http://deb.debian.org/debian");
-        let progress = |step: &str| eprintln!("{step}");
-        let build_root = ensure_build_root(&cache, &debian, &kernel, &progress).expect("a build root");
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm-images/kmods");
-        let sources = [sources.join("day1_nic"), sources.join("day1_aux")];
-        let build = |cache: &Cache| {
-            build_modules(cache, &build_root, &[&sources[0], &sources[1]], &progress).expect("built").modules
-        };
+        let (cache, build_root) = real_build_root();
+        let kernel = build_root.kernel_release.clone();
+        let kmods = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm-images/kmods");
+        let sources = [kmods.join("day1_nic"), kmods.join("day1_aux")];
         let dir = tempfile::tempdir().expect("temporary directory");
-        let (modules, again) = (build(&cache), build(&Cache::open(Some(dir.path())).expect("a cache")));
+        let modules = build(&cache, &build_root, &sources).expect("built").modules;
+        let other_cache = Cache::open(Some(dir.path())).expect("a cache");
+        let again = build(&other_cache, &build_root, &sources).expect("built").modules;
         assert_eq!(modules.keys().collect::<Vec<_>>(), ["day1_aux", "day1_nic"]);
         for (name, module) in &modules {
             let bytes = |module: &BuiltModule| std::fs::read(&module.path).expect("read");
@@ -186,18 +200,48 @@ mod tests {
             let name = variant.map_or("good".to_owned(), |variant| variant.to_string());
             let image = pack_image(&build_root, &dir.path().join(name), &spec).expect("packed");
             let directory = if variant == Some(Variant::OtherKernelDirectory) { ".other" } else { "" };
-            let paths = paths_in(&image);
-            let has = |file: &str| paths.contains(&format!("opt/lib/modules/{kernel}{directory}/{file}"));
-            assert!(has("extra/day1_nic.ko") && has("extra/day1_aux.ko"), "{paths:?}");
+            let files = files_in(&image);
+            let has = |file: &str| files.contains_key(&format!("opt/lib/modules/{kernel}{directory}/{file}"));
+            assert!(has("extra/day1_nic.ko") && has("extra/day1_aux.ko"), "{variant:?}: {:?}", files.keys());
             for index in ["modules.dep", "modules.dep.bin", "modules.alias", "modules.symbols", "modules.softdep"] {
-                assert_eq!(
-                    has(index),
-                    variant != Some(Variant::MissingModulesDep),
-                    "{index} in {variant:?}: {paths:?}"
-                );
+                assert_eq!(has(index), variant != Some(Variant::MissingModulesDep), "{index} in {variant:?}");
             }
-            assert!(!has("modules.order"), "{paths:?}");
+            assert!(!has("modules.order"), "{variant:?}");
         }
+    }
+
+    #[test]
+    #[ignore = "takes a minute and Debian's mirror; DAY1_TEST_KERNEL names a kernel of DAY1_TEST_SUITE, or trixie"]
+    fn a_module_may_use_another_ones_symbols_and_broken_sources_are_quoted() {
+        let (_, build_root) = real_build_root();
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let cache = Cache::open(Some(&dir.path().join("cache"))).expect("a cache");
+        let source = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).expect("created");
+            std::fs::write(path.join("Kbuild"), format!("obj-m := {name}.o\n")).expect("written");
+            let text =
+                format!("#include <linux/module.h>\n{text}\nMODULE_LICENSE(\"GPL\");\nMODULE_DESCRIPTION(\"x\");\n");
+            std::fs::write(path.join(format!("{name}.c")), text).expect("written");
+            path
+        };
+        let giver =
+            source("giver", "int day1_given(void);\nint day1_given(void) { return 1; }\nEXPORT_SYMBOL(day1_given);");
+        let taker = source(
+            "taker",
+            "int day1_given(void);\nstatic int __init start(void) { return day1_given() - 1; }\nmodule_init(start);",
+        );
+        let built = build(&cache, &build_root, &[giver, taker]).expect("built");
+        assert_eq!(built.modules["taker"].info.depends, ["giver"]);
+        let kernel_release = build_root.kernel_release.clone();
+        let modules = built.modules.into_values().collect();
+        let spec = PackSpec { kernel_release: kernel_release.clone(), modules, ..PackSpec::default() };
+        let image = pack_image(&build_root, &dir.path().join("image"), &spec).expect("packed");
+        let index = &files_in(&image)[&format!("opt/lib/modules/{kernel_release}/modules.dep")];
+        assert_eq!(String::from_utf8_lossy(index), "extra/giver.ko:\nextra/taker.ko: extra/giver.ko\n");
+        let broken = source("broken", "int day1_broken(void) { return not_declared; }");
+        let text = build(&cache, &build_root, &[broken]).expect_err("broken").to_string();
+        assert!(text.contains("broken.c:2") && text.contains("not_declared"), "{text}");
     }
 
     #[test]

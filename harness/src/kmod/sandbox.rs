@@ -12,6 +12,9 @@ use crate::process::{self, die_with_parent};
 const ENTER: &str = include_str!("enter.sh");
 /// Lines of output that an error keeps.
 const KEPT_LINES: usize = 30;
+const NO_NAMESPACES: &str = "This host does not let its ordinary users make namespaces: run as root, or allow it by \
+    `sysctl kernel.unprivileged_userns_clone=1` (Debian) or `sysctl kernel.apparmor_restrict_unprivileged_userns=0` \
+    (Ubuntu); in a container, give it CAP_SYS_ADMIN";
 
 /// A command that runs the words added to it in namespaces of its own, as the user that runs the harness.
 pub(super) fn isolated() -> Command {
@@ -37,6 +40,15 @@ fn unshare(as_ordinary_user: &[&str]) -> Command {
     command
 }
 
+/// Tells whether the host has a program, before a namespace hides why it did not start.
+pub(super) fn require(program: &str) -> Result<(), process::Error> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
+        return Ok(());
+    }
+    Err(process::Error::Start { program: program.to_owned(), source: std::io::ErrorKind::NotFound.into() })
+}
+
 /// Runs a command to its end, gives each line of its output to `line`, and keeps the last ones for the error.
 pub(super) fn run(mut command: Command, line: &mut dyn FnMut(&str)) -> Result<(), process::Error> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -47,10 +59,13 @@ pub(super) fn run(mut command: Command, line: &mut dyn FnMut(&str)) -> Result<()
     let mut child = die_with_parent(&mut command).spawn().map_err(start)?;
     // The command holds the pipe's writing end, and the output ends only when nobody holds it.
     drop(command);
-    let output = read_lines(reader, line);
+    let mut output = read_lines(reader, line);
     let status = child.wait().map_err(start)?;
     if status.success() {
         return Ok(());
+    }
+    if output.contains("unshare: unshare failed") || output.contains("unshare: write failed") {
+        output.push_str(NO_NAMESPACES);
     }
     Err(process::Error::Failed { command: shown, status, output: process::tail(&output, KEPT_LINES) })
 }
@@ -117,6 +132,21 @@ mod tests {
         let mut rest = String::new();
         assert_eq!(std::io::Read::read_to_string(&mut reader, &mut rest).expect("the end"), 0);
         assert!(!child.wait().expect("ended").success());
+    }
+
+    #[test]
+    fn a_missing_program_is_told_by_its_name() {
+        assert!(require("sh").is_ok());
+        let text = require("no-such-program-at-all").expect_err("missing").to_string();
+        assert!(text.contains("cannot start no-such-program-at-all"), "{text}");
+    }
+
+    #[test]
+    fn forbidden_namespaces_come_with_advice() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo unshare: unshare failed: Operation not permitted; exit 1"]);
+        let text = run(command, &mut |_| ()).expect_err("exit 1").to_string();
+        assert!(text.contains("unprivileged_userns_clone"), "{text}");
     }
 
     #[test]
