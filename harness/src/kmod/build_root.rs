@@ -183,7 +183,8 @@ fn make(
         // mmdebstrap's own files, so that a killed maker's are removed with the entry.
         .env("TMPDIR", partial);
     sandbox::run(command, &mut |line| {
-        if let Some(step) = line.strip_prefix("I: ").filter(|step| step.ends_with("...")) {
+        if let Some(step) = line.strip_prefix("I: ").filter(|step| step.ends_with("...") && !step.starts_with("main()"))
+        {
             progress(step.trim_end_matches('.'));
         }
     })
