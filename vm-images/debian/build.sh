@@ -1,0 +1,44 @@
+#!/bin/bash
+# Builds the node image's disk. Runs as (mapped) root in mount and PID namespaces of its own, so that
+# whatever ends it takes every process and every mount with it.
+#
+# In:  DAY1_SUITE DAY1_MIRROR DAY1_KERNELS DAY1_PACKAGES DAY1_ARGUMENTS DAY1_SIZE_MIB DAY1_BOOT_MIB
+#      DAY1_ESP_MIB; $1 an empty directory.
+# Out: $1/disk.raw (boot sectors not yet patched), boot.img, core.img, layout.json, packages.txt,
+#      kernels.txt, kernel-headers/*.deb
+# Lines that begin with "@step " are progress for a person.
+set -euo pipefail
+export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+umask 022
+
+out=$(realpath "$1")
+here=$(realpath "$(dirname "$0")")
+work=$out/work
+
+step() { printf '@step %s\n' "$*"; }
+
+# The tree lives in memory: it is gone with the mount namespace, an ordinary user can give its files any
+# owner and SELinux label, and it is faster.
+mkdir "$work"
+mount -t tmpfs -o mode=0755,size=75% day1-image "$work"
+mkdir "$work/tmp" "$work/boot"
+export TMPDIR=$work/tmp
+rootfs=$work/rootfs
+
+step "installing packages of ${DAY1_SUITE:?} from ${DAY1_MIRROR:?}"
+mkdir -p "$out/kernel-headers"
+INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --quiet --skip=cleanup \
+    --aptopt='APT::Install-Recommends "false"' \
+    --aptopt='Acquire::Retries "3"' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/info/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --include="${DAY1_KERNELS:?} ${DAY1_PACKAGES:?}" \
+    --customize-hook="$here/hook.sh \"\$1\" $out $here" \
+    "$DAY1_SUITE" "$rootfs" "$DAY1_MIRROR"
+
+step "making the disk"
+"$here/disk.sh" "$rootfs" "$out" "$work/boot" "$here"
+umount "$work"
+rmdir "$work"

@@ -1,0 +1,112 @@
+#!/bin/bash
+# Runs inside the tree: turns a Debian system into one that has CoreOS's shape.
+set -euo pipefail
+export LC_ALL=C.UTF-8
+
+step() { printf '@step %s\n' "$*"; }
+
+# --- kernels: the one of the first kernel package is booted ------------------------------------------
+first=${DAY1_KERNELS%% *}
+first_release=$(dpkg-query --show --showformat '${Depends}' "$first" |
+    sed -n 's/.*linux-image-\([^ ,]*\).*/\1/p')
+[ -n "$first_release" ] || first_release=${first#linux-image-}
+{
+    echo "$first_release"
+    for path in /usr/lib/modules/*; do
+        [ "${path##*/}" = "$first_release" ] || echo "${path##*/}"
+    done
+} >/kernels.txt
+
+step "trimming and unpacking the kernel modules"
+while read -r release; do
+    modules=/usr/lib/modules/$release
+    # Devices that no node of ours has. Names of drivers that a Day-1 module could replace stay.
+    rm -rf "$modules"/kernel/{sound,drivers/{accel,comedi,gpu,iio,media,staging}} \
+        "$modules/kernel/drivers/net/wireless"
+    # Unpacked modules load faster: in an emulated machine xz takes most of the time of a modprobe.
+    find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -P 2 -n 64 xz --decompress
+    depmod -a "$release"
+done </kernels.txt
+
+# --- packaging: the image is not updated in place ----------------------------------------------------
+step "setting presets"
+mkdir -p /usr/lib/sysimage
+rm -rf /var/lib/apt /var/cache/* /var/log/* /var/backups /var/lib/ucf /var/lib/xml-core /var/lib/sgml-base
+mv /var/lib/dpkg /usr/lib/sysimage/dpkg
+rm -f /etc/hostname /etc/resolv.conf /etc/ssh/ssh_host_* /etc/apt/apt.conf.d/99mmdebstrap
+
+# --- units: only presets decide ----------------------------------------------------------------------
+rm -f /usr/lib/systemd/system-preset/90-systemd.preset /usr/lib/systemd/user-preset/90-systemd.preset
+find /etc/systemd/system /etc/systemd/user -type d \( -name '*.wants' -o -name '*.requires' \) -prune \
+    -exec rm -rf {} +
+find /etc/systemd/system /etc/systemd/user -type l -delete
+systemctl --root=/ preset-all
+echo 'disable *' >/usr/lib/systemd/user-preset/99-default-disable.preset
+systemctl --root=/ --global preset-all
+# CoreOS masks it as well: it would ask questions on the console.
+systemctl --root=/ mask systemd-firstboot.service
+# Generators whose work no node needs; each is a process at every boot and every reload.
+mkdir -p /etc/systemd/system-generators
+for generator in gpt-auto hibernate-resume rc-local ssh sysv system-update tpm2; do
+    ln -s /dev/null "/etc/systemd/system-generators/systemd-$generator-generator"
+done
+ln -sf /usr/lib/systemd/system/multi-user.target /etc/systemd/system/default.target
+
+# --- users -------------------------------------------------------------------------------------------
+useradd --create-home --home-dir /home/core --shell /bin/bash --comment 'CoreOS Admin' \
+    --groups adm,sudo,systemd-journal core
+passwd --lock root >/dev/null
+
+# --- directories: all that changes is in /etc and /var -----------------------------------------------
+link_into_var() { # directory, name in /var
+    mkdir -p "/var/$2"
+    cp -a "$1/." "/var/$2/"
+    rm -rf "${1:?}"
+    ln -s "$3" "$1"
+}
+# shellcheck disable=SC2114 # runs in the image's own tree
+rm -rf /var/opt /media
+link_into_var /opt opt var/opt
+link_into_var /home home var/home
+link_into_var /srv srv var/srv
+link_into_var /mnt mnt var/mnt
+link_into_var /root roothome var/roothome
+link_into_var /usr/local usrlocal ../var/usrlocal
+ln -s run/media /media
+chmod 0700 /var/roothome
+mkdir -p /var/log/journal
+
+# --- SELinux -----------------------------------------------------------------------------------------
+# The policy's /root, /home, /srv and /usr/local are links here; the places they point to take their labels.
+cat >>/etc/selinux/default/contexts/files/file_contexts.subs_dist <<'EOF'
+/var/home /home
+/var/roothome /root
+/var/srv /srv
+/var/mnt /mnt
+/var/opt /opt
+/var/usrlocal /usr/local
+EOF
+sed -i 's/^SELINUX=.*/SELINUX=permissive/' /etc/selinux/config
+
+# --- first boot --------------------------------------------------------------------------------------
+rm -f /var/lib/dbus/machine-id
+echo uninitialized >/etc/machine-id
+chmod 0444 /etc/machine-id
+
+step "building the initramfs"
+while read -r release; do
+    dracut --force --kver "$release" "/boot/initrd.img-$release"
+    rm -f "/boot/System.map-$release"
+done </kernels.txt
+
+# For a /var on a file system of its own.
+mkdir -p /usr/share/factory/var
+cp -a /var/. /usr/share/factory/var/
+rm -rf /tmp/* /var/tmp/* /var/lib/systemd/random-seed
+# Nothing in /etc or /var waits for an update of /usr (hwdb, ld.so.cache, journal catalogue, …).
+systemd-hwdb update --usr || true
+ldconfig
+journalctl --update-catalog
+for stamp in /etc/.updated /var/.updated /usr/share/factory/var/.updated; do
+    touch --reference=/usr "$stamp"
+done
