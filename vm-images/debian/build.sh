@@ -4,11 +4,13 @@
 #
 # In:  DAY1_SUITE DAY1_MIRROR DAY1_KERNELS DAY1_PACKAGES DAY1_ARGUMENTS DAY1_SIZE_MIB DAY1_BOOT_MIB
 #      DAY1_ESP_MIB; $1 an empty directory.
-# Out: $1/disk.raw (boot sectors not yet patched), boot.img, core.img, layout.json, packages.txt,
-#      kernels.txt, kernel-headers/*.deb
+# Out: $1/disk.raw (without GRUB's boot sectors), boot.img, core.img, packages.txt, kernels.txt,
+#      kernel-headers/*.deb
 # Lines that begin with "@step " are progress for a person.
 set -euo pipefail
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+# An ordinary user's has no sbin.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 
 out=$(realpath "$1")

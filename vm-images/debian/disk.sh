@@ -23,7 +23,7 @@ start=$((boot_at * 2048)), size=$((boot * 2048)), type=0FC63DAF-8483-4772-8E79-3
 start=$((root_at * 2048)), size=$((root * 2048)), type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name="root"
 EOF
 
-# --- boot loader -------------------------------------------------------------------------------------
+# --- boot loader; the caller writes its boot sectors --------------------------------------------------
 modules="part_gpt ext2 search search_label configfile normal linux test echo serial terminal minicmd reboot"
 mkdir -p "$rootfs/grub"
 # Its parser knows no comments.
@@ -34,7 +34,6 @@ chroot "$rootfs" grub-mkimage -O i386-pc -o /grub/core.img -p /grub -c /grub/ear
 chroot "$rootfs" grub-mkimage -O x86_64-efi -o /grub/bootx64.efi -p /grub -c /grub/early.cfg $modules
 mv "$rootfs/grub/core.img" "$out/core.img"
 cp "$rootfs/usr/lib/grub/i386-pc/boot.img" "$out/boot.img"
-printf '{"core_sector": 2048, "core_sectors": 2048}\n' >"$out/layout.json"
 
 truncate --size "${esp}M" "$scratch/esp.img"
 mkfs.vfat -n EFI-SYSTEM "$scratch/esp.img" >/dev/null

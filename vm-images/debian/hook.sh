@@ -25,6 +25,6 @@ done
 step "shaping the node"
 tar --directory "$here/overlay" --create --owner=0 --group=0 . | tar --directory "$rootfs" --extract --no-overwrite-dir
 install -m 0755 "$here/shape.sh" "$rootfs/shape.sh"
-chroot "$rootfs" env DAY1_KERNELS="$DAY1_KERNELS" DAY1_MODULES_DROPPED="${DAY1_MODULES_DROPPED-}" /shape.sh
+chroot "$rootfs" /shape.sh
 rm "$rootfs/shape.sh"
 mv "$rootfs/kernels.txt" "$out/kernels.txt"

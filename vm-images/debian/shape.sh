@@ -6,7 +6,8 @@ export LC_ALL=C.UTF-8
 step() { printf '@step %s\n' "$*"; }
 
 # --- kernels: the one of the first kernel package is booted ------------------------------------------
-first=${DAY1_KERNELS%% *}
+first=${DAY1_KERNELS:?}
+first=${first%% *}
 first_release=$(dpkg-query --show --showformat '${Depends}' "$first" |
     sed -n 's/.*linux-image-\([^ ,]*\).*/\1/p')
 [ -n "$first_release" ] || first_release=${first#linux-image-}
@@ -86,9 +87,19 @@ cat >>/etc/selinux/default/contexts/files/file_contexts.subs_dist <<'EOF'
 /var/opt /opt
 /var/usrlocal /usr/local
 EOF
+# The links themselves: as the directories that they stand for, not as unknown files.
+cat >>/etc/selinux/default/contexts/files/file_contexts.local <<'EOF'
+/root -l system_u:object_r:user_home_dir_t:s0
+/mnt -l system_u:object_r:mnt_t:s0
+/opt -l system_u:object_r:usr_t:s0
+/media -l system_u:object_r:mnt_t:s0
+EOF
+# Permissive: in enforcing mode podman is refused much (podman_t of Debian's policy).
 sed -i 's/^SELINUX=.*/SELINUX=permissive/' /etc/selinux/config
 
 # --- first boot --------------------------------------------------------------------------------------
+# NetworkManager writes the name servers into it; a node without any has the file all the same.
+echo '# no name servers yet' >/etc/resolv.conf
 rm -f /var/lib/dbus/machine-id
 echo uninitialized >/etc/machine-id
 chmod 0444 /etc/machine-id
