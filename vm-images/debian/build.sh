@@ -29,7 +29,7 @@ rootfs=$work/rootfs
 
 step "installing packages of ${DAY1_SUITE:?} from ${DAY1_MIRROR:?}"
 mkdir -p "$out/kernel-headers"
-INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --quiet --skip=cleanup \
+INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --skip=cleanup \
     --aptopt='APT::Install-Recommends "false"' \
     --aptopt='Acquire::Retries "3"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -42,5 +42,6 @@ INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --quiet 
 
 step "making the disk"
 "$here/disk.sh" "$rootfs" "$out" "$work/boot" "$here"
+df --output=used,size -BM "$work"
 umount "$work"
 rmdir "$work"

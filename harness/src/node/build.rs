@@ -28,6 +28,15 @@ const CORE_SECTORS: usize = 2048;
 /// What precedes a step's text in the scripts' output.
 const STEP: &str = "@step ";
 
+/// Those of mmdebstrap's messages that tell a person something; between them lie tens of seconds.
+const MESSAGES: [&str; 4] = ["running apt-get", "downloading", "extracting", "installing"];
+
+/// The step that a line of output announces.
+fn step_of(line: &str) -> Option<&str> {
+    let message = || line.strip_prefix("I: ").filter(|text| MESSAGES.iter().any(|start| text.starts_with(start)));
+    line.strip_prefix(STEP).or_else(message)
+}
+
 /// Fills the cache entry `dir`.
 pub(super) fn build(
     cache: &Cache,
@@ -100,7 +109,7 @@ fn run(command: &mut Command, image: &str, log: &Path, progress: &dyn Progress) 
         let line = line.map_err(Error::io("read the build's output for", log))?;
         let line = String::from_utf8_lossy(&line);
         writeln!(file, "{line}").map_err(Error::io("write", log))?;
-        if let Some(text) = line.strip_prefix(STEP) {
+        if let Some(text) = step_of(&line) {
             step = text.to_owned();
             progress.step(text);
         } else {
@@ -234,6 +243,14 @@ mod tests {
         assert_eq!(outcome.output, "@step one\ntwo");
         assert_eq!(*heard.0.lock().expect("not poisoned"), ["step one", "line two"]);
         assert_eq!(fs::read_to_string(&log).expect("log"), "@step one\ntwo\n");
+    }
+
+    #[test]
+    fn steps_are_the_scripts_and_mmdebstrap_s() {
+        assert_eq!(step_of("@step making the disk"), Some("making the disk"));
+        assert_eq!(step_of("I: downloading packages with apt..."), Some("downloading packages with apt..."));
+        assert_eq!(step_of("I: running --customize-hook in shell: x"), None);
+        assert_eq!(step_of("making"), None);
     }
 
     #[test]

@@ -119,8 +119,8 @@ impl TryFrom<RawDisk> for Disk {
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident, $rule:expr, $right:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[serde(transparent)]
         pub struct $name(String);
 
         impl $name {
@@ -130,18 +130,29 @@ macro_rules! word {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = String;
+        // By a visitor: only an error that comes from there has the word's own line and column.
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Word;
 
-            fn try_from(text: String) -> Result<Self, String> {
-                let rule: fn(&str) -> bool = $rule;
-                if rule(&text) { Ok(Self(text)) } else { Err(format!(concat!("{:?} is not ", $right), text)) }
-            }
-        }
+                impl serde::de::Visitor<'_> for Word {
+                    type Value = $name;
 
-        impl From<$name> for String {
-            fn from(word: $name) -> Self {
-                word.0
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($right)
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        let rule: fn(&str) -> bool = $rule;
+                        if rule(text) {
+                            Ok($name(text.to_owned()))
+                        } else {
+                            Err(E::custom(format!(concat!("{:?} is not ", $right), text)))
+                        }
+                    }
+                }
+
+                deserializer.deserialize_str(Word)
             }
         }
     };
@@ -425,7 +436,7 @@ mod tests {
         let dir = repository();
         fs::write(dir.path().join("b.yaml"), "kind: debian\nsuite: [\n").expect("written");
         let error = Catalogue::load(dir.path()).expect_err("invalid").to_string();
-        assert!(error.contains("b.yaml:3:1: "), "{error}");
+        assert!(error.contains("b.yaml:2:8: ") && error.contains("expected a suite's name"), "{error}");
     }
 
     #[test]
