@@ -27,6 +27,9 @@ mkdir "$work/tmp" "$work/boot"
 export TMPDIR=$work/tmp
 rootfs=$work/rootfs
 
+# mmdebstrap gives the hook's command line to a shell, with the tree as its "$1".
+# shellcheck disable=SC2016
+hook=$(printf '%q "$1" %q %q' "$here/hook.sh" "$out" "$here")
 step "installing packages of ${DAY1_SUITE:?} from ${DAY1_MIRROR:?}"
 mkdir -p "$out/kernel-headers"
 INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --skip=cleanup \
@@ -37,7 +40,7 @@ INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --skip=c
     --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --include="${DAY1_KERNELS:?} ${DAY1_PACKAGES:?}" \
-    --customize-hook="$here/hook.sh \"\$1\" $out $here" \
+    --customize-hook="$hook" \
     "$DAY1_SUITE" "$rootfs" "$DAY1_MIRROR"
 
 step "making the disk"
