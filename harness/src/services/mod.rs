@@ -1,1 +1,33 @@
-//! The services room.
+//! What a node reaches over its network: registry and gateway, config server; and how it gets there.
+//!
+//! The guest sees two fixed addresses, so that rendered configs keep their bytes. Behind each stands an
+//! abstract unix socket with a random name: no port can be taken, and nothing is left when the process dies.
+//! QEMU starts `day1 connect NAME` for each connection (see [`socket::connect_stdio`]), with
+//! `-netdev user,restrict=on,guestfwd=tcp:10.0.2.100:443-cmd:day1 connect NAME`.
+//!
+//! ```text
+//! guest ─ 10.0.2.100:443 ──── gateway (TLS, auth, record) ── registry (plain HTTP on loopback)
+//!       └ 10.0.2.101:22623 ── config server (TLS)
+//! ```
+
+pub mod certs;
+pub mod config_server;
+pub mod gateway;
+pub mod push;
+mod recorded;
+pub mod registry;
+mod registry_path;
+mod server;
+pub mod socket;
+
+#[cfg(test)]
+mod tests;
+
+/// The gateway's address as the guest sees it; also the registry's name in mirror entries and pull secrets.
+pub const GATEWAY_ADDRESS: &str = "10.0.2.100";
+/// The gateway's port as the guest sees it.
+pub const GATEWAY_PORT: u16 = 443;
+/// The config server's address as the guest sees it.
+pub const CONFIG_SERVER_ADDRESS: &str = "10.0.2.101";
+/// The config server's port as the guest sees it: the Machine Config Server's own.
+pub const CONFIG_SERVER_PORT: u16 = 22623;
