@@ -17,6 +17,11 @@ impl SpecVersion {
     pub const OLDEST_RENDERED: Self = Self(2);
     const NEWEST: u8 = 5;
 
+    /// The versions that may be rendered and are older than `version`, oldest first.
+    pub(super) fn rendered_before(version: Self) -> impl Iterator<Item = Self> {
+        (Self::OLDEST_RENDERED.0..version.0).map(Self)
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let minor = text.strip_prefix("3.").and_then(|rest| rest.strip_suffix(".0")).and_then(|m| m.parse().ok());
         match minor {

@@ -48,9 +48,9 @@ pub struct Rendered {
     pub ignition_json: Vec<u8>,
     /// Lower-case hex sha256 of `ignition_json`.
     pub sha256: String,
-    /// Its spec version: the newest of the sources, 3.2.0 at least. (The MCO renders its newest version and
-    /// serves each node the version that it asks for; here the bytes that are rendered are the bytes that are
-    /// served, so they must be readable for old nodes.)
+    /// Its spec version: the oldest from 3.2.0 on that has all its keys. (The MCO renders its newest version
+    /// and converts it to what each node asks for. Here the rendered bytes are the served bytes, so they are
+    /// what the oldest node reads that the MCO could convert them for.)
     pub version: SpecVersion,
     /// Kernel arguments of all sources in order, doubles kept.
     pub kernel_arguments: Vec<String>,
@@ -68,8 +68,9 @@ pub struct Rendered {
 pub fn render(pool: &Pool, configs: &[MachineConfig]) -> Result<Rendered, Error> {
     let sources = select(pool, configs)?;
     let refuse = |problem: String| Error::Render { pool: pool.name.clone(), problem };
-    let (version, config) = merge_all(&sources);
-    let config = check(version, config).map_err(refuse)?;
+    let (newest, merged) = merge_all(&sources);
+    let Ignition { version, config } = check(newest, merged).and_then(oldest_that_holds).map_err(refuse)?;
+    let config = sorted(config);
     let ignition_json = Value::Object(config).to_string().into_bytes();
     if ignition_json.len() > SIZE_LIMIT {
         let problem = format!("the config has {} bytes; the MCO refuses more than {SIZE_LIMIT}", ignition_json.len());
@@ -125,8 +126,7 @@ fn merge_all(sources: &[&MachineConfig]) -> (SpecVersion, Map<String, Value>) {
     let version = ignitions().map(|ignition| ignition.version).max().unwrap_or(SpecVersion::OLDEST_RENDERED);
     let version = version.max(SpecVersion::OLDEST_RENDERED);
     let mut merged = ignitions().fold(Map::new(), |parent, child| merge(parent, &with_compression(child)));
-    let ignition = merged.entry("ignition").or_insert_with(|| Value::Object(Map::new()));
-    ignition["version"] = Value::String(version.to_string());
+    merged.entry("ignition").or_insert_with(|| Value::Object(Map::new()));
     each_file(&mut merged, |file| {
         // The MCO's daemon overwrites, Ignition by itself doesn't: helpers.go, MergeMachineConfigs.
         file.entry("overwrite").or_insert(Value::Bool(true));
@@ -153,14 +153,13 @@ fn with_compression(ignition: &Ignition) -> Map<String, Value> {
     config
 }
 
-fn each_file(config: &mut Map<String, Value>, mut change: impl FnMut(&mut Map<String, Value>)) {
+fn each_file(config: &mut Map<String, Value>, change: impl FnMut(&mut Map<String, Value>)) {
     let files = config.get_mut("storage").and_then(|storage| storage.get_mut("files")).and_then(Value::as_array_mut);
-    files.into_iter().flatten().filter_map(Value::as_object_mut).for_each(|file| change(file));
+    files.into_iter().flatten().filter_map(Value::as_object_mut).for_each(change);
 }
 
-/// Merging valid configs can give an invalid one, so the result is parsed and checked again; its keys come
-/// out sorted.
-fn check(version: SpecVersion, config: Map<String, Value>) -> Result<Map<String, Value>, String> {
+/// Merging valid configs can give an invalid one, so the result is parsed and checked again.
+fn check(version: SpecVersion, mut config: Map<String, Value>) -> Result<Ignition, String> {
     struct Check(Map<String, Value>, SpecVersion);
     impl WithTyped for Check {
         type Output = Result<Ignition, String>;
@@ -169,8 +168,21 @@ fn check(version: SpecVersion, config: Map<String, Value>) -> Result<Map<String,
             Ignition::from_typed(self.1, &typed)
         }
     }
-    let checked = version.dispatch(Check(config, version))?.config;
-    Ok(sorted(checked))
+    config["ignition"]["version"] = Value::String(version.to_string());
+    version.dispatch(Check(config, version))
+}
+
+/// The same config at the oldest version that loses none of its keys.
+fn oldest_that_holds(newest: Ignition) -> Result<Ignition, String> {
+    let loses_nothing = |older: &Ignition| {
+        let mut config = older.config.clone();
+        config["ignition"]["version"] = Value::String(newest.version.to_string());
+        config == newest.config
+    };
+    let older = SpecVersion::rendered_before(newest.version)
+        .filter_map(|version| check(version, newest.config.clone()).ok())
+        .find(loses_nothing);
+    Ok(older.unwrap_or(newest))
 }
 
 /// The order of a JSON object's keys must not depend on how its map type was built.

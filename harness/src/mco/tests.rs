@@ -167,6 +167,16 @@ fn a_custom_pool_wins_over_worker_whatever_the_names() {
 }
 
 #[test]
+fn octal_modes_are_what_the_cluster_reads() {
+    let spec = "spec:\n  config:\n    ignition: {version: 3.2.0}\n    storage:\n      files:\n      - path: /a\n        mode: 0644\n        contents: {source: \"data:,0644\"}\n      directories: [{path: /d, mode: 0755}]";
+    let rendered = render(&Pool::new("worker"), &parse(&document(spec))).expect("rendered");
+    let storage = &rendered_json(&rendered)["storage"];
+    assert_eq!(storage["files"][0]["mode"], json!(0o644));
+    assert_eq!(storage["files"][0]["contents"]["source"], json!("data:,0644"));
+    assert_eq!(storage["directories"][0]["mode"], json!(0o755));
+}
+
+#[test]
 fn the_order_of_input_changes_nothing() {
     let mut configs = parse(CLUSTER);
     let first = render(&Pool::new("infra"), &configs).expect("rendered");
@@ -177,10 +187,15 @@ fn the_order_of_input_changes_nothing() {
 }
 
 #[test]
-fn the_version_is_the_newest_of_the_sources() {
+fn the_version_is_the_oldest_that_has_every_key() {
     let rendered = render(&Pool::new("master"), &parse(CLUSTER)).expect("rendered");
-    assert_eq!(rendered.version.to_string(), "3.5.0");
-    assert_eq!(rendered.ignition_json, br#"{"ignition":{"version":"3.5.0"}}"#);
+    assert_eq!(rendered.version.to_string(), "3.2.0", "3.5.0 was asked for, but nothing of it used");
+    assert_eq!(rendered.ignition_json, br#"{"ignition":{"version":"3.2.0"}}"#);
+    let spec = "spec: {config: {ignition: {version: 3.5.0}, kernelArguments: {shouldExist: [quiet]}}}";
+    let rendered = render(&Pool::new("worker"), &parse(&document(spec))).expect("rendered");
+    assert_eq!(rendered.version.to_string(), "3.3.0", "Ignition has kernel arguments since 3.3.0");
+    let expected = br#"{"ignition":{"version":"3.3.0"},"kernelArguments":{"shouldExist":["quiet"]}}"#;
+    assert_eq!(rendered.ignition_json, expected);
 }
 
 #[test]
@@ -220,7 +235,7 @@ fn errors_have_their_place() {
     assert!(refusal(&document("spec: {extensions: [emacs]}")).contains("usbguard"));
     let second = format!("{}---\n{}", document("spec: {}"), document("spec: {x: 1}"));
     assert!(refusal(&second).starts_with("test.yaml:13:"), "{}", refusal(&second));
-    let json = "{\n \"apiVersion\": \"machineconfiguration.openshift.io/v1\",\n\t\"kind\": \"Pod\"\n}";
+    let json = "{\n \"apiVersion\": \"machineconfiguration.openshift.io/v1\",\n\t\"kind\": \"Pod\",\n \"spec\": {}\n}";
     let error = refusal(json);
     assert!(error.starts_with("test.yaml:3:") && error.contains("kind is \"Pod\""), "{error}");
     assert!(refusal("").contains("holds no MachineConfig"));

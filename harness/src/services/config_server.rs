@@ -80,7 +80,7 @@ impl ConfigServer {
         &self.socket
     }
 
-    /// Takes the server down or up again.
+    /// Takes the server down or up again, before another connection is taken.
     pub fn set_availability(&self, availability: Availability) {
         self.server.set_availability(availability);
     }
@@ -141,7 +141,7 @@ impl Service for Pools {
     }
 
     fn trouble(&self, text: String) {
-        self.bus.push(What::Note { text: format!("the config server {text}") });
+        self.bus.push(What::Note { text: format!("config server: {text}") });
     }
 }
 
@@ -228,7 +228,7 @@ impl Listen for Record {
         } else {
             What::Note {
                 text: format!(
-                    "the config server's answer for {} was cut after {} of {} bytes",
+                    "config server: the answer for {} was cut after {} of {} bytes",
                     self.event.path, ending.bytes, self.event.bytes
                 ),
             }

@@ -22,8 +22,7 @@ use url::Url;
 use super::certs::{Authority, Credentials};
 use super::recorded::{Ending, Listen, Recorded};
 use super::registry_path::RegistryPath;
-pub use super::server::Availability;
-use super::server::{Body, Listener, Server, Service, answer};
+use super::server::{Availability, Body, Listener, Server, Service, answer};
 use crate::timeline::{Bus, RegistryRequest, What};
 
 /// Headers that belong to one connection (RFC 9110, 7.6.1), and those that the gateway answers for itself.
@@ -65,9 +64,11 @@ impl Gateway {
     /// Starts a gateway in front of the registry at `backend` (such as `http://127.0.0.1:5000`), on the
     /// current tokio runtime. Every request is recorded on `bus` when its answer ended.
     pub fn start(authority: &Authority, backend: &str, bus: Bus) -> Result<Self, Error> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
         let proxy = Proxy {
             backend: origin(backend)?,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: Client::builder(TokioExecutor::new()).build(connector),
             credentials: authority.credentials().clone(),
             bus,
         };
@@ -81,7 +82,7 @@ impl Gateway {
         &self.socket
     }
 
-    /// Makes the registry unreachable for the node, or reachable again.
+    /// Makes the registry unreachable for the node, or reachable again, before another connection is taken.
     pub fn set_availability(&self, availability: Availability) {
         self.server.set_availability(availability);
     }
@@ -119,7 +120,7 @@ impl Service for Proxy {
     }
 
     fn trouble(&self, text: String) {
-        self.bus.push(What::Note { text: format!("the gateway {text}") });
+        self.bus.push(What::Note { text: format!("gateway: {text}") });
     }
 }
 
@@ -152,7 +153,7 @@ impl Proxy {
                 response.map(|body| body.map_err(Into::into).boxed())
             }
             Err(error) => {
-                self.trouble(format!("got no answer from the registry at {}: {error}", self.backend));
+                self.trouble(format!("no answer from the registry at {}: {error}", self.backend));
                 refusal(StatusCode::BAD_GATEWAY, "UNAVAILABLE", "the gateway got no answer from the registry")
             }
         }

@@ -20,6 +20,8 @@ mod registry_path;
 mod server;
 pub mod socket;
 
+pub use server::Availability;
+
 #[cfg(test)]
 mod tests;
 

@@ -15,7 +15,7 @@ use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -56,7 +56,12 @@ impl Listener {
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match self {
             Self::Unix(listener) => Box::new(listener.accept().await?.0),
-            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Self::Tcp(listener) => {
+                let stream = listener.accept().await?.0;
+                // An answer's head and body are two writes; Nagle's algorithm would hold the second for 40 ms.
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
         })
     }
 }
@@ -75,28 +80,36 @@ pub(super) trait Service: Send + Sync + 'static {
 /// A running server; dropping it ends it and its connections.
 pub(super) struct Server {
     task: JoinHandle<()>,
-    availability: watch::Sender<Availability>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// What the server's task is told.
+enum Order {
+    Be(Availability),
+    /// End, and tell when it is done.
+    Stop(oneshot::Sender<()>),
 }
 
 impl Server {
     /// Starts serving on the current tokio runtime.
     pub(super) fn start<S: Service>(listener: Listener, tls: Option<Arc<ServerConfig>>, service: Arc<S>) -> Self {
-        let availability = watch::Sender::new(Availability::Serving);
-        let tls = tls.map(TlsAcceptor::from);
-        let task = tokio::spawn(accept(listener, tls, service, availability.subscribe()));
-        Self { task, availability }
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let task = tokio::spawn(accept(listener, tls.map(TlsAcceptor::from), service, inbox));
+        Self { task, orders }
     }
 
-    /// Takes the server down or up again.
+    /// Takes the server down or up again, before it takes another connection.
     pub(super) fn set_availability(&self, availability: Availability) {
-        self.availability.send_replace(availability);
+        // A server whose listener failed has ended, and told so.
+        let _ = self.orders.send(Order::Be(availability));
     }
 
     /// Ends the server; when this returns, every connection has ended and said its last event.
-    pub(super) async fn stop(mut self) {
-        self.task.abort();
-        // An error here is the cancellation that was asked for.
-        let _ = (&mut self.task).await;
+    pub(super) async fn stop(self) {
+        let (done, told) = oneshot::channel();
+        if self.orders.send(Order::Stop(done)).is_ok() {
+            let _ = told.await;
+        }
     }
 }
 
@@ -110,31 +123,42 @@ async fn accept<S: Service>(
     listener: Listener,
     tls: Option<TlsAcceptor>,
     service: Arc<S>,
-    mut availability: watch::Receiver<Availability>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
     // The set lives in this task: ending the task ends every connection.
     let mut connections = JoinSet::new();
+    let mut availability = Availability::Serving;
     loop {
         tokio::select! {
+            // Orders first: who sees a connection refused can rely on the earlier ones being cut.
+            biased;
+            Some(order) = orders.recv() => match order {
+                Order::Be(Availability::Serving) => availability = Availability::Serving,
+                Order::Be(Availability::Down) => {
+                    availability = Availability::Down;
+                    connections.shutdown().await;
+                }
+                Order::Stop(done) => {
+                    connections.shutdown().await;
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(());
+                    return;
+                }
+            },
+            Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok(stream) if *availability.borrow() == Availability::Serving => {
+                Ok(stream) if availability == Availability::Serving => {
                     connections.spawn(serve(stream, tls.clone(), Arc::clone(&service)));
                 }
                 Ok(stream) => {
                     drop(stream);
-                    service.trouble("is down: closed a connection as soon as it was made".to_owned());
+                    service.trouble("down, closed a connection as soon as it was made".to_owned());
                 }
                 Err(error) => {
                     service.trouble(format!("stopped listening: {error}"));
                     return;
                 }
             },
-            Ok(()) = availability.changed() => {
-                if *availability.borrow() == Availability::Down {
-                    connections.shutdown().await;
-                }
-            }
-            Some(_) = connections.join_next() => {}
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Abstract unix sockets: listening on one, and carrying a guest's connection to one.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
@@ -28,8 +29,12 @@ pub fn connect(name: &str) -> io::Result<UnixStream> {
 /// QEMU gives a `guestfwd` process one socket as standard input, output *and* error: whoever calls this must
 /// print nothing, also not the error, or it lands in the guest's TLS stream.
 pub fn connect_stdio(name: &str) -> io::Result<()> {
-    let carried = carry(connect(name)?, io::stdin(), &mut io::stdout().lock());
-    close_output();
+    // Descriptors of their own: the standard library's handles buffer.
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let carried = carry(connect(name)?, input, &mut output);
+    // Tells the guest that no more comes. Where the output is no socket, the end of the process tells it.
+    let _ = UnixStream::from(OwnedFd::from(output)).shutdown(Shutdown::Write);
     carried
 }
 
@@ -44,26 +49,13 @@ fn carry(server: UnixStream, input: impl Read + Send + 'static, output: &mut imp
     copy(&mut from_server, output)
 }
 
-/// Tells the guest that no more comes. Standard output is a socket under QEMU; elsewhere the end of the
-/// process tells it.
-fn close_output() {
-    let stdout = io::stdout();
-    if let Ok(owned) = stdout.as_fd().try_clone_to_owned() {
-        let _ = UnixStream::from(owned).shutdown(Shutdown::Write);
-    }
-}
-
-/// Like [`io::copy`], but flushes after each read: standard output is line-buffered, and a TLS record has no
-/// lines.
+/// [`io::copy`] with a larger buffer than its 8 KiB: fewer system calls for an image's layers.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(count) => {
-                to.write_all(&buffer[..count])?;
-                to.flush()?;
-            }
+            Ok(count) => to.write_all(&buffer[..count])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -20,10 +20,10 @@ use tokio_rustls::TlsConnector;
 
 use super::certs::Authority;
 use super::config_server::{ConfigServer, PoolConfig, pointer_config};
-use super::gateway::{Availability, Gateway};
+use super::gateway::Gateway;
 use super::push::push_layout;
 use super::registry::Registry;
-use super::{CONFIG_SERVER_ADDRESS, GATEWAY_ADDRESS};
+use super::{Availability, CONFIG_SERVER_ADDRESS, GATEWAY_ADDRESS};
 use crate::cache::Cache;
 use crate::timeline::{Bus, RegistryRequest, What};
 
@@ -237,6 +237,18 @@ async fn a_cut_download_is_recorded_as_incomplete() {
     let What::Registry(request) = &event.what else { panic!("a registry request, not {event:?}") };
     assert!(!request.complete);
     assert!(request.bytes < layer.len() as u64, "{} bytes", request.bytes);
+}
+
+#[tokio::test]
+async fn stopping_the_gateway_records_what_was_under_way() {
+    let site = Site::new().await;
+    let layer = vec![7; 16 * 1024 * 1024];
+    site.push(&layer, &["latest"]).await;
+    let mut guest = site.guest().await;
+    let path = format!("/v2/{REPOSITORY}/blobs/{}", digest(&layer));
+    let _response = guest.send_request(site.get(&path)).await.expect("answered");
+    let requests = site.requests().await;
+    assert_eq!(requests.iter().map(|r| (r.status, r.complete)).collect::<Vec<_>>(), [(200, false)]);
 }
 
 #[tokio::test]
