@@ -1,0 +1,277 @@
+//! What must be true: one type per check, with the check's id as its key.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor, value::MapAccessDeserializer, value::SeqAccessDeserializer};
+
+use super::{Id, ModuleName, Pattern, Repository, UnitName, UnitRef};
+
+/// What must be true of one boot. Each key is a check's id; its value is one expectation, or a list of them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Expectations {
+    /// How a unit ended.
+    #[serde(rename = "unit.result")]
+    pub unit_result: Many<UnitResult>,
+    /// A unit is done before another starts, seen and guaranteed.
+    #[serde(rename = "unit.before")]
+    pub unit_before: Many<UnitBefore>,
+    /// An image's module took the place of in-tree ones.
+    #[serde(rename = "module.replaced")]
+    pub module_replaced: Many<ModuleReplaced>,
+    /// A module is there.
+    #[serde(rename = "module.present")]
+    pub module_present: Many<ModulePresent>,
+    /// A module is not there.
+    #[serde(rename = "module.absent")]
+    pub module_absent: Many<ModuleAbsent>,
+    /// A network card's driver.
+    #[serde(rename = "nic.driver")]
+    pub nic_driver: Many<NicDriver>,
+    /// An image was pulled whole.
+    #[serde(rename = "image.pulled")]
+    pub image_pulled: Many<ImagePulled>,
+    /// Nothing was asked of the registry.
+    #[serde(rename = "image.not-pulled")]
+    pub image_not_pulled: Many<ImageNotPulled>,
+    /// The registry refused an image.
+    #[serde(rename = "image.refused")]
+    pub image_refused: Many<ImageRefused>,
+    /// A unit's own journal says something.
+    #[serde(rename = "journal.says")]
+    pub journal_says: Many<JournalSays>,
+}
+
+macro_rules! expectations {
+    ($($variant:ident($type:ident) = $field:ident, $id:literal;)*) => {
+        /// One expectation, by its kind.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub enum Expectation<'e> {
+            $(#[doc = concat!("`", $id, "`")] $variant(&'e $type),)*
+        }
+
+        impl Expectation<'_> {
+            /// The id of the check that judges it.
+            pub fn check(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $id,)*
+                }
+            }
+        }
+
+        impl Expectations {
+            /// Every expectation with its place in the list under its key.
+            pub fn each(&self) -> Vec<(usize, Expectation<'_>)> {
+                let mut all = Vec::new();
+                $(all.extend(self.$field.iter().enumerate().map(|(place, one)| (place, Expectation::$variant(one))));)*
+                all
+            }
+        }
+    };
+}
+
+expectations! {
+    UnitResult(UnitResult) = unit_result, "unit.result";
+    UnitBefore(UnitBefore) = unit_before, "unit.before";
+    ModuleReplaced(ModuleReplaced) = module_replaced, "module.replaced";
+    ModulePresent(ModulePresent) = module_present, "module.present";
+    ModuleAbsent(ModuleAbsent) = module_absent, "module.absent";
+    NicDriver(NicDriver) = nic_driver, "nic.driver";
+    ImagePulled(ImagePulled) = image_pulled, "image.pulled";
+    ImageNotPulled(ImageNotPulled) = image_not_pulled, "image.not-pulled";
+    ImageRefused(ImageRefused) = image_refused, "image.refused";
+    JournalSays(JournalSays) = journal_says, "journal.says";
+}
+
+/// How a unit ended.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UnitResult {
+    /// The unit.
+    pub unit: UnitRef,
+    /// How it must have ended.
+    pub result: UnitOutcome,
+}
+
+/// How a unit's start ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitOutcome {
+    /// Its start job was done.
+    Success,
+    /// It failed.
+    Failed,
+    /// A condition kept it from running (`Condition…=` or `ExecCondition=`).
+    Skipped,
+    /// Nothing started it.
+    NotStarted,
+}
+
+impl UnitOutcome {
+    /// As the scenario writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::NotStarted => "not-started",
+        }
+    }
+}
+
+/// A unit is done before another starts: as observed, and as guaranteed by systemd's own ordering.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UnitBefore {
+    /// The unit that must be done first.
+    pub unit: UnitRef,
+    /// The unit that must not have started by then.
+    pub before: UnitRef,
+    /// A module that must have been loaded by then as well.
+    pub module: Option<ModuleName>,
+}
+
+/// A module of an image is loaded, and stands in the place of in-tree ones since before NetworkManager.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ModuleReplaced {
+    /// The image's module.
+    pub module: ModuleName,
+    /// The in-tree modules that must be gone.
+    #[serde(default)]
+    pub in_tree: Vec<ModuleName>,
+    /// The repository of the image that it must come from; default: any of the trial's that has it.
+    pub repository: Option<Repository>,
+    /// The unit before whose start all that must have happened.
+    #[serde(default = "network_manager")]
+    pub before: UnitName,
+}
+
+fn network_manager() -> UnitName {
+    // The name is a literal in the form that UnitName accepts.
+    UnitName::try_from("NetworkManager.service".to_owned()).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// A module is loaded and was never taken out in this boot.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ModulePresent {
+    /// The module.
+    pub module: ModuleName,
+    /// Whether it must be the kernel's own or one of an image.
+    pub origin: Option<Origin>,
+    /// Allow it to have been taken out and put back.
+    #[serde(default)]
+    pub may_have_been_removed: bool,
+}
+
+/// Where a module comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The kernel's own; it carries no taint `O`.
+    InTree,
+    /// Out-of-tree; it carries taint `O`.
+    OutOfTree,
+}
+
+/// A module is not loaded, and never was in this boot.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ModuleAbsent {
+    /// The module.
+    pub module: ModuleName,
+    /// Allow it to have been loaded and taken out again.
+    #[serde(default)]
+    pub may_have_been_loaded: bool,
+}
+
+/// A network card is driven by a driver.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NicDriver {
+    /// The card's `id` in `node.nics`.
+    pub nic: Id,
+    /// The driver bound to it.
+    pub driver: ModuleName,
+}
+
+/// An image was pulled whole in this boot.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ImagePulled {
+    /// The repository, as the MachineConfig names it.
+    pub repository: Repository,
+}
+
+/// Nothing was asked of the registry in this boot.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ImageNotPulled {
+    /// Only this repository; default: nothing at all.
+    pub repository: Option<Repository>,
+}
+
+/// The registry was asked for an image's manifest in this boot and always refused it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ImageRefused {
+    /// The repository, as the MachineConfig names it.
+    pub repository: Repository,
+    /// The HTTP status of the refusal, such as 404.
+    pub status: u16,
+}
+
+/// A line of a unit's own journal (not of systemd about it) matches.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JournalSays {
+    /// The unit.
+    pub unit: UnitRef,
+    /// A regular expression that one of its lines must match.
+    pub matches: Pattern,
+}
+
+/// One or several: written as the thing itself, or as a list of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Many<T>(Vec<T>);
+
+impl<T> Default for Many<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> std::ops::Deref for Many<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ManyVisitor(PhantomData))
+    }
+}
+
+struct ManyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ManyVisitor<T> {
+    type Value = Many<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map, or a list of maps")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(|one| Many(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Many)
+    }
+}

@@ -1,0 +1,84 @@
+//! Mistakes in a YAML file, with the line shown and what would be right.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+
+use super::Document;
+
+/// One mistake at one place of a file.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{}:{line}:{column}: {message}", path.display())]
+pub struct Mistake {
+    /// The file.
+    pub path: PathBuf,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    #[help]
+    pub help: Option<String>,
+    #[label("here")]
+    at: SourceSpan,
+    #[source_code]
+    source_code: NamedSource<Arc<str>>,
+}
+
+impl Mistake {
+    pub(super) fn new(document: &Document, span: Range<usize>, message: String, help: Option<String>) -> Self {
+        let (line, column) = document.line_column(span.start);
+        Self {
+            path: document.path.clone(),
+            line,
+            column,
+            message,
+            help,
+            source_code: NamedSource::new(document.path.to_string_lossy(), Arc::clone(&document.text))
+                .with_language("yaml"),
+            at: span.into(),
+        }
+    }
+}
+
+/// All the mistakes found in a file, in the order of its lines. Its text has one line per mistake; rendered by
+/// miette, each comes with the source line.
+#[derive(Debug, Diagnostic)]
+pub struct Mistakes {
+    /// The file.
+    pub path: PathBuf,
+    /// At least one.
+    #[related]
+    pub mistakes: Vec<Mistake>,
+}
+
+impl Mistakes {
+    /// Sorts them by place.
+    pub fn new(document: &Document, mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+        Self { path: document.path.clone(), mistakes }
+    }
+
+    /// One line per mistake, `file:line:column: what is wrong (what would be right)`, without colours or source.
+    pub fn plain(&self) -> String {
+        let line = |mistake: &Mistake| match &mistake.help {
+            Some(help) => format!("{mistake} ({help})\n"),
+            None => format!("{mistake}\n"),
+        };
+        self.mistakes.iter().map(line).collect()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.mistakes.len() == 1 { "mistake" } else { "mistakes" };
+        write!(f, "{} {plural} in {}", self.mistakes.len(), self.path.display())
+    }
+}
+
+impl std::error::Error for Mistakes {}

@@ -1,0 +1,238 @@
+use std::path::{Path as FsPath, PathBuf};
+
+use super::*;
+
+fn root() -> PathBuf {
+    FsPath::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The mistakes in a scenario's text, `line:column what`.
+fn mistakes(text: &str) -> Vec<String> {
+    match Scenario::parse(FsPath::new("pull/x.yaml"), text) {
+        Ok(_) => vec![],
+        Err(found) => found
+            .mistakes
+            .iter()
+            .map(|m| format!("{}:{} {} | {}", m.line, m.column, m.message, m.help.clone().unwrap_or_default()))
+            .collect(),
+    }
+}
+
+const GOOD: &str = "\
+description: d
+registry:
+  images:
+    - {repository: quay.io/day1/day1-nic, modules: [day1_nic]}
+machine-configs:
+  - generate: {machine_config_name: 99-a, kernel_module_image: quay.io/day1/day1-nic}
+boots:
+  - ends: reboot
+    by: pull
+  - ends: ready
+    expect:
+      nic.driver: {nic: test, driver: day1_nic}
+";
+
+fn changed(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from:?} is not in the scenario that the test changes");
+    GOOD.replacen(from, to, 1)
+}
+
+#[test]
+fn the_good_one_is_accepted_with_its_defaults() {
+    let scenario = Scenario::parse(FsPath::new("scenarios/pull/x.yaml"), GOOD).expect("good");
+    assert_eq!(scenario.trial_name("debian-13"), "pull/x@debian-13");
+    assert_eq!(scenario.spec.node.nics[1].model, NicModel::E1000);
+    assert_eq!(scenario.spec.node.memory.as_mib(), 2048);
+    assert_eq!(scenario.spec.registry.images[0].tags[0].fill("6.12.1_x"), "6.12.1_x");
+    assert_eq!(scenario.spec.boots[0].deadline(), Seconds::new(180));
+}
+
+#[test]
+fn every_scenario_of_the_project_is_good() {
+    let listing = list(&root().join("scenarios")).expect("readable");
+    let refused: String = listing.refused.iter().map(Mistakes::plain).collect();
+    assert_eq!(refused, "");
+    let names: Vec<String> = listing.scenarios.iter().map(Scenario::id).collect();
+    assert!(names.contains(&"pull/pull-then-reboot".to_owned()), "{names:?}");
+    assert!(names.len() >= 8, "{names:?}");
+}
+
+#[test]
+fn five_mistakes_give_five_messages_with_their_places() {
+    let path = root().join("harness/tests/scenarios/broken/five-mistakes.yaml");
+    let found = Scenario::load(&path).expect_err("five mistakes");
+    let places: Vec<_> = found.mistakes.iter().map(|m| (m.line, m.column)).collect();
+    assert_eq!(places, [(3, 3), (8, 23), (11, 19), (21, 9), (24, 25)], "{}", found.plain());
+    assert!(found.mistakes[0].help.as_deref().unwrap_or_default().contains("Did you mean `memory`?"));
+    assert!(found.mistakes[4].help.as_deref().unwrap_or_default().contains("Did you mean `test`?"));
+}
+
+#[test]
+fn a_mistake_is_rendered_with_its_line() {
+    let found =
+        Scenario::parse(FsPath::new("pull/x.yaml"), changed("ends: ready", "ends: redy")).expect_err("a mistake");
+    let mut shown = String::new();
+    let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none());
+    handler.render_report(&mut shown, &found).expect("rendered");
+    assert!(shown.contains("pull/x.yaml:10:11"), "{shown}");
+    assert!(shown.contains("  - ends: redy"), "{shown}");
+    assert!(shown.contains("Did you mean `ready`?"), "{shown}");
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told() {
+    // With its id refused the card is gone, so that `nic: test` would have nothing to refer to.
+    let text = changed("registry:", "node:\n  nics: [{id: Test!, model: e1000}]\nregistry:");
+    let found = mistakes(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("3:15 `Test!` is not a name"), "{found:?}");
+}
+
+#[test]
+fn mistakes_in_a_list_keep_their_places() {
+    let text = changed(
+        "registry:",
+        "node:\n  nics:\n    - {id: primary, model: e100}\n    - {id: test, model: e1000, colour: red}\n    - {model: igb}\nregistry:",
+    );
+    let found = mistakes(&text);
+    let places: Vec<&str> = found.iter().map(|m| m.split(' ').next().unwrap()).collect();
+    assert_eq!(places, ["4:28", "5:32", "6:7"], "{found:?}");
+}
+
+#[test]
+fn a_misspelt_key_is_not_missing_as_well_and_its_value_is_judged() {
+    let found = mistakes(&changed("boots:", "boot:").replace("test", "tset"));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("no key `boot`") && found[0].contains("`boots`"), "{found:?}");
+    assert!(found[1].contains("no network card is called `tset`"), "{found:?}");
+}
+
+#[test]
+fn each_wrong_value_is_told_with_what_would_be_right() {
+    let cases = [
+        ("ends: reboot", "ends: rebot", "Did you mean `reboot`?"),
+        ("day1_nic]", "day1-nic.ko]", "calls it `day1_nic`"),
+        ("quay.io/day1/day1-nic, m", "'quay.io/day1/day1-nic@sha256:00', m", "Name the repository only"),
+        ("description: d", "description: d\nnode: {memory: 2GB}", "`2GiB`"),
+        ("description: d", "description: d\nnode: {cpus: two}", "`two` stands where a whole number belongs"),
+        ("description: d", "description: d\nnode: {files: [{path: etc/x, contents: ''}]}", "from `/`"),
+        ("description: d", "description: d\nnode: {files: [{path: /x, mode: 644, contents: ''}]}", "octal"),
+        ("by: pull", "by: puller", "Write a role"),
+        ("by: pull", "deadline: 90", "`90s`"),
+        (
+            "nic.driver: {nic: test, driver: day1_nic}",
+            "journal.says: {unit: load, matches: '('}",
+            "not a regular expression",
+        ),
+        ("description: d\n", "", "Add `description: …`"),
+    ];
+    for (from, to, wanted) in cases {
+        let found = mistakes(&changed(from, to));
+        assert_eq!(found.len(), 1, "{to}: {found:?}");
+        assert!(found[0].contains(wanted), "{to}: {found:?}");
+    }
+}
+
+#[test]
+fn each_wrong_reference_is_told() {
+    let cases = [
+        ("    by: pull\n", "    then: reboot\n", "leaves nothing to do"),
+        ("ends: ready\n", "ends: reboot\n", "no boot follows"),
+        ("  - ends: reboot\n    by: pull\n", "  - ends: ready\n", "nothing reboots this one"),
+        ("ends: ready\n", "ends: ready\n    then: reboot\n", "no boot follows"),
+        (
+            "nic.driver: {nic: test, driver: day1_nic}",
+            "module.replaced: {module: day1_nik}",
+            "Did you mean `day1_nic`?",
+        ),
+        (
+            "nic.driver: {nic: test, driver: day1_nic}",
+            "module.replaced: {module: day1_nic, in-tree: [day1_nic]}",
+            "present and gone",
+        ),
+        (
+            "nic.driver: {nic: test, driver: day1_nic}",
+            "image.pulled: {repository: quay.io/day1/day1-nik}",
+            "Did you mean `quay.io/day1/day1-nic`?",
+        ),
+        (
+            "nic.driver: {nic: test, driver: day1_nic}",
+            "image.refused: {repository: quay.io/day1/day1-nic, status: 200}",
+            "refuses nothing",
+        ),
+        ("description: d", "description: d\nwithout: [{check: journal.clean/opps, reason: r}]", "Did you mean `oops`?"),
+        ("description: d", "description: d\nwithout: [{check: evidence, reason: r}]", "without evidence"),
+        ("description: d", "description: d\nwithout: [{check: node.ready, reason: ''}]", "reason is empty"),
+        ("  - generate:", "  - generate: {machine_config_name: 99-b}\n  - generate:", "`pull/99-b`, `pull/99-a`"),
+        ("  - generate:", "  - file: mc.yaml\n    generate:", "both `generate` and `file`"),
+        ("description: d", "description: d\nnode: {disks: [{id: var, size: 1GiB, throttle: {}}]}", "slows nothing"),
+        ("description: d", "description: d\ndescription: e", "stands twice"),
+        ("description: d", "description: [d", "not YAML"),
+    ];
+    for (from, to, wanted) in cases {
+        let found = mistakes(&changed(from, to));
+        assert!(!found.is_empty() && found.iter().any(|m| m.contains(wanted)), "{to}: {found:?}");
+    }
+}
+
+#[test]
+fn expectations_may_be_one_or_a_list() {
+    let text = changed(
+        "nic.driver: {nic: test, driver: day1_nic}",
+        "nic.driver: [{nic: test, driver: a}, {nic: primary, driver: b}]",
+    );
+    let scenario = Scenario::parse(FsPath::new("pull/x.yaml"), text).expect("good");
+    let each = scenario.spec.boots[1].expect.each();
+    assert_eq!(each.len(), 2);
+    assert_eq!(each[1].1.check(), "nic.driver");
+}
+
+#[test]
+fn the_generators_parameters_are_decoded_with_places() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its decoding is under test")]
+    struct Parameters {
+        machine_config_name: String,
+        kernel_module_image: Repository,
+    }
+    let text = changed("kernel_module_image: quay.io/day1/day1-nic", "kernel_module_imgae: 'quay.io/x:1'");
+    let scenario = Scenario::parse(FsPath::new("pull/x.yaml"), text).expect("the passthrough takes anything");
+    let found = scenario.generator_config::<Parameters>(0).expect("generated").expect_err("two mistakes");
+    let places: Vec<_> = found.mistakes.iter().map(|m| (m.line, m.column)).collect();
+    assert_eq!(places, [(6, 43), (6, 64)], "{}", found.plain());
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("pull");
+    std::fs::create_dir(&path).expect("made");
+    let path = path.join("x.yaml");
+    std::fs::write(&path, "description: d\nmachine-configs: [{file: mc.yaml}]\nboots: [{ends: ready}]\n")
+        .expect("written");
+    let error = Scenario::load(&path).expect_err("mc.yaml is missing");
+    assert!(error.plain().contains(":2:26: cannot read"), "{}", error.plain());
+    std::fs::write(path.with_file_name("mc.yaml"), "apiVersion: v1\nkind: MachineConfig\n").expect("written");
+    Scenario::load(&path).expect("good");
+    let listing = list(dir.path()).expect("readable");
+    assert_eq!((listing.scenarios.len(), listing.refused.len()), (1, 0), "the MachineConfig is no scenario");
+}
+
+#[test]
+fn a_missing_scenario_names_the_nearest() {
+    let error = Scenario::load(&root().join("scenarios/pull/pull-then-rebot.yaml")).expect_err("no such file");
+    assert!(
+        error.plain().contains("Did you mean") && error.plain().contains("pull-then-reboot.yaml"),
+        "{}",
+        error.plain()
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[-a-z:{}\\[\\],&*!|>'\"# \n\t0-9é]{0,80}") {
+        let _ = Scenario::parse(FsPath::new("pull/x.yaml"), text);
+    }
+}

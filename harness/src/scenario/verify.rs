@@ -1,0 +1,333 @@
+//! Cross-references and contradictions within one scenario.
+
+use super::decode::nearest;
+use super::{
+    BASE_CHECKS, ConfigSource, Document, Ends, Expectation, Expectations, JOURNAL_PATTERNS, Mistake, Path, Repository,
+    Spec, UnitRef,
+};
+
+/// Every mistake that no single value shows. Where a part was taken out since it was wrong itself, what refers
+/// into it is not judged.
+pub(super) fn verify(spec: &Spec, document: &Document, taken_out: &[Path]) -> Vec<Mistake> {
+    let mut verifier = Verifier { spec, document, taken_out, mistakes: vec![] };
+    verifier.node();
+    verifier.registry();
+    verifier.machine_configs();
+    verifier.boots();
+    verifier.without();
+    for (at, expectations) in verifier.expectations() {
+        verifier.expect(&at, expectations);
+    }
+    verifier.mistakes
+}
+
+struct Verifier<'s> {
+    spec: &'s Spec,
+    document: &'s Document,
+    taken_out: &'s [Path],
+    mistakes: Vec<Mistake>,
+}
+
+fn at(key: &str) -> Path {
+    Path::default().key(key)
+}
+
+fn words<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    let words: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+impl<'s> Verifier<'s> {
+    fn wrong(&mut self, at: &Path, message: String, help: impl Into<String>) {
+        self.mistakes.push(self.document.mistake(at, message, help));
+    }
+
+    /// Whether a part is as the file has it, nothing taken out.
+    fn is_whole(&self, part: &Path) -> bool {
+        !self.taken_out.iter().any(|taken| taken.is_within(part) || part.is_within(taken))
+    }
+
+    fn unique<'w>(&mut self, list: &Path, key: &str, values: impl IntoIterator<Item = &'w str>) {
+        let mut seen: Vec<&str> = vec![];
+        for (index, value) in values.into_iter().enumerate() {
+            if seen.contains(&value) {
+                self.wrong(
+                    &list.index(index).key(key),
+                    format!("`{value}` stands twice"),
+                    format!("Give each a `{key}` of its own."),
+                );
+            }
+            seen.push(value);
+        }
+    }
+
+    fn known<'w>(
+        &mut self,
+        part: &Path,
+        at: &Path,
+        what: &str,
+        wanted: &str,
+        known: impl IntoIterator<Item = &'w str>,
+    ) {
+        let known: Vec<&str> = known.into_iter().collect();
+        if known.contains(&wanted) || !self.is_whole(part) {
+            return;
+        }
+        let near =
+            nearest(wanted, known.iter().copied()).map(|near| format!("Did you mean `{near}`? ")).unwrap_or_default();
+        self.wrong(at, format!("no {what} is called `{wanted}`"), format!("{near}In `{part}`: {}.", words(known)));
+    }
+
+    fn node(&mut self) {
+        let spec = self.spec;
+        self.unique(&at("node").key("nics"), "id", spec.node.nics.iter().map(|nic| nic.id.as_str()));
+        self.unique(&at("node").key("disks"), "id", spec.node.disks.iter().map(|disk| disk.id.as_str()));
+        self.unique(&at("node").key("files"), "path", spec.node.files.iter().map(|file| file.path.as_str()));
+        self.unique(&at("node").key("units"), "name", spec.node.units.iter().map(|unit| unit.name.as_str()));
+        if spec.node.cpus == 0 {
+            self.wrong(&at("node").key("cpus"), "a node without a CPU".to_owned(), "Write at least 1.");
+        }
+        for (index, disk) in spec.node.disks.iter().enumerate() {
+            let throttle = disk.throttle.as_ref();
+            if throttle.is_some_and(|throttle| {
+                throttle.iops.is_none_or(|iops| iops == 0) && throttle.bytes_per_second.is_none()
+            }) {
+                let place = at("node").key("disks").index(index).key("throttle");
+                self.wrong(
+                    &place,
+                    "this throttle slows nothing".to_owned(),
+                    "Give `iops`, `bytes-per-second`, or both.",
+                );
+            }
+        }
+    }
+
+    fn registry(&mut self) {
+        for (index, image) in self.spec.registry.images.iter().enumerate() {
+            let place = at("registry").key("images").index(index).key("modules");
+            if image.modules.is_empty() && self.is_whole(&place) {
+                self.wrong(&place, "an image without a module".to_owned(), "Name at least one of `vm-images/kmods/`.");
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<&'s str> {
+        let name = |config: &'s super::MachineConfig| match &config.source {
+            ConfigSource::Generate(parameters) => parameters.text("machine_config_name"),
+            ConfigSource::File(_) => None,
+        };
+        self.spec.machine_configs.iter().filter_map(name).collect()
+    }
+
+    fn machine_configs(&mut self) {
+        let names = self.names();
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                self.wrong(
+                    &at("machine-configs"),
+                    format!("two MachineConfigs are called `{name}`"),
+                    "The MCO knows them by name; the second would replace the first.",
+                );
+            }
+        }
+    }
+
+    fn boots(&mut self) {
+        if self.spec.boots.is_empty() && self.is_whole(&at("boots")) {
+            self.wrong(&at("boots"), "no boot is asked for".to_owned(), "Say at least `- ends: ready`.");
+        }
+        let last = self.spec.boots.len().saturating_sub(1);
+        for (index, boot) in self.spec.boots.iter().enumerate() {
+            let place = at("boots").index(index);
+            match (boot.ends, boot.then, index == last) {
+                (Ends::Reboot, Some(_), _) => {
+                    self.wrong(
+                        &place.key("then"),
+                        "a boot that ends by itself leaves nothing to do".to_owned(),
+                        "Remove `then`, or write `ends: ready`.",
+                    );
+                }
+                (Ends::Reboot, None, true) if self.is_whole(&at("boots")) => {
+                    self.wrong(
+                        &place.key("ends"),
+                        "the node reboots, but no boot follows".to_owned(),
+                        "Say how the next boot ends: add `- ends: ready`.",
+                    );
+                }
+                (Ends::Ready, None, false) => {
+                    self.wrong(
+                        &place.key("ends"),
+                        "a boot follows, but nothing reboots this one".to_owned(),
+                        "Add `then: reboot` here, or write `ends: reboot`.",
+                    );
+                }
+                (Ends::Ready, Some(_), true) if self.is_whole(&at("boots")) => {
+                    self.wrong(
+                        &place.key("then"),
+                        "the node is rebooted, but no boot follows".to_owned(),
+                        "Add the boot that follows, or remove `then`.",
+                    );
+                }
+                _ => {}
+            }
+            if let (Some(by), Ends::Ready) = (&boot.by, boot.ends) {
+                self.wrong(
+                    &place.key("by"),
+                    format!("`by: {by}` with a boot that does not end"),
+                    "`by` goes with `ends: reboot`.",
+                );
+            }
+            if let Some(by) = &boot.by {
+                self.unit(&place.key("by"), by);
+            }
+        }
+    }
+
+    fn without(&mut self) {
+        for (index, opt_out) in self.spec.without.iter().enumerate() {
+            let place = at("without").index(index);
+            let (check, pattern) = match opt_out.check.split_once('/') {
+                Some((check, pattern)) => (check, Some(pattern)),
+                None => (opt_out.check.as_str(), None),
+            };
+            let (known, found): (&[&str], &str) = match pattern {
+                Some(pattern) if check == "journal.clean" => (&JOURNAL_PATTERNS, pattern),
+                _ => (&BASE_CHECKS, opt_out.check.as_str()),
+            };
+            if !known.contains(&found) {
+                let near = nearest(found, known.iter().copied())
+                    .map(|near| format!("Did you mean `{near}`? "))
+                    .unwrap_or_default();
+                self.wrong(
+                    &place.key("check"),
+                    format!("`{found}` is nothing to do without"),
+                    format!("{near}Known here: {}.", words(known.iter().copied())),
+                );
+            }
+            if opt_out.check == "evidence" {
+                self.wrong(
+                    &place.key("check"),
+                    "no scenario does without evidence".to_owned(),
+                    "Without evidence nothing is proven; remove this.",
+                );
+            }
+            if opt_out.reason.trim().is_empty() {
+                self.wrong(
+                    &place.key("reason"),
+                    "the reason is empty".to_owned(),
+                    "Say why this scenario does without the check.",
+                );
+            }
+        }
+    }
+
+    fn expectations(&self) -> Vec<(Path, &'s Expectations)> {
+        let boots = self.spec.boots.iter().enumerate();
+        let mut all: Vec<_> =
+            boots.map(|(index, boot)| (at("boots").index(index).key("expect"), &boot.expect)).collect();
+        all.push((at("every-boot"), &self.spec.every_boot));
+        all
+    }
+
+    fn expect(&mut self, place: &Path, expectations: &Expectations) {
+        for (index, expectation) in expectations.each() {
+            let place = place.key(expectation.check()).index(index);
+            match expectation {
+                Expectation::UnitResult(one) => self.unit(&place.key("unit"), &one.unit),
+                Expectation::UnitBefore(one) => {
+                    self.unit(&place.key("unit"), &one.unit);
+                    self.unit(&place.key("before"), &one.before);
+                }
+                Expectation::JournalSays(one) => self.unit(&place.key("unit"), &one.unit),
+                Expectation::NicDriver(one) => {
+                    let known = self.spec.node.nics.iter().map(|nic| nic.id.as_str());
+                    self.known(&at("node").key("nics"), &place.key("nic"), "network card", one.nic.as_str(), known);
+                }
+                Expectation::ModuleReplaced(one) => {
+                    let known =
+                        self.spec.registry.images.iter().flat_map(|image| &image.modules).map(|module| module.as_str());
+                    self.known(
+                        &at("registry").key("images"),
+                        &place.key("module"),
+                        "module of an image",
+                        one.module.as_str(),
+                        known,
+                    );
+                    if let Some(repository) = &one.repository {
+                        self.repository(&place, repository);
+                    }
+                    if one.in_tree.contains(&one.module) {
+                        let help = "One name stands for one module: which of the two is loaded is told by srcversion. Leave it out of `in-tree`.";
+                        self.wrong(&place.key("in-tree"), format!("`{}` can't be present and gone", one.module), help);
+                    }
+                }
+                Expectation::ImagePulled(one) => {
+                    self.repository(&place, &one.repository);
+                    if !self.spec.registry.reachable {
+                        self.wrong(
+                            &place,
+                            "nothing can be pulled from a registry that is not reachable".to_owned(),
+                            "Remove this, or `reachable: false`.",
+                        );
+                    }
+                }
+                Expectation::ImageNotPulled(one) => {
+                    if let Some(repository) = &one.repository {
+                        self.repository(&place, repository);
+                    }
+                }
+                Expectation::ImageRefused(one) => {
+                    self.repository(&place, &one.repository);
+                    if !(400..600).contains(&one.status) {
+                        self.wrong(
+                            &place.key("status"),
+                            format!("{} refuses nothing", one.status),
+                            "Write a status from 400 to 599, such as 404.",
+                        );
+                    }
+                }
+                Expectation::ModulePresent(_) | Expectation::ModuleAbsent(_) => {}
+            }
+        }
+    }
+
+    fn repository(&mut self, place: &Path, repository: &Repository) {
+        let images = self.spec.registry.images.iter().map(|image| image.repository.as_str());
+        let named = self.spec.machine_configs.iter().filter_map(|config| match &config.source {
+            ConfigSource::Generate(parameters) => parameters.text("kernel_module_image"),
+            ConfigSource::File(_) => None,
+        });
+        let known: Vec<&str> = images.chain(named).collect();
+        self.known(&at("registry").key("images"), &place.key("repository"), "repository", repository.as_str(), known);
+    }
+
+    fn unit(&mut self, place: &Path, unit: &UnitRef) {
+        let configs = &self.spec.machine_configs;
+        let part = at("machine-configs");
+        let UnitRef::Role { role, machine_config } = unit else { return };
+        let role = role.as_str();
+        let any_file = configs.iter().any(|config| matches!(config.source, ConfigSource::File(_)));
+        match machine_config {
+            Some(name) if !any_file => {
+                let names = self.names();
+                self.known(&part, place, "MachineConfig under test", name, names);
+            }
+            None if configs.is_empty() && self.is_whole(&part) => {
+                self.wrong(
+                    place,
+                    format!("no MachineConfig is under test, so there is no `{role}` unit"),
+                    "Name a unit in full, or add a MachineConfig.",
+                );
+            }
+            None if configs.len() > 1 => {
+                let known: Vec<String> = self.names().iter().map(|name| format!("{role}/{name}")).collect();
+                self.wrong(
+                    place,
+                    format!("`{role}` could be a unit of any of {} MachineConfigs", configs.len()),
+                    format!("Say whose: {}.", words(known.iter().map(String::as_str))),
+                );
+            }
+            _ => {}
+        }
+    }
+}
