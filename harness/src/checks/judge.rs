@@ -1,0 +1,249 @@
+//! From a scenario and a timeline to a verdict.
+
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::{self, Ends, Expectation, OptOut, Scenario};
+use crate::timeline::{Timeline, What};
+
+use super::boot::Boot;
+use super::{Finding, Outcome, Verdict, config, evidence, image, journal, module, nic, ordering, ready, reboot, units};
+
+/// A trial, judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// Everything that was found, the whole trial first, then boot by boot.
+    pub findings: Vec<Finding>,
+    /// What the scenario does without.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// A base check, or one pattern of `journal.clean`, that the scenario does without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// Its id.
+    pub check: String,
+    /// The scenario's reason.
+    pub reason: String,
+}
+
+impl Judgement {
+    /// The findings that the verdict rests on: those that did not pass; of a pass, all.
+    pub fn telling(&self) -> impl Iterator<Item = &Finding> {
+        let all = self.verdict == Verdict::Pass;
+        self.findings.iter().filter(move |finding| all || finding.outcome != Outcome::Pass)
+    }
+}
+
+/// Judges a timeline by a scenario. The same two give the same judgement, whenever and wherever.
+pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
+    let without = &scenario.spec.without;
+    let worth = evidence::worth(timeline);
+    let mut findings = worth.findings;
+    if !is_without(without, "boots.count") {
+        findings.push(reboot::count(scenario, timeline));
+    }
+    if !is_without(without, "config.identical") {
+        findings.push(config::identical(timeline));
+    }
+    let seen = timeline.boots();
+    let planned = u32::try_from(scenario.spec.boots.len()).unwrap_or(u32::MAX);
+    for number in 1..=seen.max(planned) {
+        let plan = scenario.spec.boots.get(number as usize - 1);
+        findings.extend(match number <= seen {
+            true => of_boot(scenario, timeline, number, plan),
+            false => plan.map(|plan| never_came(scenario, number, plan)).unwrap_or_default(),
+        });
+    }
+    findings.sort_by_key(|finding| finding.boot);
+    let set_aside = without.iter().map(|one| SetAside { check: one.check.clone(), reason: one.reason.clone() });
+    let verdict = verdict(timeline, worth.contradictory, &findings);
+    Judgement { verdict, findings, set_aside: set_aside.collect() }
+}
+
+fn is_without(without: &[OptOut], check: &str) -> bool {
+    without.iter().any(|one| one.check == check)
+}
+
+fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&scenario::Boot>) -> Vec<Finding> {
+    let boot = Boot::new(timeline, number);
+    let without = &scenario.spec.without;
+    let mut findings = vec![];
+    if let Some(plan) = plan.filter(|plan| plan.ends == Ends::Ready && !is_without(without, "node.ready")) {
+        findings.push(ready::ready(&boot, plan));
+    }
+    if !is_without(without, "journal.clean") {
+        findings.extend(journal::clean(&boot, without));
+    }
+    let own = plan.map(|plan| plan.expect.each()).unwrap_or_default();
+    let every = scenario.spec.every_boot.each();
+    findings.extend(own.into_iter().chain(every).map(|(_, expectation)| one(timeline, &boot, expectation)));
+    findings
+}
+
+fn one(timeline: &Timeline, boot: &Boot<'_>, expectation: Expectation<'_>) -> Finding {
+    match expectation {
+        Expectation::UnitResult(one) => units::result(boot, one),
+        Expectation::UnitBefore(one) => ordering::before(boot, one),
+        Expectation::ModuleReplaced(one) => module::replaced(boot, one),
+        Expectation::ModulePresent(one) => module::present(boot, one),
+        Expectation::ModuleAbsent(one) => module::absent(boot, one),
+        Expectation::NicDriver(one) => nic::driver(boot, one),
+        Expectation::ImagePulled(one) => image::pulled(boot, one),
+        Expectation::ImageNotPulled(one) => image::not_pulled(timeline, boot, one),
+        Expectation::ImageRefused(one) => image::refused(boot, one),
+        Expectation::JournalSays(one) => journal::says(boot, one),
+    }
+}
+
+/// A planned boot that the timeline does not have: each of its expectations lacks its evidence.
+fn never_came(scenario: &Scenario, number: u32, plan: &scenario::Boot) -> Vec<Finding> {
+    let expectations = plan.expect.each().into_iter().chain(scenario.spec.every_boot.each());
+    let ids = expectations.map(|(_, expectation)| expectation.check());
+    let ids = ids.chain((plan.ends == Ends::Ready).then_some("node.ready"));
+    ids.map(|check| Finding::inconclusive(check, number, format!("boot {number} never came"))).collect()
+}
+
+fn verdict(timeline: &Timeline, contradictory: bool, findings: &[Finding]) -> Verdict {
+    let died = timeline.events.iter().any(|event| matches!(&event.what, What::MachineExited(exit) if !exit.expected));
+    let by_guest = timeline.events.iter().any(|event| reboot::guest_shutdown(event));
+    let any = |outcome| findings.iter().any(|finding| finding.outcome == outcome);
+    match () {
+        () if died && !by_guest => Verdict::Infra,
+        () if contradictory => Verdict::Inconclusive,
+        () if any(Outcome::Fail) => Verdict::Fail,
+        () if any(Outcome::Inconclusive) || findings.is_empty() => Verdict::Inconclusive,
+        () => Verdict::Pass,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::fixture::{LOAD, Node, scenario};
+    use crate::timeline::{Event, MachineExited};
+
+    fn judged(node: &Node) -> Judgement {
+        judge(&scenario(), &node.timeline())
+    }
+
+    fn failing(judgement: &Judgement) -> Vec<&str> {
+        let failing = judgement.findings.iter().filter(|finding| finding.outcome == Outcome::Fail);
+        failing.map(|finding| finding.check.as_str()).collect()
+    }
+
+    #[test]
+    fn a_good_trial_passes_with_every_check_of_the_scenario() {
+        let judgement = judged(&Node::pulled_and_loaded());
+        assert_eq!(judgement.verdict, Verdict::Pass, "{:#?}", judgement.telling().collect::<Vec<_>>());
+        let mut checks: Vec<&str> = judgement.findings.iter().map(|finding| finding.check.as_str()).collect();
+        checks.sort_unstable();
+        checks.dedup();
+        let all = [
+            "boots.count",
+            "config.identical",
+            "evidence",
+            "image.not-pulled",
+            "image.pulled",
+            "journal.clean",
+            "module.replaced",
+            "nic.driver",
+            "node.ready",
+            "unit.before",
+            "unit.result",
+        ];
+        assert_eq!(checks, all);
+    }
+
+    #[test]
+    fn one_failure_turns_it_red_even_where_other_evidence_is_missing() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).snapshot.modules.remove("day1_nic");
+        node.boot(1).remove_console();
+        let judgement = judged(&node);
+        assert_eq!(judgement.verdict, Verdict::Fail);
+        assert_eq!(failing(&judgement), ["module.replaced"]);
+    }
+
+    #[test]
+    fn no_evidence_no_pass() {
+        let removed: [fn(&What) -> bool; 7] = [
+            |what| matches!(what, What::Snapshot(_)),
+            |what| matches!(what, What::Console(_)),
+            |what| matches!(what, What::Journal(_)),
+            |what| matches!(what, What::ModuleLoad(_) | What::ModuleFree(_)),
+            |what| matches!(what, What::ConfigServed(_)),
+            |what| matches!(what, What::Facts(_)),
+            |what| matches!(what, What::Qmp(_) | What::MachineStarted(_)),
+        ];
+        for (which, removed) in removed.into_iter().enumerate() {
+            let mut node = Node::pulled_and_loaded();
+            node.remove(removed);
+            assert_eq!(judged(&node).verdict, Verdict::Inconclusive, "{which}: {:#?}", judged(&node));
+        }
+        assert_eq!(judge(&scenario(), &Timeline::default()).verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn contradicting_witnesses_make_failures_untold() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).snapshot.modules.remove("day1_nic");
+        node.boot(2).boot_id("boot-1");
+        assert_eq!(judged(&node).verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_machine_that_died_is_the_harness_side() {
+        let mut node = Node::pulled_and_loaded();
+        let exit = MachineExited { expected: false, status: "signal 11".into(), stderr: String::new() };
+        node.boot(2).push(What::MachineExited(exit));
+        assert_eq!(judged(&node).verdict, Verdict::Infra);
+    }
+
+    #[test]
+    fn a_boot_that_never_came_is_judged_by_what_ended_the_one_before() {
+        let mut node = Node::pulled_and_loaded();
+        node.drop_boots_after(1);
+        assert_eq!(judged(&node).verdict, Verdict::Inconclusive);
+        node.boot(1).push(What::DeadlinePassed { waiting_for: "the reboot".into(), after_s: 300.0 });
+        let judgement = judged(&node);
+        assert_eq!(judgement.verdict, Verdict::Fail);
+        assert_eq!(failing(&judgement), ["boots.count"]);
+    }
+
+    #[test]
+    fn what_a_scenario_does_without_is_set_aside_with_its_reason() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).unit("other.service", |unit| unit.active_state = "failed".into());
+        assert_eq!(failing(&judged(&node)), ["node.ready"]);
+        let mut scenario = scenario();
+        scenario.spec.without = vec![OptOut { check: "node.ready".into(), reason: "a unit fails on purpose".into() }];
+        let judgement = judge(&scenario, &node.timeline());
+        assert_eq!(judgement.verdict, Verdict::Pass, "{judgement:#?}");
+        assert_eq!(judgement.set_aside[0].reason, "a unit fails on purpose");
+    }
+
+    #[test]
+    fn a_config_without_its_order_is_caught_by_that_check_alone() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).unit("network-pre.target", |unit| unit.after.retain(|after| after != LOAD));
+        assert_eq!(failing(&judged(&node)), ["unit.before"]);
+    }
+
+    #[test]
+    fn a_judgement_survives_its_file_and_a_recorded_timeline_is_judged_the_same() {
+        let node = Node::pulled_and_loaded();
+        let judgement = judged(&node);
+        let written = serde_json::to_string(&judgement).expect("writable");
+        assert_eq!(serde_json::from_str::<Judgement>(&written).expect("readable"), judgement);
+        let lines: Vec<String> = node
+            .timeline()
+            .events
+            .iter()
+            .map(|event| serde_json::to_string(event.as_ref()).expect("writable"))
+            .collect();
+        let events = lines.iter().map(|line| serde_json::from_str::<Event>(line).expect("readable").into());
+        assert_eq!(judge(&scenario(), &Timeline::from(events.collect::<Vec<_>>())), judgement);
+    }
+}

@@ -1,0 +1,335 @@
+//! `module.replaced`, `module.present`, `module.absent`: what is in the kernel, and since when.
+
+use crate::scenario::{ModuleAbsent, ModulePresent, ModuleReplaced, Origin, Role, UnitOutcome};
+use crate::timeline::{Module, Snapshot};
+
+use super::boot::{Boot, ModuleChange};
+use super::units::{Seen, outcome};
+use super::{Evidence, Finding, moment, span};
+
+const REPLACED: &str = "module.replaced";
+const PRESENT: &str = "module.present";
+const ABSENT: &str = "module.absent";
+
+type Judged<T> = Result<T, Box<Finding>>;
+
+/// The image's module is in the kernel, by srcversion and taint; the in-tree ones are not; and all that since
+/// before the network's manager started.
+pub(super) fn replaced(boot: &Boot<'_>, expected: &ModuleReplaced) -> Finding {
+    try_replaced(boot, expected).unwrap_or_else(|finding| *finding)
+}
+
+fn try_replaced(boot: &Boot<'_>, expected: &ModuleReplaced) -> Judged<Finding> {
+    let name = expected.module.as_str();
+    let (event, snapshot) = snapshot(boot, REPLACED)?;
+    let here = |text: String| Evidence::new(event, text);
+    let module = live(boot, snapshot, name).map_err(|why| {
+        Box::new(
+            Finding::fail(REPLACED, boot.number, why)
+                .seen([here(format!("/sys/module of {}", moment(snapshot.mono_us)))]),
+        )
+    })?;
+    let srcversion = from_image(boot, expected, module)?;
+    if !module.taint.contains('O') {
+        let message = format!("{name} carries no taint `O`: the kernel takes it for its own");
+        return Err(Box::new(
+            Finding::fail(REPLACED, boot.number, message).seen([here(format!("taint `{}`", module.taint))]),
+        ));
+    }
+    for gone in &expected.in_tree {
+        if let Some(still) = snapshot.modules.get(gone.as_str()) {
+            let built_in = if still.refcnt.is_none() { ", built into the kernel" } else { "" };
+            let message = format!("{gone} is still loaded{built_in} beside {name}");
+            let users = if still.holders.is_empty() {
+                String::new()
+            } else {
+                format!(", held by {}", still.holders.join(", "))
+            };
+            return Err(Box::new(
+                Finding::fail(REPLACED, boot.number, message).seen([here(format!("/sys/module/{gone} exists{users}"))]),
+            ));
+        }
+    }
+    let (loaded, started) = in_time(boot, expected)?;
+    let instead = match expected.in_tree.as_slice() {
+        [] => String::new(),
+        gone => format!(" in place of {}", gone.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let before = expected.before.as_str();
+    let margin = span(started.0.saturating_sub(loaded.change.mono_us));
+    let message = format!(
+        "{name} is loaded{instead} since {margin} before {}",
+        before.strip_suffix(".service").unwrap_or(before)
+    );
+    Ok(Finding::pass(REPLACED, boot.number, message).seen([
+        Evidence::new(loaded.event, format!("{} loaded it at {}", loaded.change.comm, moment(loaded.change.mono_us))),
+        here(format!("srcversion {srcversion} as in the image, taint `{}`", module.taint)),
+        Evidence::new(started.1, format!("{before} started at {}", moment(started.0))),
+    ]))
+}
+
+fn snapshot<'t>(boot: &Boot<'t>, check: &str) -> Judged<(&'t crate::timeline::Event, &'t Snapshot)> {
+    boot.snapshot().ok_or_else(|| {
+        Box::new(Finding::inconclusive(
+            check,
+            boot.number,
+            "no snapshot of this boot: nothing tells which modules are loaded",
+        ))
+    })
+}
+
+/// The module, if it is live; else what is wrong, with the word that a green unit is no proof.
+fn live<'s>(boot: &Boot<'_>, snapshot: &'s Snapshot, name: &str) -> Result<&'s Module, String> {
+    match snapshot.modules.get(name) {
+        Some(module) if module.state == "live" => Ok(module),
+        Some(module) if module.state.is_empty() => {
+            Err(format!("{name} is built into the kernel, not loaded from an image"))
+        }
+        Some(module) => Err(format!("{name} is not live but {}", module.state)),
+        None => {
+            let success = Seen::Ended(UnitOutcome::Success);
+            let mut loads = boot.units_of(Role::Load).into_iter();
+            let green = loads.find(|unit| outcome(boot, unit).is_some_and(|(seen, _)| seen == success));
+            let although = green.map(|unit| format!(", although {unit} reports success")).unwrap_or_default();
+            Err(format!("{name} is not loaded{although}"))
+        }
+    }
+}
+
+/// The module's srcversion, if an image of the trial has the same.
+fn from_image(boot: &Boot<'_>, expected: &ModuleReplaced, module: &Module) -> Judged<String> {
+    let name = expected.module.as_str();
+    let images = boot.facts.into_iter().flat_map(|facts| &facts.images);
+    let images =
+        images.filter(|image| expected.repository.as_ref().is_none_or(|wanted| wanted.as_str() == image.repository));
+    let known: Vec<&String> =
+        images.filter_map(|image| image.modules.get(name)).filter(|version| !version.is_empty()).collect();
+    if known.is_empty() {
+        let message =
+            format!("the srcversion of {name} in the image is not recorded, so whose module is loaded can't be told");
+        return Err(Box::new(Finding::inconclusive(REPLACED, boot.number, message)));
+    }
+    if module.srcversion.is_empty() {
+        let message = format!("{name} is loaded without a srcversion, so whose module it is can't be told");
+        return Err(Box::new(Finding::inconclusive(REPLACED, boot.number, message)));
+    }
+    if known.contains(&&module.srcversion) {
+        return Ok(module.srcversion.clone());
+    }
+    let images = known.iter().map(|version| version.as_str()).collect::<Vec<_>>().join(", ");
+    let message =
+        format!("another {name} is loaded than the image's: srcversion {}, the image has {images}", module.srcversion);
+    let advice = "A module of the same name from elsewhere (in-tree, or an older image) was loaded first.";
+    Err(Box::new(Finding::fail(REPLACED, boot.number, message).advise(advice)))
+}
+
+/// The load of the module and the start of the unit that it had to come before.
+fn in_time<'t>(
+    boot: &Boot<'t>,
+    expected: &ModuleReplaced,
+) -> Judged<(ModuleChange<'t>, (u64, &'t crate::timeline::Event))> {
+    let name = expected.module.as_str();
+    let before = expected.before.as_str();
+    let Some(started) = boot.first_start(before) else {
+        let message = format!("nothing tells when {before} started");
+        return Err(Box::new(Finding::inconclusive(REPLACED, boot.number, message)));
+    };
+    let changes = boot.module_changes();
+    let concerns = |change: &&ModuleChange<'_>| {
+        let module = change.change.module.as_str();
+        module == name || expected.in_tree.iter().any(|gone| gone.as_str() == module)
+    };
+    if let Some(late) = changes.iter().filter(concerns).find(|change| change.change.mono_us > started.0) {
+        let done = if late.loaded { "loaded" } else { "taken out" };
+        let after = span(late.change.mono_us - started.0);
+        let message = format!("late swap: {} was {done} {after} after {before} had started", late.change.module);
+        let evidence = Evidence::new(late.event, format!("by {} at {}", late.change.comm, moment(late.change.mono_us)));
+        return Err(Box::new(Finding::fail(REPLACED, boot.number, message).seen([evidence])));
+    }
+    let load = changes.iter().rev().find(|change| change.loaded && change.change.module == name);
+    load.map(|load| (*load, started)).ok_or_else(|| {
+        let message = format!("the kernel's trace does not tell when {name} was loaded");
+        Box::new(Finding::inconclusive(REPLACED, boot.number, message))
+    })
+}
+
+/// A module is there, and was never taken out.
+pub(super) fn present(boot: &Boot<'_>, expected: &ModulePresent) -> Finding {
+    try_present(boot, expected).unwrap_or_else(|finding| *finding)
+}
+
+fn try_present(boot: &Boot<'_>, expected: &ModulePresent) -> Judged<Finding> {
+    let name = expected.module.as_str();
+    let (event, snapshot) = snapshot(boot, PRESENT)?;
+    let refuse = |message: String, evidence: Evidence| {
+        Err(Box::new(Finding::fail(PRESENT, boot.number, message).seen([evidence])))
+    };
+    let Some(module) = snapshot.modules.get(name) else {
+        return refuse(
+            format!("{name} is not loaded"),
+            Evidence::new(event, format!("/sys/module/{name} does not exist")),
+        );
+    };
+    if !matches!(module.state.as_str(), "live" | "") {
+        return refuse(format!("{name} is not live but {}", module.state), Evidence::new(event, module.state.clone()));
+    }
+    let origin = if module.taint.contains('O') { Origin::OutOfTree } else { Origin::InTree };
+    if expected.origin.is_some_and(|wanted| wanted != origin) {
+        let what = if origin == Origin::InTree { "the kernel's own" } else { "out-of-tree" };
+        return refuse(
+            format!("{name} is loaded, but it is {what}"),
+            Evidence::new(event, format!("taint `{}`", module.taint)),
+        );
+    }
+    if expected.may_have_been_removed {
+        let message = format!("{name} is loaded");
+        return Ok(Finding::pass(PRESENT, boot.number, message)
+            .seen([Evidence::new(event, format!("/sys/module/{name} exists"))]));
+    }
+    let changes = traced(boot, PRESENT)?;
+    if let Some(out) = changes.iter().find(|change| !change.loaded && change.change.module == name) {
+        let message = format!("{name} was taken out at {} and put back", moment(out.change.mono_us));
+        return refuse(message, Evidence::new(out.event, format!("taken out by {}", out.change.comm)));
+    }
+    let message = format!("{name} is loaded and was never taken out");
+    Ok(Finding::pass(PRESENT, boot.number, message).seen([Evidence::new(event, format!("/sys/module/{name} exists"))]))
+}
+
+/// A module is not there, and never was.
+pub(super) fn absent(boot: &Boot<'_>, expected: &ModuleAbsent) -> Finding {
+    try_absent(boot, expected).unwrap_or_else(|finding| *finding)
+}
+
+fn try_absent(boot: &Boot<'_>, expected: &ModuleAbsent) -> Judged<Finding> {
+    let name = expected.module.as_str();
+    let (event, snapshot) = snapshot(boot, ABSENT)?;
+    if snapshot.modules.contains_key(name) {
+        let evidence = Evidence::new(event, format!("/sys/module/{name} exists"));
+        return Err(Box::new(Finding::fail(ABSENT, boot.number, format!("{name} is loaded")).seen([evidence])));
+    }
+    let evidence = Evidence::new(event, format!("/sys/module/{name} does not exist"));
+    if expected.may_have_been_loaded {
+        return Ok(Finding::pass(ABSENT, boot.number, format!("{name} is not loaded")).seen([evidence]));
+    }
+    let changes = traced(boot, ABSENT)?;
+    if let Some(load) = changes.iter().find(|change| change.loaded && change.change.module == name) {
+        let message = format!("{name} was loaded at {} and taken out again", moment(load.change.mono_us));
+        let evidence = Evidence::new(load.event, format!("loaded by {}", load.change.comm));
+        return Err(Box::new(Finding::fail(ABSENT, boot.number, message).seen([evidence])));
+    }
+    Ok(Finding::pass(ABSENT, boot.number, format!("{name} is not loaded and never was")).seen([evidence]))
+}
+
+/// The kernel's trace of this boot. A trace with nothing in it proves nothing: every boot loads modules.
+fn traced<'t>(boot: &Boot<'t>, check: &str) -> Judged<Vec<ModuleChange<'t>>> {
+    let changes = boot.module_changes();
+    if changes.is_empty() {
+        let message = "the kernel's trace of modules is empty, so nothing tells what was loaded or taken out meanwhile";
+        return Err(Box::new(Finding::inconclusive(check, boot.number, message)));
+    }
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::Outcome;
+    use crate::checks::fixture::{Node, boot_of, expect};
+
+    fn swap(node: &Node) -> Finding {
+        let timeline = node.timeline();
+        replaced(&boot_of(&timeline, 2), &expect("{module: day1_nic, in-tree: [e1000]}"))
+    }
+
+    fn there(node: &Node, text: &str) -> Finding {
+        let timeline = node.timeline();
+        present(&boot_of(&timeline, 2), &expect(text))
+    }
+
+    fn gone(node: &Node, text: &str) -> Finding {
+        let timeline = node.timeline();
+        absent(&boot_of(&timeline, 2), &expect(text))
+    }
+
+    #[test]
+    fn a_good_swap_passes() {
+        let finding = swap(&Node::pulled_and_loaded());
+        assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
+        assert_eq!(finding.message, "day1_nic is loaded in place of e1000 since 52 ms before NetworkManager");
+    }
+
+    #[test]
+    fn a_green_unit_without_the_module_fails() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).snapshot.modules.remove("day1_nic");
+        let finding = swap(&node);
+        assert_eq!(finding.outcome, Outcome::Fail);
+        assert!(finding.message.contains("although") && finding.message.contains("reports success"), "{finding:?}");
+    }
+
+    #[test]
+    fn each_half_truth_fails() {
+        let broken: [(fn(&mut Node), &str); 5] = [
+            (|node| node.ready(2).module("day1_nic", |m| m.srcversion = "IN-TREE".into()), "another day1_nic"),
+            (|node| node.ready(2).module("day1_nic", |m| m.taint.clear()), "no taint `O`"),
+            (|node| node.ready(2).module("day1_nic", |m| m.state = "coming".into()), "coming"),
+            (|node| node.ready(2).module("e1000", |m| m.state = "live".into()), "e1000 is still loaded"),
+            (|node| node.boot(2).modules(|change| change.mono_us += 9_000_000), "late swap"),
+        ];
+        for (break_it, wanted) in broken {
+            let mut node = Node::pulled_and_loaded();
+            break_it(&mut node);
+            let finding = swap(&node);
+            assert!(finding.outcome == Outcome::Fail && finding.message.contains(wanted), "{wanted}: {finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_swap_without_evidence_is_inconclusive() {
+        let broken: [fn(&mut Node); 4] = [
+            |node| node.facts().images.clear(),
+            |node| node.boot(2).remove_snapshot(),
+            |node| node.boot(2).remove_modules(),
+            |node| node.ready(2).module("day1_nic", |m| m.srcversion.clear()),
+        ];
+        for (which, break_it) in broken.into_iter().enumerate() {
+            let mut node = Node::pulled_and_loaded();
+            break_it(&mut node);
+            let finding = swap(&node);
+            assert_eq!(finding.outcome, Outcome::Inconclusive, "{which}: {finding:?}");
+        }
+    }
+
+    #[test]
+    fn present_means_never_taken_out() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).module("e1000", |m| (m.state, m.refcnt) = ("live".into(), Some(0)));
+        let finding = there(&node, "{module: e1000}");
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("put back"), "{finding:?}");
+        assert_eq!(there(&node, "{module: e1000, may-have-been-removed: true}").outcome, Outcome::Pass);
+        assert_eq!(there(&node, "{module: virtio_net, origin: in-tree}").outcome, Outcome::Pass);
+        assert_eq!(there(&node, "{module: virtio_net, origin: out-of-tree}").outcome, Outcome::Fail);
+        assert_eq!(there(&node, "{module: igb}").outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn absent_means_never_loaded() {
+        let node = Node::pulled_and_loaded();
+        assert_eq!(gone(&node, "{module: igb}").outcome, Outcome::Pass);
+        assert_eq!(gone(&node, "{module: day1_nic}").outcome, Outcome::Fail);
+        let once = gone(&node, "{module: e1000}");
+        assert!(once.outcome == Outcome::Fail && once.message.contains("taken out again"), "{once:?}");
+        assert_eq!(gone(&node, "{module: e1000, may-have-been-loaded: true}").outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn an_empty_trace_proves_nothing() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(2).remove_modules();
+        assert_eq!(gone(&node, "{module: igb}").outcome, Outcome::Inconclusive);
+        assert_eq!(there(&node, "{module: virtio_net}").outcome, Outcome::Inconclusive);
+        node.boot(2).remove_snapshot();
+        assert_eq!(gone(&node, "{module: igb}").outcome, Outcome::Inconclusive);
+        assert_eq!(there(&node, "{module: virtio_net}").outcome, Outcome::Inconclusive);
+    }
+}

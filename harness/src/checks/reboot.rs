@@ -1,0 +1,355 @@
+//! `boots.count`: how many boots there were, and why each ended.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::scenario::{self, Ends, Role, Scenario, Then};
+use crate::timeline::{Cause, Event, Timeline, What, message_id};
+
+use super::boot::{Boot, journal_line, resolve};
+use super::{Evidence, Finding};
+
+const CHECK: &str = "boots.count";
+
+/// How a boot ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BootEnd {
+    /// The boot, from 1.
+    pub boot: u32,
+    /// Why it ended.
+    pub cause: Cause,
+    /// Whether the cause was not told by systemd, but follows from what ran at that time.
+    pub inferred: bool,
+    /// Where that is seen.
+    pub evidence: Vec<Evidence>,
+}
+
+/// How each boot of a timeline ended, from the first.
+pub fn boot_ends(timeline: &Timeline) -> Vec<BootEnd> {
+    (1..=timeline.boots()).map(|number| boot_end(timeline, number)).collect()
+}
+
+fn boot_end(timeline: &Timeline, number: u32) -> BootEnd {
+    let boot = Boot::new(timeline, number);
+    let end = |cause, evidence: Vec<Evidence>| BootEnd { boot: number, cause, inferred: false, evidence };
+    if let Some(panic) = boot.events.iter().find(|event| is_panic(event)) {
+        return end(Cause::Panic, vec![Evidence::new(panic, "the kernel panicked")]);
+    }
+    // The reset is the first event of the boot that it begins.
+    let Some(next) = timeline.of_boot(number + 1).next() else {
+        return end(Cause::Running, vec![]);
+    };
+    let reason = match &next.what {
+        What::Qmp(qmp) => qmp.data.get("reason").and_then(serde_json::Value::as_str).unwrap_or_default(),
+        _ => "",
+    };
+    let reset = Evidence::new(next, format!("QEMU: reset ({reason})"));
+    if reason.starts_with("host-") || matches!(next.what, What::MachineStarted(_)) {
+        return end(Cause::Harness, vec![reset]);
+    }
+    let BootEnd { cause, inferred, mut evidence, .. } = who_asked(&boot);
+    evidence.push(reset);
+    BootEnd { boot: number, cause, inferred, evidence }
+}
+
+fn is_panic(event: &Event) -> bool {
+    let says = |text: &str| text.contains("Kernel panic - not syncing");
+    match &event.what {
+        What::Console(console) => says(&console.line),
+        What::Journal(record) => record.is_from_kernel() && says(record.message()),
+        What::Qmp(qmp) => qmp.event == "GUEST_PANICKED",
+        _ => false,
+    }
+}
+
+/// logind: the system shuts down (`SD_MESSAGE_SHUTDOWN`).
+const SHUTDOWN: &str = "98268866d1d54a499c4e98921d93bc40";
+
+/// systemd 257 and later tell who asked, of logind (`Reboot requested from …`) and of the manager itself.
+static ASKED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)reboot requested from client PID \d+(?: \('([^']*)'\))?(?: \(unit ([^)]+)\))?").ok()
+});
+
+fn who_asked(boot: &Boot<'_>) -> BootEnd {
+    let end = |cause, inferred, evidence| BootEnd { boot: boot.number, cause, inferred, evidence };
+    let records = boot.real_root_journal();
+    for (event, record) in &records {
+        let Some(asked) = ASKED.as_ref().and_then(|asked| asked.captures(record.message())) else { continue };
+        let evidence = vec![journal_line(event, record)];
+        return match (asked.get(2), asked.get(1)) {
+            (Some(unit), _) => end(Cause::Unit(unit.as_str().to_owned()), false, evidence),
+            (None, Some(program)) => end(Cause::Guest(program.as_str().to_owned()), false, evidence),
+            _ => end(Cause::Guest("an unnamed program".to_owned()), false, evidence),
+        };
+    }
+    let shutdown = records.iter().find(|(_, record)| {
+        record.message_id() == SHUTDOWN
+            || (record.is_from_systemd() && record.field("UNIT") == "reboot.target")
+            || (record.is_from_systemd() && record.message().starts_with("Shutting down"))
+    });
+    let Some((event, record)) = shutdown else {
+        return end(Cause::Guest("nobody in its journal".to_owned()), false, vec![]);
+    };
+    let evidence = vec![journal_line(event, record)];
+    match starting_at(boot, record.mono_us()).as_slice() {
+        [unit] => end(Cause::Unit((*unit).to_owned()), true, evidence),
+        _ => end(Cause::Guest("a client of systemd-logind that its version does not name".to_owned()), false, evidence),
+    }
+}
+
+/// The units under test whose start was under way at a moment: before systemd 257 only that tells who asked.
+fn starting_at<'t>(boot: &Boot<'t>, moment: Option<u64>) -> Vec<&'t str> {
+    let units = [Role::Pull, Role::Load].into_iter().flat_map(|role| boot.units_of(role));
+    let was_starting = |unit: &str| {
+        let about = boot.about(unit);
+        let mut before = about.iter().filter(|(_, record)| record.mono_us() <= moment);
+        before.next_back().is_some_and(|(_, record)| record.message_id() == message_id::UNIT_STARTING)
+    };
+    units.filter(|unit| was_starting(unit)).collect()
+}
+
+/// Whether there were the boots that the scenario has, each ending as it must.
+pub(super) fn count(scenario: &Scenario, timeline: &Timeline) -> Finding {
+    let ends = boot_ends(timeline);
+    let planned = &scenario.spec.boots;
+    for (plan, end) in planned.iter().zip(&ends) {
+        if let Some(finding) = compare(timeline, plan, end) {
+            return finding.seen(end.evidence.clone());
+        }
+    }
+    if let Some(extra) = ends.get(planned.len()) {
+        // The comparison above has shown that the boot before it settled and was not to end.
+        let before = ends.get(planned.len().saturating_sub(1));
+        let cause = before.map_or_else(|| "nothing".to_owned(), |end| tell(&end.cause));
+        let message = format!(
+            "{} boots, expected: {}; boot {} followed because of {cause}",
+            ends.len(),
+            planned.len(),
+            extra.boot
+        );
+        let finding = Finding::fail(CHECK, None, message).seen(before.into_iter().flat_map(|end| end.evidence.clone()));
+        return finding.advise(
+            "A reboot that nobody planned is a loop in the making: what decides about it, and what bounds it?",
+        );
+    }
+    if ends.len() < planned.len() {
+        let message = format!("{} of {} boots were seen; the trial ended early", ends.len(), planned.len());
+        return Finding::inconclusive(CHECK, None, message);
+    }
+    let plural = if ends.len() == 1 { "boot" } else { "boots" };
+    let causes: Vec<String> = ends.iter().map(|end| format!("{}: {}", end.boot, summary(end, planned))).collect();
+    let message = format!("{} {plural} as expected ({})", ends.len(), causes.join("; "));
+    Finding::pass(CHECK, None, message).seen(ends.into_iter().flat_map(|end| end.evidence))
+}
+
+fn summary(end: &BootEnd, planned: &[scenario::Boot]) -> String {
+    let then = planned.get(end.boot as usize - 1).and_then(|plan| plan.then);
+    match (&end.cause, then) {
+        (Cause::Running, _) => "settled".to_owned(),
+        (_, Some(Then::Reboot)) => "settled, then rebooted by the trial".to_owned(),
+        (Cause::Unit(unit), _) if end.inferred => format!("reboot by {unit}, which was starting then"),
+        (cause, _) => format!("reboot by {}", tell(cause)),
+    }
+}
+
+fn tell(cause: &Cause) -> String {
+    match cause {
+        Cause::Unit(unit) => unit.clone(),
+        Cause::Guest(who) => who.clone(),
+        Cause::Panic => "a kernel panic".to_owned(),
+        Cause::Harness => "a reset from outside".to_owned(),
+        Cause::Running => "nothing".to_owned(),
+    }
+}
+
+/// What is wrong with the end of one boot; `None` if it is as planned.
+fn compare(timeline: &Timeline, plan: &scenario::Boot, end: &BootEnd) -> Option<Finding> {
+    let boot = Boot::new(timeline, end.boot);
+    let number = end.boot;
+    let fail = |message: String| Some(Finding::fail(CHECK, number, message));
+    let unsure = |message: String| Some(Finding::inconclusive(CHECK, number, message));
+    let is_last = number == timeline.boots();
+    match (plan.ends, plan.then, &end.cause) {
+        (_, _, Cause::Panic) => fail(format!("boot {number} ended in a kernel panic")),
+        (Ends::Reboot, _, Cause::Running) => did_not_reboot(&boot),
+        (Ends::Reboot, _, Cause::Harness) => {
+            unsure(format!("boot {number} was reset from outside before it rebooted by itself"))
+        }
+        (Ends::Reboot, _, cause) => wrong_cause(&boot, plan, cause),
+        (Ends::Ready, _, Cause::Running) if is_last => powered_off(&boot).or_else(|| match boot.settled() {
+            Some(_) => None,
+            // node.ready tells what keeps it.
+            None => unsure(format!("boot {number} was not seen to settle")),
+        }),
+        (Ends::Ready, None, Cause::Unit(_) | Cause::Guest(_)) => {
+            fail(format!("boot {number} must settle and stay up, but it was rebooted by {}", tell(&end.cause)))
+        }
+        (Ends::Ready, Some(Then::Reboot), Cause::Unit(unit)) if is_under_test(&boot, unit) => {
+            fail(format!("boot {number} must settle and stay up, but {unit} rebooted it"))
+        }
+        (Ends::Ready, Some(Then::Reboot), _) if boot.settled().is_none() => {
+            fail(format!("boot {number} was rebooted by {} before it settled", tell(&end.cause)))
+        }
+        _ => None,
+    }
+}
+
+fn is_under_test(boot: &Boot<'_>, unit: &str) -> bool {
+    [Role::Pull, Role::Load].into_iter().any(|role| boot.units_of(role).contains(&unit))
+}
+
+fn did_not_reboot(boot: &Boot<'_>) -> Option<Finding> {
+    let number = boot.number;
+    if let Some(finding) = powered_off(boot) {
+        return Some(finding);
+    }
+    let settled = boot.settled();
+    let deadline = boot.events.iter().find(|event| matches!(event.what, What::DeadlinePassed { .. }));
+    Some(match (settled, deadline) {
+        (Some(event), _) => {
+            Finding::fail(CHECK, number, format!("boot {number} settled, but it must end in a reboot of its own"))
+                .seen([Evidence::new(event, "the boot settled")])
+                .advise("What must ask for the reboot did not, or has not come to it: look at the unit's own journal.")
+        }
+        (None, Some(event)) => {
+            Finding::fail(CHECK, number, format!("boot {number} neither settled nor rebooted in its time"))
+                .seen([Evidence::new(event, "the deadline passed")])
+        }
+        (None, None) => {
+            Finding::inconclusive(CHECK, number, format!("boot {number} was neither seen to settle nor to reboot"))
+        }
+    })
+}
+
+fn powered_off(boot: &Boot<'_>) -> Option<Finding> {
+    let event = boot.events.iter().find(|event| guest_shutdown(event))?;
+    // The harness may end a settled node by asking it to switch off.
+    let wanted = boot.events.iter().any(|event| matches!(&event.what, What::MachineExited(exit) if exit.expected));
+    if wanted && boot.settled().is_some_and(|settled| settled.seq < event.seq) {
+        return None;
+    }
+    let message = format!("boot {} ended: the node switched itself off", boot.number);
+    Some(Finding::fail(CHECK, boot.number, message).seen([Evidence::new(event, "QEMU: shutdown (guest-shutdown)")]))
+}
+
+/// Whether the guest switched the machine off.
+pub(super) fn guest_shutdown(event: &Event) -> bool {
+    let What::Qmp(qmp) = &event.what else { return false };
+    qmp.event == "SHUTDOWN" && qmp.data.get("reason").is_some_and(|reason| reason == "guest-shutdown")
+}
+
+fn wrong_cause(boot: &Boot<'_>, plan: &scenario::Boot, cause: &Cause) -> Option<Finding> {
+    let by = plan.by.as_ref()?;
+    let number = boot.number;
+    match (resolve(boot.facts, by), cause) {
+        (Err(why), _) => Some(Finding::inconclusive(CHECK, number, why)),
+        (Ok(wanted), Cause::Unit(unit)) if *unit == wanted => None,
+        (Ok(wanted), Cause::Unit(unit)) => {
+            Some(Finding::fail(CHECK, number, format!("boot {number} was rebooted by {unit}, expected: {wanted}")))
+        }
+        (Ok(wanted), other) => {
+            let message = format!(
+                "boot {number} was rebooted, but whether {wanted} asked for it can't be told: it was {}",
+                tell(other)
+            );
+            Some(Finding::inconclusive(CHECK, number, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::Outcome;
+    use crate::checks::fixture::{Node, PULL, scenario};
+
+    fn judged(node: &Node) -> Finding {
+        count(&scenario(), &node.timeline())
+    }
+
+    #[test]
+    fn two_boots_with_their_causes_pass() {
+        let finding = judged(&Node::pulled_and_loaded());
+        assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
+        assert_eq!(finding.message, format!("2 boots as expected (1: reboot by {PULL}; 2: settled)"));
+        let ends = boot_ends(&Node::pulled_and_loaded().timeline());
+        assert_eq!(ends[0].cause, Cause::Unit(PULL.into()));
+        assert!(!ends[0].inferred);
+    }
+
+    #[test]
+    fn an_older_systemd_does_not_say_who_but_one_unit_was_starting() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(1).remove_journal("requested from client");
+        let ends = boot_ends(&node.timeline());
+        assert_eq!((&ends[0].cause, ends[0].inferred), (&Cause::Unit(PULL.into()), true), "{ends:?}");
+        assert_eq!(judged(&node).outcome, Outcome::Pass);
+        node.boot(1).remove_journal("Starting");
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn another_units_reboot_fails() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(1).remove_journal("requested from client");
+        node.boot(1).systemd(
+            "",
+            "",
+            "Reboot requested from client PID 9 ('systemctl') (unit other.service)...",
+            20_000_000,
+        );
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("other.service"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_third_boot_fails() {
+        let mut node = Node::pulled_and_loaded();
+        node.add_boot();
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("must settle and stay up"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_boot_that_settles_instead_of_rebooting_fails() {
+        let mut node = Node::pulled_and_loaded();
+        node.drop_boots_after(1);
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+        node.boot(1).systemd("", message_id::STARTUP_FINISHED, "Startup finished", 22_000_000);
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("must end in a reboot"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_hang_fails_by_its_deadline() {
+        let mut node = Node::pulled_and_loaded();
+        node.drop_boots_after(1);
+        node.boot(1).push(What::DeadlinePassed { waiting_for: "the reboot".into(), after_s: 300.0 });
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("in its time"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_panic_is_no_reboot() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(1).console("[   21.0] Kernel panic - not syncing: VFS: Unable to mount root fs");
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("panic"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_reset_from_outside_proves_nothing() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(2).resets("host-qmp-system-reset");
+        assert_eq!(boot_ends(&node.timeline())[0].cause, Cause::Harness);
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_node_that_switches_itself_off_fails() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(2).qmp("SHUTDOWN", "guest-shutdown");
+        assert!(judged(&node).message.contains("switched itself off"));
+    }
+}
