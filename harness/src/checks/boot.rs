@@ -26,8 +26,11 @@ impl<'t> Boot<'t> {
     pub fn new(timeline: &'t Timeline, number: u32) -> Self {
         let events: Vec<&Event> = timeline.of_boot(number).collect();
         let mut boot = Self { number, facts: timeline.facts(), events, real_root_us: 0 };
-        // Said by the initramfs's systemd right before it hands over.
-        let handover = boot.journal().filter(|(_, record)| record.is_from_systemd());
+        // Said by the initramfs's systemd right before it hands over; through the kernel's log where the journal
+        // is gone already, and then without process 1's own fields.
+        let from_systemd =
+            |record: &JournalRecord| record.is_from_systemd() || record.field("SYSLOG_IDENTIFIER") == "systemd";
+        let handover = boot.journal().filter(|(_, record)| from_systemd(record));
         let handover = handover.filter(|(_, record)| record.message().starts_with("Switching root"));
         boot.real_root_us = handover.filter_map(|(_, record)| record.mono_us()).max().unwrap_or(0);
         boot

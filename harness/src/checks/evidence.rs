@@ -163,6 +163,8 @@ mod tests {
     use crate::checks::fixture::Node;
     use crate::timeline::StreamEnded;
 
+    type Spoil = fn(&mut Node);
+
     fn lacks(node: &Node) -> (Vec<String>, bool) {
         let worth = worth(&node.timeline());
         let lacking = worth.findings.iter().filter(|finding| finding.outcome != Outcome::Pass);
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn each_missing_witness_is_told() {
-        let broken: [(fn(&mut Node), &str); 4] = [
+        let broken: [(Spoil, &str); 4] = [
             (|node| node.boot(2).remove_console(), "banner is missing"),
             (|node| node.boot(2).remove_journal(""), "no boot id"),
             (|node| node.boot(2).remove(|what| matches!(what, What::Qmp(_))), "neither a start nor a reset"),

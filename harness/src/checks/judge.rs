@@ -232,6 +232,15 @@ mod tests {
     }
 
     #[test]
+    fn the_bus_files_the_events_under_the_same_boots() {
+        let recorded = Node::pulled_and_loaded().timeline();
+        let bus = crate::timeline::Bus::new(None);
+        recorded.events.iter().for_each(|event| bus.push(event.what.clone()));
+        let timeline = Timeline::from(bus.events());
+        assert_eq!(judge(&scenario(), &timeline), judge(&scenario(), &recorded));
+    }
+
+    #[test]
     fn a_judgement_survives_its_file_and_a_recorded_timeline_is_judged_the_same() {
         let node = Node::pulled_and_loaded();
         let judgement = judged(&node);

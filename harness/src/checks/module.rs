@@ -236,6 +236,8 @@ mod tests {
     use crate::checks::Outcome;
     use crate::checks::fixture::{Node, boot_of, expect};
 
+    type Spoil = fn(&mut Node);
+
     fn swap(node: &Node) -> Finding {
         let timeline = node.timeline();
         replaced(&boot_of(&timeline, 2), &expect("{module: day1_nic, in-tree: [e1000]}"))
@@ -269,7 +271,7 @@ mod tests {
 
     #[test]
     fn each_half_truth_fails() {
-        let broken: [(fn(&mut Node), &str); 5] = [
+        let broken: [(Spoil, &str); 5] = [
             (|node| node.ready(2).module("day1_nic", |m| m.srcversion = "IN-TREE".into()), "another day1_nic"),
             (|node| node.ready(2).module("day1_nic", |m| m.taint.clear()), "no taint `O`"),
             (|node| node.ready(2).module("day1_nic", |m| m.state = "coming".into()), "coming"),

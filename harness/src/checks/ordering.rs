@@ -211,7 +211,7 @@ pub enum Guarantee {
 /// Looks for the shortest path from `unit` to `later` in systemd's ordering graph, as the guest computed it.
 /// Ordering through a unit binds only if that unit was started as well, after the first was done.
 pub fn guarantee(snapshot: &Snapshot, unit: &str, later: &str) -> Guarantee {
-    if !snapshot.units.get(later).is_some_and(|later| !later.after.is_empty()) {
+    if snapshot.units.get(later).is_none_or(|later| later.after.is_empty()) {
         return Guarantee::Unknown;
     }
     let state = |name: &str| snapshot.units.get(name);

@@ -39,7 +39,7 @@ impl Scenario {
         let decoded = decode::<Spec>(&mut document);
         let mut mistakes = decoded.mistakes;
         let (family, name) = names(&document).unwrap_or_else(|mistake| {
-            mistakes.push(mistake);
+            mistakes.push(*mistake);
             (String::new(), String::new())
         });
         if let Some(spec) = &decoded.value {
@@ -106,7 +106,7 @@ impl Scenario {
 }
 
 /// Family and name out of the path.
-fn names(document: &Document) -> Result<(String, String), super::Mistake> {
+fn names(document: &Document) -> Result<(String, String), Box<super::Mistake>> {
     let part =
         |path: Option<&std::ffi::OsStr>| path.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
     let name = part(document.path.file_stem());
@@ -114,7 +114,7 @@ fn names(document: &Document) -> Result<(String, String), super::Mistake> {
     let bad = [&name, &family].into_iter().find(|part| !is_kebab(part)).cloned();
     let Some(bad) = bad else { return Ok((family, name)) };
     let help = "A scenario stands at `FAMILY/NAME.yaml`, both in lower-case letters, digits and `-`.";
-    Err(document.mistake_at(0..0, format!("`{bad}` can't be part of a trial's name"), Some(help.to_owned())))
+    Err(Box::new(document.mistake_at(0..0, format!("`{bad}` can't be part of a trial's name"), Some(help.to_owned()))))
 }
 
 fn read(path: &FsPath) -> Result<String, Mistakes> {
