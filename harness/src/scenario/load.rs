@@ -119,13 +119,12 @@ fn names(document: &Document) -> Result<(String, String), Box<super::Mistake>> {
 
 fn read(path: &FsPath) -> Result<String, Mistakes> {
     std::fs::read_to_string(path).map_err(|error| {
-        let Ok(document) = Document::parse(path, "-") else { return Mistakes { path: path.into(), mistakes: vec![] } };
         let help = near_file(path).map_or_else(
             || "Is the path right? `day1 run --list` shows the scenarios.".to_owned(),
             |near| format!("Did you mean {near}?"),
         );
-        let mistake = document.mistake_at(0..0, format!("cannot read the scenario: {error}"), Some(help));
-        Mistakes::new(&document, vec![mistake])
+        let mistake = super::Mistake::unreadable(path.into(), format!("cannot read {}: {error}", path.display()), help);
+        Mistakes { path: path.into(), mistakes: vec![mistake] }
     })
 }
 

@@ -11,7 +11,7 @@ use super::Document;
 
 /// One mistake at one place of a file.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{}:{line}:{column}: {message}", path.display())]
+#[error("{message}")]
 pub struct Mistake {
     /// The file.
     pub path: PathBuf,
@@ -25,9 +25,9 @@ pub struct Mistake {
     #[help]
     pub help: Option<String>,
     #[label("here")]
-    at: SourceSpan,
+    at: Option<SourceSpan>,
     #[source_code]
-    source_code: NamedSource<Arc<str>>,
+    source_code: Option<NamedSource<Arc<str>>>,
 }
 
 impl Mistake {
@@ -39,15 +39,21 @@ impl Mistake {
             column,
             message,
             help,
-            source_code: NamedSource::new(document.path.to_string_lossy(), Arc::clone(&document.text))
-                .with_language("yaml"),
-            at: span.into(),
+            source_code: Some(
+                NamedSource::new(document.path.to_string_lossy(), Arc::clone(&document.text)).with_language("yaml"),
+            ),
+            at: Some(span.into()),
         }
+    }
+
+    /// A file that can't be read: there is no line to show.
+    pub(super) fn unreadable(path: PathBuf, message: String, help: String) -> Self {
+        Self { path, line: 1, column: 1, message, help: Some(help), at: None, source_code: None }
     }
 }
 
-/// All the mistakes found in a file, in the order of its lines. Its text has one line per mistake; rendered by
-/// miette, each comes with the source line.
+/// All the mistakes found in a file, in the order of its lines. Rendered by miette, each comes with its source
+/// line; [`Mistakes::plain`] gives one line for each.
 #[derive(Debug, Diagnostic)]
 pub struct Mistakes {
     /// The file.
@@ -66,9 +72,10 @@ impl Mistakes {
 
     /// One line per mistake, `file:line:column: what is wrong (what would be right)`, without colours or source.
     pub fn plain(&self) -> String {
-        let line = |mistake: &Mistake| match &mistake.help {
-            Some(help) => format!("{mistake} ({help})\n"),
-            None => format!("{mistake}\n"),
+        let line = |mistake: &Mistake| {
+            let Mistake { path, line, column, message, help, .. } = mistake;
+            let help = help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{}:{line}:{column}: {message}{help}\n", path.display())
         };
         self.mistakes.iter().map(line).collect()
     }
