@@ -1,1 +1,72 @@
-//! The machine room.
+//! One QEMU machine: its command line, its protocol, its console and streams, its end.
+
+mod accel;
+mod agent;
+mod command;
+mod console;
+mod instruments;
+mod owner;
+mod qmp;
+mod streams;
+
+pub use accel::{Accel, Acceleration, choose as choose_acceleration};
+pub use command::{Disk, Forward, Nic, Spec};
+pub use instruments::is_instrument;
+pub use owner::{Machine, Stopped, WaitError, wait};
+
+use std::io;
+
+/// What went wrong with a machine on the harness's side.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// QEMU could not be started.
+    #[error("cannot start {program}: {source}; `day1 doctor` tells what is missing")]
+    Start {
+        /// The program.
+        program: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// QEMU ended before its protocol answered.
+    #[error("QEMU ended before it answered ({status}): {stderr}\nits command line: {command}")]
+    EndedEarly {
+        /// Exit status or signal.
+        status: String,
+        /// What it printed.
+        stderr: String,
+        /// Its command line.
+        command: String,
+    },
+    /// QEMU's protocol failed.
+    #[error("QEMU's machine protocol failed at {what}: {message}")]
+    Qmp {
+        /// What was asked.
+        what: &'static str,
+        /// What came back.
+        message: String,
+    },
+    /// A file operation failed.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was tried, on what.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A program of the host failed.
+    #[error(transparent)]
+    Program(#[from] crate::process::Error),
+    /// The agent in the guest answered something that is no snapshot.
+    #[error("the agent in the guest answered {what}")]
+    Agent {
+        /// What was wrong with it.
+        what: String,
+    },
+}
+
+impl Error {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

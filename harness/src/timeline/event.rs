@@ -23,7 +23,6 @@ pub struct Event {
 /// What was seen, by kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "events live behind Arc, and most are journal records")]
 pub enum What {
     /// What the harness knows of the trial before any machine starts; always the first event.
     Facts(Facts),

@@ -1,22 +1,23 @@
 //! `timeline.jsonl`: writing while a trial runs, reading when it is judged.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, LineWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Event, Facts, What};
 
-/// Writes events, one JSON object a line.
+/// Writes events, one JSON object a line. Each line is in the file when it is written: a killed run keeps what it
+/// saw.
 pub struct Writer {
-    file: BufWriter<File>,
+    file: LineWriter<File>,
     failed: Option<io::Error>,
 }
 
 impl Writer {
     /// Creates the file; it must not exist.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::new(File::create_new(path)?), failed: None })
+        Ok(Self { file: LineWriter::new(File::create_new(path)?), failed: None })
     }
 
     /// Writes one event. An error is kept and told by [`Writer::finish`]; later events are not written then,

@@ -1,0 +1,233 @@
+//! QEMU's command line, from a typed description of the machine.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::accel::Accel;
+use super::{Error, instruments};
+
+/// A machine to start.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Its name, shown in QEMU's process list.
+    pub name: String,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// How the guest's instructions run.
+    pub accel: Accel,
+    /// The node image; the machine writes to an overlay of its own.
+    pub image: PathBuf,
+    /// More disks, empty at the start.
+    pub disks: Vec<Disk>,
+    /// Network cards, in the order of their PCI slots.
+    pub nics: Vec<Nic>,
+    /// Addresses that the first card's network answers at.
+    pub forwards: Vec<Forward>,
+    /// Ignition config for fw_cfg `opt/com.coreos/config`.
+    pub ignition: Option<Vec<u8>>,
+    /// Whether the instruments are brought in.
+    pub instruments: bool,
+    /// Where the disks are made; QEMU gets them without a name.
+    pub scratch: PathBuf,
+}
+
+/// An empty disk.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// Serial number, which names it as `/dev/disk/by-id/virtio-SERIAL`.
+    pub serial: String,
+    /// Size in MiB.
+    pub size_mib: u64,
+    /// Reads and writes per second together; none for no limit.
+    pub iops: Option<u64>,
+    /// Bytes per second, read and written together; none for no limit.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// A network card, on a network of its own with DHCP and no way out.
+#[derive(Debug, Clone)]
+pub struct Nic {
+    /// `virtio-net`, or QEMU's own name of the device model, such as `e1000`.
+    pub model: String,
+    /// MAC address.
+    pub mac: String,
+}
+
+/// An address of the guest's network that leads to a program of the host.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// `ADDRESS:PORT`, as the guest sees it.
+    pub guest: String,
+    /// Command whose standard input and output the connection becomes, without spaces in its words.
+    pub command: Vec<String>,
+}
+
+/// A command line, and the files that QEMU inherits under the numbers it names.
+pub(super) struct CommandLine {
+    pub(super) arguments: Vec<String>,
+    pub(super) files: Vec<(i32, OwnedFd)>,
+}
+
+impl CommandLine {
+    /// Numbers for inherited files, above the standard ones.
+    const FIRST_FILE: i32 = 3;
+
+    fn new() -> Self {
+        Self { arguments: Vec::new(), files: Vec::new() }
+    }
+
+    fn add(&mut self, option: &str, value: impl Into<String>) {
+        self.arguments.push(format!("-{option}"));
+        self.arguments.push(value.into());
+    }
+
+    /// Hands a file on; gives the number under which QEMU finds it.
+    fn pass(&mut self, file: OwnedFd) -> i32 {
+        let number = Self::FIRST_FILE + i32::try_from(self.files.len()).unwrap_or(i32::MAX);
+        self.files.push((number, file));
+        number
+    }
+
+    /// Hands bytes on as a file that exists in memory only.
+    fn pass_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<String, Error> {
+        let memory = memfd_create(name, MFdFlags::MFD_CLOEXEC)
+            .map_err(|errno| Error::Io { what: format!("create {name} in memory"), source: errno.into() })?;
+        let mut file = File::from(memory);
+        file.write_all(bytes).map_err(Error::io(format!("write {name} in memory")))?;
+        let number = self.pass(file.into());
+        Ok(format!("/proc/self/fd/{number}"))
+    }
+
+    fn chardev(&mut self, id: &str, socket: OwnedFd) {
+        let number = self.pass(socket);
+        self.add("chardev", format!("socket,id={id},fd={number}"));
+    }
+}
+
+/// QEMU's ends of the machine's sockets.
+pub(super) struct Sockets {
+    pub(super) qmp: OwnedFd,
+    pub(super) console: OwnedFd,
+    pub(super) journal_initramfs: OwnedFd,
+    pub(super) journal: OwnedFd,
+    pub(super) trace: OwnedFd,
+    pub(super) agent: OwnedFd,
+}
+
+/// Builds the command line; `overlays` are the writable disks, the node image's first.
+pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Result<CommandLine, Error> {
+    let mut line = CommandLine::new();
+    line.arguments.extend(["-nodefaults", "-no-user-config", "-S"].map(str::to_owned));
+    line.add("name", format!("guest={},debug-threads=on", spec.name.replace(',', ",,")));
+    line.add("machine", "pc,vmport=off");
+    for (option, value) in spec.accel.arguments() {
+        line.add(option, value);
+    }
+    line.add("smp", spec.cpus.to_string());
+    line.add("m", format!("{}M", spec.memory_mib));
+    line.add("display", "none");
+    line.chardev("qmp", sockets.qmp);
+    line.add("mon", "chardev=qmp,mode=control");
+    line.chardev("console", sockets.console);
+    line.add("serial", "chardev:console");
+    line.add("object", "rng-random,id=rng,filename=/dev/urandom");
+    line.add("device", "virtio-rng-pci,rng=rng");
+    add_disks(&mut line, spec, overlays);
+    add_nics(&mut line, spec);
+    if let Some(ignition) = &spec.ignition {
+        let path = line.pass_bytes("ignition", ignition)?;
+        line.add("fw_cfg", format!("name=opt/com.coreos/config,file={path}"));
+    }
+    if spec.instruments {
+        add_instruments(&mut line, sockets.journal_initramfs, sockets.journal, sockets.trace, sockets.agent)?;
+    }
+    Ok(line)
+}
+
+fn add_disks(line: &mut CommandLine, spec: &Spec, overlays: Vec<OwnedFd>) {
+    for (index, overlay) in overlays.into_iter().enumerate() {
+        let number = line.pass(overlay);
+        line.add("add-fd", format!("fd={number},set={index}"));
+        let disk = index.checked_sub(1).and_then(|i| spec.disks.get(i));
+        // Writes stay in the host's page cache, which outlives a killed QEMU: flushing it would protect only
+        // against a crash of the host, which no trial survives.
+        let cache = "cache.direct=off,cache.no-flush=on";
+        line.add(
+            "blockdev",
+            format!(
+                "qcow2,node-name=disk{index},{cache},discard=unmap,file.driver=file,file.filename=/dev/fdset/{index}"
+            ),
+        );
+        let device = match disk {
+            Some(disk) => format!("virtio-blk-pci,drive={},serial={}", throttled(line, disk, index), disk.serial),
+            None => format!("virtio-blk-pci,drive=disk{index},bootindex=0"),
+        };
+        line.add("device", device);
+    }
+}
+
+/// Puts the disk's limits in front of it; gives the name of what the guest gets.
+fn throttled(line: &mut CommandLine, disk: &Disk, index: usize) -> String {
+    let limit = |name: &str, value: Option<u64>| value.map(|value| format!(",{name}={value}")).unwrap_or_default();
+    let limits = limit("x-iops-total", disk.iops) + &limit("x-bps-total", disk.bytes_per_second);
+    if limits.is_empty() {
+        return format!("disk{index}");
+    }
+    line.add("object", format!("throttle-group,id=limit{index}{limits}"));
+    line.add("blockdev", format!("throttle,node-name=slow{index},throttle-group=limit{index},file=disk{index}"));
+    format!("slow{index}")
+}
+
+fn add_nics(line: &mut CommandLine, spec: &Spec) {
+    for (index, nic) in spec.nics.iter().enumerate() {
+        let mut network = format!("user,id=net{index},restrict=on,ipv6=off,net=10.0.{}.0/24", index + 2);
+        if index == 0 {
+            for forward in &spec.forwards {
+                let command = forward.command.join(" ").replace(',', ",,");
+                network.push_str(&format!(",guestfwd=tcp:{}-cmd:{command}", forward.guest));
+            }
+        }
+        line.add("netdev", network);
+        let model = match nic.model.as_str() {
+            "virtio-net" => "virtio-net-pci",
+            model => model,
+        };
+        line.add("device", format!("{model},netdev=net{index},mac={},romfile=", nic.mac));
+    }
+}
+
+fn add_instruments(
+    line: &mut CommandLine,
+    journal_initramfs: OwnedFd,
+    journal: OwnedFd,
+    trace: OwnedFd,
+    agent: OwnedFd,
+) -> Result<(), Error> {
+    for (index, string) in instruments::smbios_strings().into_iter().enumerate() {
+        let path = line.pass_bytes(&format!("credential-{index}"), string.as_bytes())?;
+        line.add("smbios", format!("type=11,path={path}"));
+    }
+    line.add("device", "virtio-serial-pci,max_ports=8");
+    let ports = [
+        (instruments::JOURNAL_INITRAMFS, journal_initramfs),
+        (instruments::JOURNAL, journal),
+        (instruments::TRACE, trace),
+        (instruments::AGENT, agent),
+    ];
+    for (name, socket) in ports {
+        line.chardev(name, socket);
+        line.add("device", format!("virtserialport,chardev={name},name={name}"));
+    }
+    Ok(())
+}
+
+/// Makes QEMU's child close-on-exec files inheritable under their numbers.
+pub(super) fn mappings(files: Vec<(i32, OwnedFd)>) -> Vec<command_fds::FdMapping> {
+    files.into_iter().map(|(child_fd, parent_fd)| command_fds::FdMapping { parent_fd, child_fd }).collect()
+}

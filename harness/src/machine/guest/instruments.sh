@@ -1,0 +1,115 @@
+#!/bin/sh
+# The harness's instruments inside the guest. They enter beside the config under test, as credentials:
+# systemd puts this file into its credentials directory, and units of the same origin run it.
+# Usage: instruments.sh journal PORT | journal-again | trace-on | trace PORT | agent PORT
+set -u
+
+# The device of the virtio-serial port with that name; /dev/virtio-ports needs udev, which may not run yet.
+port() {
+    for entry in /sys/class/virtio-ports/*; do
+        [ "$(cat "$entry/name" 2>/dev/null)" = "$1" ] || continue
+        echo "/dev/${entry##*/}"
+        return
+    done
+    echo "no virtio-serial port is named $1" >&2
+    return 1
+}
+
+# An instance of its own leaves the guest's other tracing alone, and lives on across the switch of roots.
+traces=/sys/kernel/tracing/instances/day1
+
+trace_on() {
+    [ -d "$traces" ] && return
+    [ -d /sys/kernel/tracing/events ] || mount -t tracefs -o nosuid,nodev,noexec tracefs /sys/kernel/tracing || return
+    mkdir -p "$traces" || return
+    # So that the tasks' names are still known when their events are read.
+    echo 4096 >/sys/kernel/tracing/saved_cmdlines_size
+    echo mono >"$traces/trace_clock"
+    echo 1 >"$traces/events/module/module_load/enable"
+    echo 1 >"$traces/events/module/module_free/enable"
+}
+
+section() {
+    echo "@@ $1"
+}
+
+snapshot() {
+    section boot
+    echo "boot_id $(tr -d - </proc/sys/kernel/random/boot_id)"
+    echo "kernel_release $(uname -r)"
+    echo "tainted $(cat /proc/sys/kernel/tainted)"
+    echo "uptime $(cut -d' ' -f1 /proc/uptime)"
+    section modules
+    cd /sys/module || return
+    for module in *; do echo "$module"; done
+    section module-fields
+    grep -s '' ./*/initstate ./*/srcversion ./*/version ./*/taint ./*/refcnt
+    section module-holders
+    find . -mindepth 3 -maxdepth 3 -path './*/holders/*' -printf '%h %f\n'
+    section pci
+    cd /sys/bus/pci/devices || return
+    grep -s '' ./*/vendor ./*/device
+    section pci-drivers
+    find -L . -mindepth 2 -maxdepth 2 -name driver -prune -exec sh -c \
+        'for d; do echo "$d $(readlink "$d")"; done' sh {} +
+    section links
+    for link in /sys/class/net/*; do
+        [ -e "$link/device" ] || continue
+        echo "${link##*/} $(readlink -f "$link/device") $(readlink "$link/device/driver")"
+    done
+    section addresses
+    ip -json address
+    section units
+    # Devices, slices and scopes are half of all units, and no one orders a service by them.
+    systemctl show --all '*.service' '*.target' '*.mount' '*.automount' '*.socket' '*.path' '*.timer' '*.swap' \
+        --property=Id,LoadState,ActiveState,SubState,Result,ExecMainStatus \
+        --property=ConditionResult,ConditionTimestampMonotonic,InactiveExitTimestampMonotonic \
+        --property=ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic --property=After,Wants,Requires,Job
+    section jobs
+    systemctl list-jobs --no-legend --plain
+    section end
+}
+
+# Requests come as `ID snapshot` or `ID sh BASE64`; each is answered by one line, `ID STATUS BASE64`.
+agent() {
+    exec 3<>"$1"
+    echo >&3
+    while read -r id verb script <&3; do
+        case $verb in
+        snapshot) answer=$(snapshot 2>&1 3>&- | base64 -w0) status=0 ;;
+        sh)
+            output=$(echo "$script" | base64 -d | sh 2>&1 3>&-)
+            status=$?
+            answer=$(printf '%s' "$output" | base64 -w0)
+            ;;
+        *) continue ;;
+        esac
+        echo "$id $status $answer" >&3
+    done
+}
+
+case $1 in
+trace-on) trace_on ;;
+journal)
+    device=$(port "$2") || exit
+    # The empty line ends what a boot before may have left unfinished.
+    { echo && exec journalctl --boot --follow --lines=all --output=json; } >"$device"
+    ;;
+journal-again)
+    # It replays the boot from its start; the harness keeps each record once.
+    systemctl --no-block restart day1-instrument-journal.service
+    ;;
+trace)
+    trace_on
+    device=$(port "$2") || exit
+    { echo && exec cat "$traces/trace_pipe"; } >"$device"
+    ;;
+agent)
+    device=$(port "$2") || exit
+    agent "$device"
+    ;;
+*)
+    echo "usage: $0 journal PORT | journal-again | trace-on | trace PORT | agent PORT" >&2
+    exit 64
+    ;;
+esac

@@ -1,0 +1,276 @@
+//! The owner of one QEMU process, from its start to its end.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use command_fds::CommandFdExt;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::agent::{Agent, Output};
+use super::command::{self, Sockets, Spec};
+use super::qmp::Protocol;
+use super::{Error, console, streams};
+use crate::process;
+use crate::timeline::{Bus, Event, Hardware, MachineExited, MachineStarted, Snapshot, Stream, StreamEnded, What};
+
+/// The program.
+pub(super) const QEMU: &str = "qemu-system-x86_64";
+
+/// A running QEMU machine. It dies with the thread that started it, and when it is dropped.
+pub struct Machine {
+    bus: Bus,
+    protocol: Protocol,
+    agent: Agent,
+    expected_end: watch::Sender<bool>,
+    supervisor: JoinHandle<()>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// The machine came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+/// Why a wait gave up.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum WaitError {
+    /// The deadline passed.
+    #[error("no {what} within {after_s:.0} s")]
+    Deadline {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        after_s: f64,
+    },
+    /// QEMU ended.
+    #[error("QEMU ended while waiting for {what}")]
+    MachineExited {
+        /// What was waited for.
+        what: String,
+    },
+    /// The kernel panicked.
+    #[error("the kernel panicked while waiting for {what}: {line}")]
+    Panic {
+        /// What was waited for.
+        what: String,
+        /// The console's line.
+        line: String,
+    },
+}
+
+impl Machine {
+    /// Starts QEMU, takes all its sockets, and lets the guest run. `console_log` gets every byte of the serial
+    /// console.
+    ///
+    /// Call it on a thread that lives as long as the machine shall: QEMU is killed when that thread ends.
+    pub async fn start(spec: &Spec, bus: &Bus, console_log: Option<&Path>) -> Result<Self, Error> {
+        let (qmp, qemu_qmp) = pair()?;
+        let (console_socket, qemu_console) = pair()?;
+        let (journal_initramfs, qemu_journal_initramfs) = pair()?;
+        let (journal, qemu_journal) = pair()?;
+        let (trace, qemu_trace) = pair()?;
+        let (agent_socket, qemu_agent) = pair()?;
+        let sockets = Sockets {
+            qmp: qemu_qmp,
+            console: qemu_console,
+            journal_initramfs: qemu_journal_initramfs,
+            journal: qemu_journal,
+            trace: qemu_trace,
+            agent: qemu_agent,
+        };
+        let line = command::build(spec, sockets, overlays(spec)?)?;
+        let mut program = Command::new(QEMU);
+        program.args(&line.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let shown = process::command_line(&program);
+        // Of its own process group: a Ctrl-C at the terminal reaches the harness, which ends the machine in order.
+        std::os::unix::process::CommandExt::process_group(&mut program, 0);
+        process::die_with_parent(&mut program);
+        program.fd_mappings(command::mappings(line.files)).map_err(|error| Error::Io {
+            what: "number the files that QEMU inherits".into(),
+            source: std::io::Error::other(error),
+        })?;
+        let mut program = tokio::process::Command::from(program);
+        let mut child = program.kill_on_drop(true).spawn().map_err(|source| Error::Start { program: QEMU, source })?;
+        // The command holds QEMU's ends of the sockets; without them here, each closes when QEMU ends.
+        drop(program);
+
+        let seen = streams::Seen::default();
+        let (agent, answers) = Agent::new(agent_socket);
+        let readers = vec![
+            tokio::spawn(console::read(console_socket, bus.clone(), console_log.map(Path::to_owned))),
+            tokio::spawn(streams::read_journal(journal_initramfs, bus.clone(), Arc::clone(&seen), true)),
+            tokio::spawn(streams::read_journal(journal, bus.clone(), seen, false)),
+            tokio::spawn(streams::read_trace(trace, bus.clone())),
+            tokio::spawn(answers),
+        ];
+        let (protocol, events) = match Protocol::connect(qmp, bus.clone()).await {
+            Ok(connected) => connected,
+            Err(error) => return Err(ended_early(child, shown, error).await),
+        };
+        let (expected_end, expected) = watch::channel(false);
+        let stderr = child.stderr.take();
+        let supervisor = tokio::spawn(supervise(child, stderr, events, expected, bus.clone()));
+        let machine = Self { bus: bus.clone(), protocol, agent, expected_end, supervisor, readers };
+        machine.bus.push(What::MachineStarted(MachineStarted {
+            accel: spec.accel.name().into(),
+            qemu: machine.protocol.version.clone(),
+            start: "cold".into(),
+            hardware: Hardware { cpus: spec.cpus, memory_mib: spec.memory_mib },
+        }));
+        machine.protocol.execute("cont", qapi::qmp::cont {}).await?;
+        Ok(machine)
+    }
+
+    /// Waits for the first event of the trial, past or to come, for which `wanted` gives a value. It gives up
+    /// when the deadline passes, QEMU ends or the kernel panics.
+    pub async fn wait_for<T>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        wanted: impl FnMut(&Event) -> Option<T>,
+    ) -> Result<T, WaitError> {
+        wait(&mut self.bus.from_start(), what, deadline, wanted).await
+    }
+
+    /// Reads the guest's modules, links, devices and units, and puts them into the timeline.
+    pub async fn snapshot(&self, label: &str, deadline: Duration) -> Result<Snapshot, Error> {
+        let snapshot = within(deadline, "a snapshot", self.agent.snapshot(label)).await;
+        match &snapshot {
+            Ok(snapshot) => self.bus.push(What::Snapshot(Box::new(snapshot.clone()))),
+            Err(error) => self.bus.push(What::StreamEnded(StreamEnded {
+                stream: Stream::Agent,
+                reason: format!("no snapshot \"{label}\": {error}"),
+            })),
+        }
+        snapshot
+    }
+
+    /// Runs a shell script as root in the guest; the timeline notes it.
+    pub async fn run(&self, script: &str, deadline: Duration) -> Result<Output, Error> {
+        self.bus.push(What::Note { text: format!("the harness runs in the guest: {script}") });
+        within(deadline, "the end of a script", self.agent.run(script)).await
+    }
+
+    /// Ends the machine at once: its disks have no name, so there is nothing to put in order. What its streams
+    /// still held is in the timeline when this returns.
+    pub async fn stop(mut self) -> Stopped {
+        self.expected_end.send_replace(true);
+        let _ = (&mut self.supervisor).await;
+        for reader in &mut self.readers {
+            let _ = reader.await;
+        }
+        Stopped
+    }
+}
+
+/// Waits on a cursor, from where it stands; see [`Machine::wait_for`].
+pub async fn wait<T>(
+    events: &mut crate::timeline::Cursor,
+    what: &str,
+    deadline: Duration,
+    mut wanted: impl FnMut(&Event) -> Option<T>,
+) -> Result<T, WaitError> {
+    let watch = async {
+        loop {
+            let event = events.next().await;
+            if let Some(value) = wanted(&event) {
+                return Ok(value);
+            }
+            match &event.what {
+                What::MachineExited(_) => return Err(WaitError::MachineExited { what: what.to_owned() }),
+                What::Console(console) if console.line.contains("Kernel panic - not syncing") => {
+                    return Err(WaitError::Panic { what: what.to_owned(), line: console.line.clone() });
+                }
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(deadline, watch)
+        .await
+        .unwrap_or_else(|_| Err(WaitError::Deadline { what: what.to_owned(), after_s: deadline.as_secs_f64() }))
+}
+
+async fn within<T>(deadline: Duration, what: &str, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(deadline, answer).await.unwrap_or_else(|_| {
+        Err(Error::Agent { what: format!("nothing within {} s: {what} was asked for", deadline.as_secs()) })
+    })
+}
+
+fn pair() -> Result<(UnixStream, OwnedFd), Error> {
+    let failed = || Error::io("make a pair of sockets for QEMU");
+    let (ours, theirs) = StdUnixStream::pair().map_err(failed())?;
+    ours.set_nonblocking(true).map_err(failed())?;
+    Ok((UnixStream::from_std(ours).map_err(failed())?, theirs.into()))
+}
+
+/// The writable disks: an overlay on the image, then the empty ones. They have no name any more when QEMU
+/// gets them, so that nothing is left of them whatever ends it.
+fn overlays(spec: &Spec) -> Result<Vec<OwnedFd>, Error> {
+    let dir = tempfile::Builder::new()
+        .prefix("disks-")
+        .tempdir_in(&spec.scratch)
+        .map_err(Error::io(format!("make a directory in {}", spec.scratch.display())))?;
+    let mut files = Vec::new();
+    for index in 0..=spec.disks.len() {
+        let path = dir.path().join(format!("{index}.qcow2"));
+        let mut create = Command::new("qemu-img");
+        create.args(["create", "-q", "-f", "qcow2"]);
+        match index.checked_sub(1).map(|i| &spec.disks[i]) {
+            None => create.args(["-F", "qcow2", "-b"]).arg(&spec.image).arg(&path),
+            Some(disk) => create.arg(&path).arg(format!("{}M", disk.size_mib)),
+        };
+        process::output(&mut create)?;
+        let file = std::fs::File::options().read(true).write(true).open(&path);
+        files.push(file.map_err(Error::io(format!("open {}", path.display())))?.into());
+    }
+    Ok(files)
+}
+
+async fn ended_early(mut child: Child, command: String, error: Error) -> Error {
+    let stderr = read_stderr(child.stderr.take());
+    let _ = child.start_kill();
+    let (status, stderr) = tokio::join!(child.wait(), stderr);
+    match status {
+        Ok(status) if !stderr.is_empty() => Error::EndedEarly { status: status.to_string(), stderr, command },
+        _ => error,
+    }
+}
+
+async fn read_stderr(stderr: Option<tokio::process::ChildStderr>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut stderr) = stderr {
+        let _ = stderr.read_to_end(&mut bytes).await;
+    }
+    process::tail(&String::from_utf8_lossy(&bytes), 20)
+}
+
+/// Waits for QEMU's end and puts it into the timeline, after the last of QEMU's events.
+async fn supervise(
+    mut child: Child,
+    stderr: Option<tokio::process::ChildStderr>,
+    events: JoinHandle<()>,
+    mut expected: watch::Receiver<bool>,
+    bus: Bus,
+) {
+    let wait = async {
+        tokio::select! {
+            status = child.wait() => return status,
+            // Also when the machine was dropped without being stopped.
+            _ = expected.changed() => {}
+        }
+        // It may have ended by itself meanwhile; waiting for it tells.
+        let _ = child.start_kill();
+        child.wait().await
+    };
+    let (status, stderr) = tokio::join!(wait, read_stderr(stderr));
+    let _ = events.await;
+    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    bus.push(What::MachineExited(MachineExited { expected: *expected.borrow(), status, stderr }));
+}
