@@ -152,13 +152,13 @@ fn compile(work: &Path, build_root: &BuildRoot, earlier: &[Source], source: &Sou
         source: Box::new(error),
     };
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let symbols: Vec<String> = earlier.iter().map(|source| format!("/work/{}/Module.symvers", source.name)).collect();
+    let symbols: Vec<String> = earlier.iter().map(|source| format!("/build/{}/Module.symvers", source.name)).collect();
     let mut make = build_root.command(work);
     make.arg("make")
         .arg(format!("-j{jobs}"))
         .arg("-C")
         .arg(format!("/lib/modules/{}/build", build_root.kernel_release))
-        .arg(format!("M=/work/{}", source.name))
+        .arg(format!("M=/build/{}", source.name))
         .arg(format!("KBUILD_EXTRA_SYMBOLS={}", symbols.join(" ")))
         .arg("modules");
     sandbox::run(make, &mut |_| ()).map_err(failed)?;
@@ -166,7 +166,7 @@ fn compile(work: &Path, build_root: &BuildRoot, earlier: &[Source], source: &Sou
     // As `make modules_install INSTALL_MOD_STRIP=1` does; nine tenths of a module are its debug information.
     strip.args([
         "find",
-        &format!("/work/{}", source.name),
+        &format!("/build/{}", source.name),
         "-name",
         "*.ko",
         "-exec",

@@ -116,7 +116,7 @@ pub struct BuildRoot {
 }
 
 impl BuildRoot {
-    /// A command that runs the words added to it inside the root, with `work` at `/work`.
+    /// A command that runs the words added to it inside the root, with `work` at `/build`.
     pub(super) fn command(&self, work: &Path) -> Command {
         sandbox::inside(&self.path, work)
     }

@@ -4,5 +4,5 @@
 set -eu
 root=$1
 ln -s mawk "$root/usr/bin/awk"
-mkdir "$root/work"
+mkdir "$root/build"
 [ -e "$root/dev/null" ] || : >"$root/dev/null"

@@ -11,6 +11,7 @@ mod build;
 mod build_root;
 #[cfg(test)]
 mod fixture;
+mod image;
 mod inspect;
 mod layer;
 mod oci;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 
 pub use build::{BuiltModule, BuiltModules, build_modules};
 pub use build_root::{BuildRoot, Distribution, HOST_PACKAGES, ensure_build_root};
+pub use image::ensure_image;
 pub use inspect::{InspectError, ModuleInfo, Parameter, Signature};
 pub use pack::{Base, OciLayout, PackSpec, pack_image};
 pub use variant::Variant;

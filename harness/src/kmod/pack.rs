@@ -117,7 +117,7 @@ fn index(build_root: &BuildRoot, stage: &Path, modules_dir: &Path, directory: &s
     let order_path = modules_dir.join("modules.order");
     fs::write(&order_path, order).map_err(Error::io("write", &order_path))?;
     let mut command = build_root.command(stage);
-    command.args(["depmod", "-b", "/work/opt", directory]);
+    command.args(["depmod", "-b", "/build/opt", directory]);
     let mut complaints = Vec::new();
     sandbox::run(command, &mut |line| {
         // A driver image holds no list of what is built into the kernel.

@@ -23,7 +23,7 @@ pub(super) fn isolated() -> Command {
     command
 }
 
-/// A command that runs the words added to it inside `root`, with the directory `work` at `/work`, as what looks
+/// A command that runs the words added to it inside `root`, with the directory `work` at `/build`, as what looks
 /// like root from inside.
 pub(super) fn inside(root: &Path, work: &Path) -> Command {
     let mut command = unshare(&["--user", "--map-root-user"]);
