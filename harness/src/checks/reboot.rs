@@ -94,6 +94,9 @@ fn who_asked(boot: &Boot<'_>) -> BootEnd {
     let evidence = vec![journal_line(event, record)];
     match starting_at(boot, record.mono_us()).as_slice() {
         [unit] => end(Cause::Unit((*unit).to_owned()), true, evidence),
+        units @ [_, ..] => {
+            end(Cause::Guest(format!("one of {}, which were all starting", units.join(", "))), true, evidence)
+        }
         _ => end(Cause::Guest("a client of systemd-logind that its version does not name".to_owned()), false, evidence),
     }
 }

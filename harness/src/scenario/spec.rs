@@ -318,8 +318,8 @@ impl Boot {
     /// The longest this boot may take, at reference speed. A boot that pulls gets more.
     pub fn deadline(&self) -> Seconds {
         self.deadline.unwrap_or(match self.ends {
-            Ends::Ready => Seconds::new(120),
-            Ends::Reboot => Seconds::new(180),
+            Ends::Ready => Seconds::new(240),
+            Ends::Reboot => Seconds::new(300),
         })
     }
 }

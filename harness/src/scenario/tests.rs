@@ -45,7 +45,7 @@ fn the_good_one_is_accepted_with_its_defaults() {
     assert_eq!(scenario.spec.node.nics[1].model, NicModel::E1000);
     assert_eq!(scenario.spec.node.memory.as_mib(), 2048);
     assert_eq!(scenario.spec.registry.images[0].tags[0].fill("6.12.1_x"), "6.12.1_x");
-    assert_eq!(scenario.spec.boots[0].deadline(), Seconds::new(180));
+    assert_eq!(scenario.spec.boots[0].deadline(), Seconds::new(300));
 }
 
 #[test]

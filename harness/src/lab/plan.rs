@@ -1,0 +1,348 @@
+//! From a scenario to a plan: everything resolved and verified before any machine starts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use day1_generator::{Day1Config, Tag};
+
+use super::disks;
+use super::roles;
+use crate::cache::{self, Cache};
+use crate::kmod::{self, BuildRoot, BuiltModule};
+use crate::mco::{self, Pool, Prerequisites, Rendered};
+use crate::node::NodeImage;
+use crate::scenario::{Mistakes, Scenario, Variant};
+use crate::services::GATEWAY_ADDRESS;
+use crate::services::certs::Authority;
+use crate::timeline::{Facts, ImageFact, NicFact};
+
+/// What all trials of a run share.
+pub struct Workshop {
+    /// The cache.
+    pub cache: Cache,
+    /// Certificates and pull credentials.
+    pub authority: Authority,
+    /// Directory with the node images' definitions and, below `kmods`, the modules' sources.
+    pub vm_images: PathBuf,
+    /// The `day1` program.
+    pub day1: PathBuf,
+    /// The run's temporary directory.
+    pub scratch: PathBuf,
+}
+
+/// A trial with everything resolved.
+pub struct Plan {
+    /// What is to happen and to be true.
+    pub scenario: Arc<Scenario>,
+    /// What the node boots.
+    pub node: NodeImage,
+    /// The pool that the node is in.
+    pub pool: String,
+    /// What the pool's MachineConfigs become.
+    pub rendered: Rendered,
+    /// What the registry holds.
+    pub images: Vec<Image>,
+    /// What the timeline begins with.
+    pub facts: Facts,
+}
+
+/// An image for the registry.
+pub struct Image {
+    /// Its OCI layout, in the cache.
+    pub layout: PathBuf,
+    /// Where it stands.
+    pub repository: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+}
+
+/// Why a scenario can't be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The scenario, or a MachineConfig in it, is wrong.
+    #[error("{}", .0.plain())]
+    Scenario(Box<Mistakes>),
+    /// The generator refused.
+    #[error("{scenario}: {source}")]
+    Generate {
+        /// The scenario's file.
+        scenario: String,
+        /// Why.
+        source: day1_generator::Error,
+    },
+    /// The MCO would refuse.
+    #[error("{scenario}: {source}")]
+    Mco {
+        /// The scenario's file.
+        scenario: String,
+        /// Why.
+        source: Box<mco::Error>,
+    },
+    /// Which unit does what can't be told.
+    #[error("{scenario}: {source}")]
+    Roles {
+        /// The scenario's file.
+        scenario: String,
+        /// Why.
+        source: roles::Error,
+    },
+    /// The MachineConfigs under test are for different pools.
+    #[error("{scenario}: its MachineConfigs are for the pools {pools:?}; a node is in one pool")]
+    Pools {
+        /// The scenario's file.
+        scenario: String,
+        /// The pools.
+        pools: Vec<String>,
+    },
+    /// The modules can't be built or packed.
+    #[error(transparent)]
+    Kmod(#[from] kmod::Error),
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
+}
+
+impl PlanError {
+    /// Whether the input is wrong, not the harness's side.
+    pub fn is_bad_input(&self) -> bool {
+        !matches!(self, Self::Kmod(_) | Self::Cache(_))
+    }
+}
+
+/// Refuses a scenario whose MachineConfigs can't be used, before anything is made for it.
+pub fn check(scenario: &Scenario) -> Result<(), PlanError> {
+    let configs = under_test(scenario)?;
+    pool_of(scenario, &configs).map(drop)
+}
+
+/// Resolves a scenario on a node image. Modules that are not in the cache yet are built; `tell` hears of it.
+pub fn plan(
+    scenario: &Arc<Scenario>,
+    node: &NodeImage,
+    workshop: &Workshop,
+    tell: &dyn Fn(&str),
+) -> Result<Plan, PlanError> {
+    let configs = under_test(scenario)?;
+    let pool = pool_of(scenario, &configs)?;
+    let rendered = render(scenario, &pool, &configs, workshop)?;
+    let images = images(scenario, node, workshop, tell)?;
+    let facts = Facts {
+        trial: scenario.trial_name(&node.name),
+        node_image: node.name.clone(),
+        rendered_sha256: rendered.sha256.clone(),
+        units: units(&configs),
+        images: images.iter().map(|(_, fact)| fact.clone()).collect(),
+        nics: nics(scenario),
+    };
+    Ok(Plan {
+        scenario: Arc::clone(scenario),
+        node: node.clone(),
+        pool,
+        rendered,
+        images: images.into_iter().map(|(image, _)| image).collect(),
+        facts,
+    })
+}
+
+/// A MachineConfig under test.
+struct UnderTest {
+    config: mco::MachineConfig,
+    load: Option<String>,
+    pull: Option<String>,
+    /// The repository that it names, where that is known.
+    repository: Option<String>,
+}
+
+fn file_of(scenario: &Scenario) -> String {
+    scenario.document.path.display().to_string()
+}
+
+fn under_test(scenario: &Scenario) -> Result<Vec<UnderTest>, PlanError> {
+    let mut all = Vec::new();
+    for (index, spec) in scenario.spec.machine_configs.iter().enumerate() {
+        let generated = scenario.generator_config::<Day1Config>(index).transpose();
+        let generated = generated.map_err(|mistakes| PlanError::Scenario(Box::new(mistakes)))?;
+        let name = |unit: &Option<crate::scenario::UnitName>| unit.as_ref().map(ToString::to_string);
+        let said = roles::Roles { load: name(&spec.units.load), pull: name(&spec.units.pull) };
+        let (texts, found) = match (&generated, scenario.machine_config_file(index)) {
+            (Some(config), _) => {
+                let text = config
+                    .to_machine_config()
+                    .map_err(|source| PlanError::Generate { scenario: file_of(scenario), source })?;
+                let name = config.machine_config_name().to_string();
+                let found = roles::Roles {
+                    load: said.load.or_else(|| Some(config.load_unit())),
+                    pull: said.pull.or_else(|| Some(config.pull_unit())),
+                };
+                (mco::MachineConfig::parse(&text, &format!("the generated MachineConfig {name}")), found)
+            }
+            (None, Some(path)) => {
+                let found = roles::detect(&path, said)
+                    .map_err(|source| PlanError::Roles { scenario: file_of(scenario), source })?;
+                (mco::MachineConfig::read(&path), found)
+            }
+            (None, None) => continue,
+        };
+        let texts = texts.map_err(|source| PlanError::Mco { scenario: file_of(scenario), source: Box::new(source) })?;
+        for config in texts {
+            all.push(UnderTest {
+                config,
+                load: found.load.clone(),
+                pull: found.pull.clone(),
+                repository: generated.as_ref().map(|config| config.kernel_module_image().to_string()),
+            });
+        }
+    }
+    Ok(all)
+}
+
+fn pool_of(scenario: &Scenario, configs: &[UnderTest]) -> Result<String, PlanError> {
+    let mut pools: Vec<String> = configs.iter().map(|one| one.config.role.clone()).collect();
+    pools.sort();
+    pools.dedup();
+    // A custom pool has the workers' MachineConfigs too.
+    let custom: Vec<&String> = pools.iter().filter(|pool| *pool != "worker").collect();
+    match custom.as_slice() {
+        [] => Ok("worker".into()),
+        [pool] if *pool != "master" || pools.len() == 1 => Ok((*pool).clone()),
+        _ => Err(PlanError::Pools { scenario: file_of(scenario), pools }),
+    }
+}
+
+fn render(scenario: &Scenario, pool: &str, configs: &[UnderTest], workshop: &Workshop) -> Result<Rendered, PlanError> {
+    let refuse = |source| PlanError::Mco { scenario: file_of(scenario), source: Box::new(source) };
+    let node = &scenario.spec.node;
+    let mut repositories: Vec<String> =
+        scenario.spec.registry.images.iter().map(|image| image.repository.to_string()).collect();
+    repositories.extend(configs.iter().filter_map(|one| one.repository.clone()));
+    repositories.sort();
+    repositories.dedup();
+    let files: Vec<mco::File> = node
+        .files
+        .iter()
+        .map(|file| mco::File {
+            path: file.path.to_string(),
+            mode: file.mode.bits(),
+            contents: file.contents.clone().into_bytes(),
+        })
+        .collect();
+    let units: Vec<mco::Unit> = node
+        .units
+        .iter()
+        .map(|unit| mco::Unit {
+            name: unit.name.to_string(),
+            contents: unit.contents.clone(),
+            enabled: Some(unit.enabled),
+            mask: unit.masked,
+            dropins: unit.dropins.clone().into_iter().collect(),
+        })
+        .collect();
+    let prerequisites = Prerequisites {
+        role: pool,
+        registry: GATEWAY_ADDRESS,
+        ca_pem: workshop.authority.ca_pem(),
+        basic_auth: &workshop.authority.credentials().basic(),
+        repositories: &repositories,
+        files: &files,
+        units: &units,
+    };
+    let mut all = vec![prerequisites.machine_config().map_err(refuse)?];
+    all.extend(disks::machine_config(pool, &node.disks).map_err(refuse)?);
+    all.extend(configs.iter().map(|one| one.config.clone()));
+    mco::render(&Pool::new(pool), &all).map_err(refuse)
+}
+
+/// Units by role; with several MachineConfigs, by role and the MachineConfig's name.
+fn units(configs: &[UnderTest]) -> BTreeMap<String, String> {
+    let mut units = BTreeMap::new();
+    for one in configs {
+        for (role, unit) in [("load", &one.load), ("pull", &one.pull)] {
+            let Some(unit) = unit else { continue };
+            let key = if configs.len() == 1 { role.to_owned() } else { format!("{role}/{}", one.config.name) };
+            units.insert(key, unit.clone());
+        }
+    }
+    units
+}
+
+/// Fixed addresses, so that a rendered config may name them.
+fn nics(scenario: &Scenario) -> Vec<NicFact> {
+    let nics = scenario.spec.node.nics.iter().enumerate();
+    nics.map(|(index, nic)| NicFact {
+        id: nic.id.to_string(),
+        model: nic.model.as_str().to_owned(),
+        mac: format!("52:54:00:d1:00:{:02x}", index + 1),
+    })
+    .collect()
+}
+
+fn images(
+    scenario: &Scenario,
+    node: &NodeImage,
+    workshop: &Workshop,
+    tell: &dyn Fn(&str),
+) -> Result<Vec<(Image, ImageFact)>, PlanError> {
+    let Some(kernel) = node.kernel_releases.first() else { return Ok(Vec::new()) };
+    if scenario.spec.registry.images.is_empty() {
+        return Ok(Vec::new());
+    }
+    let distribution = kmod::Distribution::debian(&node.distribution.suite, &node.distribution.mirror);
+    let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, kernel, tell)?;
+    let kernel_tag = Tag::for_kernel(kernel).to_string();
+    let mut all = Vec::new();
+    for image in &scenario.spec.registry.images {
+        let names: Vec<&str> = image.modules.iter().map(|name| name.as_str()).collect();
+        let modules = modules(&names, &build_root, workshop, tell)?;
+        let packed = pack(&modules, kernel, image.variant, &build_root, workshop)?;
+        let tags: Vec<String> = image.tags.iter().map(|tag| tag.fill(&kernel_tag)).collect();
+        let fact = ImageFact {
+            repository: image.repository.to_string(),
+            tags: tags.clone(),
+            digest: packed.manifest_digest.clone(),
+            modules: packed
+                .modules
+                .iter()
+                .map(|(name, version)| (name.clone(), version.clone().unwrap_or_default()))
+                .collect(),
+        };
+        all.push((Image { layout: packed.dir, repository: image.repository.to_string(), tags }, fact));
+    }
+    Ok(all)
+}
+
+fn modules(
+    names: &[&str],
+    build_root: &BuildRoot,
+    workshop: &Workshop,
+    tell: &dyn Fn(&str),
+) -> Result<Vec<BuiltModule>, PlanError> {
+    let sources: Vec<PathBuf> = names.iter().map(|name| workshop.vm_images.join("kmods").join(name)).collect();
+    let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+    let built = kmod::build_modules(&workshop.cache, build_root, &sources, tell)?;
+    Ok(built.modules.into_values().collect())
+}
+
+/// Packed anew by each process that asks first; the same content gives the same entry.
+fn pack(
+    modules: &[BuiltModule],
+    kernel: &str,
+    variant: Option<Variant>,
+    build_root: &BuildRoot,
+    workshop: &Workshop,
+) -> Result<kmod::OciLayout, PlanError> {
+    let variant = variant.map(|variant| match variant {
+        Variant::WrongVermagic => kmod::Variant::WrongVermagic,
+        Variant::CrcMismatch => kmod::Variant::CrcMismatch,
+        Variant::MissingModulesDep => kmod::Variant::MissingModulesDep,
+        Variant::OtherKernelDirectory => kmod::Variant::OtherKernelDirectory,
+    });
+    let spec = kmod::PackSpec {
+        kernel_release: kernel.to_owned(),
+        modules: modules.to_vec(),
+        files: BTreeMap::new(),
+        base: kmod::Base::Scratch,
+        variant,
+    };
+    Ok(kmod::ensure_image(&workshop.cache, build_root, &spec)?)
+}
