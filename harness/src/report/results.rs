@@ -1,0 +1,86 @@
+//! `results.json`: every planned trial with its verdict and findings.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Phase;
+use crate::checks::{Finding, Verdict};
+
+/// Version of the shape of `results.json`.
+pub const RESULTS_VERSION: u32 = 1;
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunResults {
+    /// [`RESULTS_VERSION`].
+    pub version: u32,
+    /// Version of this program.
+    pub day1: String,
+    /// When the run began, RFC 3339 in UTC.
+    pub started: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// What it ran on.
+    pub host: Host,
+    /// Every planned trial, also those that never ran, in the order of their names.
+    pub trials: Vec<TrialResult>,
+}
+
+/// What a run ran on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// Cores that the run could use.
+    pub cores: usize,
+    /// Accelerator of the machines, `kvm` or `tcg`, with the reason, by node image.
+    pub acceleration: std::collections::BTreeMap<String, String>,
+    /// By how much deadlines were stretched for this host, by node image.
+    pub deadline_factor: std::collections::BTreeMap<String, f64>,
+}
+
+/// One trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialResult {
+    /// `family/scenario@node-image`.
+    pub trial: String,
+    /// The scenario's file.
+    pub scenario: PathBuf,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, where the findings don't say it: the harness's own failure, or why it was skipped or never ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// From the first preparation to the end of the machine, in seconds.
+    pub seconds: f64,
+    /// How the machine started: `cold`.
+    pub start: String,
+    /// Directory with `timeline.jsonl`, `console.log`, the rendered config and the scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// Where the time went.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
+    /// What the checks found.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+impl RunResults {
+    /// 0 all passed, 1 a check failed, 3 the harness's side failed or
+    /// evidence is missing.
+    pub fn exit_code(&self) -> u8 {
+        Self::exit_code_of(&self.trials)
+    }
+
+    /// The same for some trials.
+    pub fn exit_code_of(trials: &[TrialResult]) -> u8 {
+        let any = |wanted: &[Verdict]| trials.iter().any(|trial| wanted.contains(&trial.verdict));
+        if any(&[Verdict::Fail]) {
+            1
+        } else if any(&[Verdict::Infra, Verdict::Inconclusive]) {
+            3
+        } else {
+            0
+        }
+    }
+}

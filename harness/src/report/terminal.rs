@@ -1,0 +1,87 @@
+//! What a person reads on the terminal.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::{RunResults, TrialResult};
+use crate::checks::{Finding, Outcome, Verdict};
+
+/// One trial: what was proven, or what fell short and where to look.
+pub fn trial(result: &TrialResult) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{} {} in {:.0} s", verdict_word(result.verdict), result.trial, result.seconds);
+    if let Some(reason) = &result.reason {
+        let _ = writeln!(text, "  {}", reason.replace('\n', "\n  "));
+    }
+    let mut last_boot = None;
+    let mut findings: Vec<&Finding> = result.findings.iter().collect();
+    findings.sort_by_key(|finding| finding.boot.unwrap_or(u32::MAX));
+    for finding in findings {
+        if finding.boot != last_boot {
+            let _ = match finding.boot {
+                Some(boot) => writeln!(text, "  boot {boot}"),
+                None => writeln!(text, "  in all"),
+            };
+            last_boot = finding.boot;
+        }
+        describe(&mut text, finding, result.dir.as_deref());
+    }
+    if result.verdict != Verdict::Pass
+        && let Some(dir) = &result.dir
+    {
+        let _ = writeln!(text, "  console   {}", dir.join("console.log").display());
+        let _ = writeln!(text, "  timeline  {}", dir.join("timeline.jsonl").display());
+    }
+    text
+}
+
+fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {
+    let mark = match finding.outcome {
+        Outcome::Pass => "✓",
+        Outcome::Fail => "✗",
+        Outcome::Inconclusive => "?",
+    };
+    let _ = writeln!(text, "    {mark} {:<16} {}", finding.check, finding.message);
+    if finding.outcome == Outcome::Pass {
+        return;
+    }
+    for evidence in finding.evidence.iter().take(5) {
+        let file = dir.map_or_else(|| "timeline.jsonl".into(), |dir| dir.join("timeline.jsonl").display().to_string());
+        let _ = writeln!(text, "        {}", evidence.text);
+        let _ = writeln!(text, "          at {file}:{}", evidence.seq + 1);
+    }
+    if let Some(advice) = &finding.advice {
+        let _ = writeln!(text, "        → {advice}");
+    }
+}
+
+fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Flaky => "FLAKY",
+        Verdict::Inconclusive => "INCONCLUSIVE",
+        Verdict::Infra => "INFRA",
+        Verdict::Skipped => "SKIPPED",
+    }
+}
+
+/// The run in a few lines, after the last trial.
+pub fn summary(results: &RunResults, dir: &Path) -> String {
+    let mut text = String::new();
+    let all = [Verdict::Pass, Verdict::Fail, Verdict::Flaky, Verdict::Inconclusive, Verdict::Infra, Verdict::Skipped];
+    let counts: Vec<String> = all
+        .into_iter()
+        .filter_map(|verdict| {
+            let count = results.trials.iter().filter(|trial| trial.verdict == verdict).count();
+            (count > 0).then(|| format!("{count} {}", verdict_word(verdict).to_lowercase()))
+        })
+        .collect();
+    let _ = writeln!(text, "{} trials in {:.0} s: {}", results.trials.len(), results.seconds, counts.join(", "));
+    for (image, reason) in &results.host.acceleration {
+        let _ = writeln!(text, "  {image} ran on {reason}");
+    }
+    let _ = writeln!(text, "  results   {}", dir.join("results.json").display());
+    let _ = writeln!(text, "  JUnit     {}", dir.join("junit.xml").display());
+    text
+}

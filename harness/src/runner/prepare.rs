@@ -1,0 +1,120 @@
+//! Everything that trials need, made before the first one starts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::trial::Ready;
+use super::{Options, Planned, lease, progress};
+use crate::cache::Cache;
+use crate::lab::{self, Workshop};
+use crate::machine::{self, Acceleration};
+use crate::node::{self, Catalogue, NodeImage};
+use crate::report::Host;
+use crate::services::certs::Authority;
+
+/// The input is wrong; nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct BadInput(String);
+
+/// Trials with everything resolved, and what they run on.
+pub(super) struct Prepared {
+    ready: Vec<Ready>,
+    accelerations: BTreeMap<String, Acceleration>,
+}
+
+struct Tell;
+
+impl node::Progress for Tell {
+    fn step(&self, text: &str) {
+        progress::tell(text);
+    }
+}
+
+/// Makes node images, modules and certificates that are missing, resolves every trial, and finds out how fast
+/// this host is.
+pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) -> Result<Prepared> {
+    let catalogue = Catalogue::load(&options.vm_images).map_err(|error| BadInput(error.to_string()))?;
+    for one in planned {
+        catalogue.get(&one.node).map_err(|error| BadInput(error.to_string()))?;
+        lab::check(&one.scenario).map_err(refused)?;
+    }
+    let cache = Cache::open(options.cache.as_deref())?;
+    let workshop = Arc::new(Workshop {
+        authority: Authority::open(&cache)?,
+        vm_images: options.vm_images.clone(),
+        day1: options.day1.clone(),
+        scratch: scratch.to_owned(),
+        cache,
+    });
+    let nodes = nodes(&catalogue, planned, &workshop.cache)?;
+    let mut accelerations = BTreeMap::new();
+    let mut ready = Vec::new();
+    for (name, node) in &nodes {
+        // All plans first: bad input is told before any machine starts, the probe's included.
+        let mut plans = Vec::new();
+        for one in planned.iter().filter(|one| one.node == *name) {
+            plans.push(lab::plan(&one.scenario, node, &workshop, &progress::tell).map_err(refused)?);
+        }
+        let acceleration =
+            machine::choose_acceleration(&workshop.cache, &node.disk, &node.digest, scratch, &progress::tell)
+                .with_context(|| format!("cannot find out how to run the node image {name}"))?;
+        progress::tell(&format!("{name}: {}", describe(&acceleration)));
+        ready.extend(plans.into_iter().map(|plan| Ready {
+            plan,
+            acceleration: acceleration.clone(),
+            workshop: Arc::clone(&workshop),
+            results: options.results.clone(),
+        }));
+        accelerations.insert(name.clone(), acceleration);
+    }
+    ready.sort_by(|a, b| a.name().cmp(b.name()));
+    Ok(Prepared { ready, accelerations })
+}
+
+fn refused(error: lab::PlanError) -> anyhow::Error {
+    if error.is_bad_input() { BadInput(error.to_string()).into() } else { error.into() }
+}
+
+fn nodes(catalogue: &Catalogue, planned: &[Planned], cache: &Cache) -> Result<BTreeMap<String, NodeImage>> {
+    let mut nodes = BTreeMap::new();
+    for one in planned {
+        if !nodes.contains_key(&one.node) {
+            nodes.insert(one.node.clone(), node::ensure(cache, catalogue.get(&one.node)?, &Tell)?);
+        }
+    }
+    Ok(nodes)
+}
+
+fn describe(acceleration: &Acceleration) -> String {
+    let factor = acceleration.deadline_factor();
+    let stretched = if factor > 1.0 { format!("; deadlines × {factor:.1}") } else { String::new() };
+    format!("{} ({}){stretched}", acceleration.accel.name(), acceleration.reason)
+}
+
+impl Prepared {
+    pub(super) fn host(&self) -> Host {
+        Host {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            acceleration: self.accelerations.iter().map(|(name, one)| (name.clone(), describe(one))).collect(),
+            deadline_factor: self
+                .accelerations
+                .iter()
+                .map(|(name, one)| (name.clone(), one.deadline_factor()))
+                .collect(),
+        }
+    }
+
+    /// How many trials this host carries at once.
+    pub(super) fn slots(&self) -> usize {
+        let largest = self.ready.iter().map(|ready| ready.plan.scenario.spec.node.memory.as_mib()).max();
+        lease::slots(largest.unwrap_or(2048))
+    }
+
+    pub(super) fn into_trials(self) -> Vec<Ready> {
+        self.ready
+    }
+}

@@ -1,0 +1,154 @@
+//! One trial as libtest-mimic runs it: lease, lab, verdict, result.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use libtest_mimic::Failed;
+
+use super::{Planned, Results, interrupt, is_red, lease, progress};
+use crate::checks::{self, Verdict};
+use crate::lab::{self, Plan, Workshop};
+use crate::machine::Acceleration;
+use crate::report::{self, TrialResult};
+use crate::timeline::Timeline;
+
+/// A trial with everything resolved and verified.
+pub(super) struct Ready {
+    pub(super) plan: Plan,
+    pub(super) acceleration: Acceleration,
+    pub(super) workshop: Arc<Workshop>,
+    /// The run's results directory.
+    pub(super) results: PathBuf,
+}
+
+impl Ready {
+    pub(super) fn name(&self) -> &str {
+        &self.plan.facts.trial
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.results.join(self.name())
+    }
+
+    fn result(&self, verdict: Verdict, reason: Option<String>) -> TrialResult {
+        TrialResult {
+            trial: self.name().to_owned(),
+            scenario: self.plan.scenario.document.path.clone(),
+            verdict,
+            reason,
+            seconds: 0.0,
+            start: "cold".into(),
+            dir: None,
+            phases: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+}
+
+/// The result of a trial that was planned and has not begun.
+pub(super) fn never_ran(planned: &Planned) -> TrialResult {
+    TrialResult {
+        trial: planned.name.clone(),
+        scenario: planned.scenario.document.path.clone(),
+        verdict: Verdict::Skipped,
+        reason: Some("never ran: the run ended before its turn".into()),
+        seconds: 0.0,
+        start: "cold".into(),
+        dir: None,
+        phases: Vec::new(),
+        findings: Vec::new(),
+    }
+}
+
+/// Puts a result in the place of an earlier one of the same trial.
+pub(super) fn note(results: &Results, result: TrialResult) {
+    results.lock().unwrap_or_else(PoisonError::into_inner).insert(result.trial.clone(), result);
+}
+
+/// Runs a trial; what it came to is on the terminal, in its directory and in `results`.
+pub(super) fn run(ready: &Ready, slots: usize, results: &Results) -> Result<(), Failed> {
+    let lease = match lease::take(&ready.workshop.cache.root().join("leases"), slots, interrupt::is_set) {
+        Ok(Some(lease)) if !interrupt::is_set() => lease,
+        Ok(_) => return Err("not run: interrupted".into()),
+        Err(error) => return Err(format!("cannot take a lease for a machine: {error}").into()),
+    };
+    // Written first: a start without a result means that the harness was killed or panicked.
+    note(results, ready.result(Verdict::Infra, Some("it began, and the harness ended before its result".into())));
+    let began = Instant::now();
+    let mut result = perform(ready);
+    drop(lease);
+    result.seconds = began.elapsed().as_secs_f64();
+    if let Err(error) = keep(&result, &ready.dir()) {
+        result.verdict = Verdict::Infra;
+        result.reason = Some(format!("its result can't be written: {error}"));
+    }
+    println!("\n{}", report::describe_trial(&result));
+    let red = is_red(result.verdict);
+    note(results, result);
+    // A trial that was cut short has proven nothing.
+    if red || interrupt::is_set() { Err(Failed::without_message()) } else { Ok(()) }
+}
+
+fn perform(ready: &Ready) -> TrialResult {
+    let dir = ready.dir();
+    let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
+    if let Err(error) = fresh(&dir) {
+        return infra(format!("cannot make {} anew: {error}", dir.display()));
+    }
+    // Two threads: one for this trial's own steps, which also owns QEMU, and one for its servers and streams.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return infra(format!("cannot start the trial's event loop: {error}")),
+    };
+    let name = ready.name().to_owned();
+    let outcome = runtime.block_on(async {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let follower = async {
+            if let Ok(bus) = receiver.await {
+                progress::follow(bus, name).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let trial = lab::run(
+            &ready.plan,
+            &ready.acceleration,
+            &ready.workshop,
+            &dir,
+            |bus| drop(sender.send(bus.clone())),
+            interrupt::wait(),
+        );
+        tokio::select! {
+            outcome = trial => outcome,
+            () = follower => Err(lab::Error::Interrupted),
+        }
+    });
+    let mut result = match outcome {
+        Ok(timeline) => judged(ready, &timeline),
+        Err(lab::Error::Interrupted) => ready.result(Verdict::Skipped, Some("interrupted".into())),
+        Err(error) => infra(error.to_string()),
+    };
+    result.dir = Some(dir);
+    result
+}
+
+fn judged(ready: &Ready, timeline: &Timeline) -> TrialResult {
+    let judgement = checks::judge(&ready.plan.scenario, timeline);
+    let mut result = ready.result(judgement.verdict, None);
+    result.phases = report::phases(timeline);
+    result.findings = judgement.findings;
+    result
+}
+
+/// An empty directory, in the place of what an earlier run left.
+fn fresh(dir: &Path) -> std::io::Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir_all(dir)
+}
+
+fn keep(result: &TrialResult, dir: &Path) -> std::io::Result<()> {
+    fs::write(dir.join(lab::files::RESULT), serde_json::to_vec_pretty(result)?)
+}
