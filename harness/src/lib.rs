@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod checks;
 pub mod kmod;
+pub mod lab;
 pub mod machine;
 pub mod mco;
 pub mod node;

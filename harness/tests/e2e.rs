@@ -1,2 +1,40 @@
-//! The trials.
-fn main() {}
+//! The trials, for `cargo test` and `cargo nextest run`: `harness = false`, by libtest-mimic.
+//!
+//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_LABEL`, `DAY1_PARTITION`, `DAY1_RESULTS`, `DAY1_CACHE`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use day1_harness::runner::{self, DEFAULT_NODE, Options};
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Cargo and nextest set it when they run the tests; it is the one of the checkout that runs.
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
+    let Some(root) = Path::new(&package).parent() else {
+        eprintln!("error: {package} has no directory above it");
+        return ExitCode::from(2);
+    };
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let partition = match variable("DAY1_PARTITION").map(|text| text.parse()).transpose() {
+        Ok(partition) => partition,
+        Err(error) => {
+            eprintln!("error: DAY1_PARTITION: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let nodes = variable("DAY1_NODE").unwrap_or_else(|| DEFAULT_NODE.into());
+    let options = Options {
+        scenarios: root.join("scenarios"),
+        vm_images: root.join("vm-images"),
+        nodes: nodes.split(',').map(str::to_owned).collect(),
+        filters: Vec::new(),
+        label: variable("DAY1_LABEL"),
+        partition,
+        results: variable("DAY1_RESULTS").map_or_else(|| root.join("target/day1-results"), Into::into),
+        cache: None,
+        day1: env!("CARGO_BIN_EXE_day1").into(),
+    };
+    ExitCode::from(runner::run(&options, &arguments))
+}

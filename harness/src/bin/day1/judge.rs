@@ -1,0 +1,65 @@
+//! `day1 judge`: a recorded trial, judged again.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use day1_harness::checks;
+use day1_harness::lab::files;
+use day1_harness::report::{self, RunResults, TrialResult};
+use day1_harness::scenario::Scenario;
+use day1_harness::timeline::Timeline;
+
+/// Example: `day1 judge target/day1-results/pull/pull-then-reboot@debian-13`.
+#[derive(Args)]
+pub struct Judge {
+    /// Directory of the trial, with its `timeline.jsonl` and `scenario.yaml`.
+    dir: PathBuf,
+}
+
+impl Judge {
+    pub fn perform(self) -> ExitCode {
+        let timeline = match Timeline::read(&self.dir.join(files::TIMELINE)) {
+            Ok(timeline) => timeline,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::from(2);
+            }
+        };
+        let path = self.dir.join(files::SCENARIO);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                eprintln!("error: cannot read {}: {error}; is this a trial's directory?", path.display());
+                return ExitCode::from(2);
+            }
+        };
+        // The scenario's name comes from its path, and that of the copy is the trial's.
+        let trial = timeline.facts().map(|facts| facts.trial.clone()).unwrap_or_default();
+        let id = trial.split('@').next().unwrap_or_default();
+        let scenario = match Scenario::parse(&PathBuf::from(format!("{id}.yaml")), text) {
+            Ok(scenario) => scenario,
+            Err(mistakes) => {
+                eprintln!("{:?}", miette::Report::new(mistakes));
+                return ExitCode::from(2);
+            }
+        };
+        let judgement = checks::judge(&scenario, &timeline);
+        let result = TrialResult {
+            trial,
+            scenario: path,
+            verdict: judgement.verdict,
+            reason: None,
+            seconds: timeline
+                .events
+                .last()
+                .map_or(0.0, |event| std::time::Duration::from_micros(event.at_us).as_secs_f64()),
+            start: "cold".into(),
+            dir: Some(self.dir),
+            phases: report::phases(&timeline),
+            findings: judgement.findings,
+        };
+        print!("{}", report::describe_trial(&result));
+        ExitCode::from(RunResults::exit_code_of(&[result]))
+    }
+}

@@ -1,0 +1,79 @@
+//! The command line.
+
+mod doctor;
+mod generate;
+mod judge;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use day1_harness::{lab, runner, services};
+
+/// Proves in real virtual machines that an out-of-tree kernel module reaches a CoreOS node the Day-1 way.
+///
+/// Exit codes: 0 all passed; 1 a check failed; 2 bad usage or bad input; 3 the harness's own side failed or
+/// evidence is missing; 130 interrupted.
+#[derive(Parser)]
+#[command(name = "day1", version)]
+struct Cli {
+    /// Directory of the cache [default: ~/.cache/day1].
+    #[arg(long, global = true, env = "DAY1_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the MachineConfig that loads a module the Day-1 way.
+    Generate(generate::Generate),
+    /// Run trials: boot VMs, follow them through their boots, judge what was seen.
+    Run(run::Run),
+    /// Judge a recorded trial again.
+    Judge(judge::Judge),
+    /// Tell what this host has and lacks.
+    Doctor,
+    /// Join standard input and output to a server of a trial; QEMU runs this for a guest's connection.
+    #[command(name = lab::CONNECT_SUBCOMMAND, hide = true)]
+    Connect {
+        /// Name of the server's socket.
+        socket: String,
+    },
+    /// Remove a run's temporary directory when standard input ends.
+    #[command(name = runner::GUARD_SUBCOMMAND, hide = true)]
+    GuardScratch {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Generate(generate) => generate.perform(),
+        Command::Run(run) => {
+            log();
+            run.perform(cli.cache)
+        }
+        Command::Judge(judge) => judge.perform(),
+        Command::Doctor => doctor::run(cli.cache.as_deref()),
+        // Standard error is the guest's connection as well: not a word.
+        Command::Connect { socket } => silently(services::socket::connect_stdio(&socket)),
+        Command::GuardScratch { dir } => silently(runner::guard_scratch(&dir)),
+    }
+}
+
+/// What the servers say of themselves, on standard error; `DAY1_LOG=debug` gives more.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::Level::WARN.into())
+        .with_env_var("DAY1_LOG")
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn silently(result: std::io::Result<()>) -> ExitCode {
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(3) }
+}

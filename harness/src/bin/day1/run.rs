@@ -1,0 +1,79 @@
+//! `day1 run`: trials from a checkout.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use day1_harness::runner::{self, DEFAULT_NODE, Options, Partition};
+use libtest_mimic::Arguments;
+
+/// Examples: `day1 run`, `day1 run pull-then-reboot`, `day1 run --label smoke --node debian-13`.
+#[derive(Args)]
+pub struct Run {
+    /// Run only trials whose name contains one of these.
+    filters: Vec<String>,
+    /// List the trials instead of running them.
+    #[arg(long)]
+    list: bool,
+    /// Run on this node image (may be given several times).
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_NODE)]
+    node: Vec<String>,
+    /// Run only scenarios with this label, such as `smoke`.
+    #[arg(long, value_name = "LABEL")]
+    label: Option<String>,
+    /// How many trials at once [default: as many as the host has cores and memory for].
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Run only the K-th of N parts, such as `hash:1/4`.
+    #[arg(long, value_name = "hash:K/N")]
+    partition: Option<Partition>,
+    /// Where the results go.
+    #[arg(long, value_name = "DIR", default_value = "target/day1-results")]
+    results: PathBuf,
+    /// Directory with the scenarios [default: `scenarios`, here or above].
+    #[arg(long, value_name = "DIR")]
+    scenarios: Option<PathBuf>,
+    /// Directory with the node images' definitions [default: `vm-images`, here or above].
+    #[arg(long, value_name = "DIR")]
+    vm_images: Option<PathBuf>,
+}
+
+impl Run {
+    pub fn perform(self, cache: Option<PathBuf>) -> ExitCode {
+        let found = (|| {
+            Ok::<_, String>((
+                self.scenarios.clone().map_or_else(|| find_above("scenarios"), Ok)?,
+                self.vm_images.clone().map_or_else(|| find_above("vm-images"), Ok)?,
+                std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?,
+            ))
+        })();
+        let (scenarios, vm_images, day1) = match found {
+            Ok(found) => found,
+            Err(message) => {
+                eprintln!("error: {message}");
+                return ExitCode::from(2);
+            }
+        };
+        let options = Options {
+            scenarios,
+            vm_images,
+            nodes: self.node,
+            filters: self.filters,
+            label: self.label,
+            partition: self.partition,
+            results: self.results,
+            cache,
+            day1,
+        };
+        let arguments = Arguments { list: self.list, test_threads: self.jobs, ..Arguments::default() };
+        ExitCode::from(runner::run(&options, &arguments))
+    }
+}
+
+/// A directory of the repository, looked for here and above.
+fn find_above(name: &str) -> Result<PathBuf, String> {
+    let here = std::env::current_dir().map_err(|error| format!("cannot tell the current directory: {error}"))?;
+    here.ancestors().map(|dir| dir.join(name)).find(|dir| Path::is_dir(dir)).ok_or_else(|| {
+        format!("no directory `{name}` in {} or above: go into the repository, or say --{name} DIR", here.display())
+    })
+}

@@ -1,0 +1,145 @@
+//! The `day1` program as a person calls it, without a VM.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+const PARAMETERS: [&str; 8] = [
+    "--machine-config",
+    "99-worker-nic",
+    "--machine-config-pool",
+    "worker",
+    "--image",
+    "quay.io/vendor/driver",
+    "--kernel-module",
+    "nic",
+];
+
+fn day1() -> Command {
+    let mut command = Command::cargo_bin("day1").expect("the day1 program");
+    command.env_remove("DAY1_CACHE");
+    command
+}
+
+/// Runs it; gives its exit code, standard output and standard error.
+fn outcome(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().expect("started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn generate_gives_the_same_bytes_twice() {
+    let generate = || outcome(day1().arg("generate").args(PARAMETERS));
+    let (code, first, _) = generate();
+    assert_eq!(code, 0);
+    assert!(first.contains("kind: MachineConfig"), "{first}");
+    assert_eq!(first, generate().1);
+}
+
+#[test]
+fn upstreams_flags_and_a_boot_module_config_give_the_same() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = dir.path().join("bmc.yaml");
+    let resource = "apiVersion: kmm.sigs.x-k8s.io/v1beta1\nkind: BootModuleConfig\nmetadata: {name: nic}\nspec:\n  \
+                    machineConfigName: 99-worker-nic\n  machineConfigPoolName: worker\n  \
+                    kernelModuleImage: quay.io/vendor/driver\n  kernelModuleName: nic\n  \
+                    inTreeModulesToRemove: [e1000]\n  firmwareFilesPath: /firmware\n";
+    std::fs::write(&file, resource).expect("written");
+    let flags = ["--in-tree-modules-to-remove", "e1000", "--firmware-files-path", "/firmware"];
+    let by_flags = outcome(day1().arg("generate").args(PARAMETERS).args(flags));
+    let by_file = outcome(day1().args(["generate", "-f"]).arg(&file));
+    assert_eq!(by_flags.0, 0, "{}", by_flags.2);
+    assert_eq!(by_flags.1, by_file.1);
+}
+
+#[test]
+fn an_image_with_a_tag_is_refused_with_what_would_be_right() {
+    let mut parameters = PARAMETERS;
+    parameters[5] = "quay.io/vendor/driver:v1";
+    let (code, output, error) = outcome(day1().arg("generate").args(parameters));
+    assert_eq!((code, output.as_str()), (2, ""));
+    assert!(error.contains("quay.io/vendor/driver:v1") && error.contains("quay.io/vendor/driver\""), "{error}");
+}
+
+/// Runs `day1 run` on a directory with one scenario; nothing may be built or started for a bad one.
+fn run_scenario(scenario: &str) -> (i32, String, String) {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let family = dir.path().join("scenarios/family");
+    std::fs::create_dir_all(&family).expect("made");
+    std::fs::write(family.join("name.yaml"), scenario).expect("written");
+    let cache = dir.path().join("cache");
+    let vm_images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm-images");
+    let result = outcome(
+        day1()
+            .args(["run", "--scenarios"])
+            .arg(dir.path().join("scenarios"))
+            .arg("--vm-images")
+            .arg(vm_images)
+            .arg("--results")
+            .arg(dir.path().join("results"))
+            .arg("--cache")
+            .arg(&cache),
+    );
+    assert!(!cache.join("node-image").exists(), "a node image was built for a bad scenario");
+    result
+}
+
+const SCENARIO: &str = "description: x\nmachine-configs:\n  - generate:\n      machine_config_name: a\n      \
+                        machine_config_pool_ref: worker\n      kernel_module_image: quay.io/v/d\n      \
+                        kernel_module_name: m\nboots:\n  - ends: ready\n";
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place() {
+    let (code, _, error) = run_scenario(&format!("{SCENARIO}nodes: {{}}\n"));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("name.yaml:10:1"), "{error}");
+    assert!(error.contains("`nodes`") && error.contains("node"), "{error}");
+}
+
+#[test]
+fn a_bad_image_reference_is_refused_with_its_place() {
+    let (code, _, error) = run_scenario(&SCENARIO.replace("quay.io/v/d", "quay.io/v/d:tag"));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("name.yaml:6:28"), "{error}");
+}
+
+#[test]
+fn a_missing_machine_config_file_is_refused_with_its_place() {
+    let (code, _, error) =
+        run_scenario("description: x\nmachine-configs:\n  - file: absent.yaml\nboots:\n  - ends: ready\n");
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("name.yaml:3:11") && error.contains("absent.yaml"), "{error}");
+}
+
+#[test]
+fn an_unknown_node_image_is_refused_with_the_known_ones() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (code, _, error) = outcome(
+        day1().current_dir(root).args(["run", "--node", "solaris", "--cache"]).arg(dir.path()).arg("pull-then-reboot"),
+    );
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("solaris") && error.contains("debian-13"), "{error}");
+}
+
+#[test]
+fn a_directory_without_a_timeline_is_refused() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (code, _, error) = outcome(day1().arg("judge").arg(dir.path()));
+    assert_eq!(code, 2);
+    assert!(error.contains("timeline.jsonl"), "{error}");
+}
+
+#[test]
+fn every_trial_is_listed_once() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (code, output, error) = outcome(day1().current_dir(root).args(["run", "--list"]));
+    assert_eq!(code, 0, "{error}");
+    let mut names: Vec<&str> = output.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    assert!(names.contains(&"pull/pull-then-reboot@debian-13"), "{output}");
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "{output}");
+}
