@@ -1,2 +1,110 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask e2e`, `cargo xtask test`, `cargo xtask ci`.
+
+mod command;
+mod host;
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use command::{cargo, run};
+
+/// Sets up what this host lacks, then runs.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the trials: real VMs boot, pull, reboot and load.
+    E2e(E2e),
+    /// Run everything that needs no VM, and the smoke trials.
+    Test,
+    /// Run what CI runs.
+    Ci,
+}
+
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+struct E2e {
+    /// Arguments of `day1 run`, such as `pull-then-reboot`, `--list`, `--jobs 2` or `--help`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::E2e(options) => {
+            host::prepare()?;
+            e2e(&options.arguments)
+        }
+        Task::Test => {
+            host::prepare()?;
+            without_vm()?;
+            e2e(&["--label".into(), "smoke".into()])
+        }
+        Task::Ci => ci(),
+    }
+}
+
+/// Every test but the trials.
+fn without_vm() -> Result<()> {
+    run(cargo().args(["test", "--workspace", "--lib", "--bins", "--quiet"]))?;
+    run(cargo().args(["test", "--package", "day1-generator", "--tests", "--quiet"]))?;
+    run(cargo().args(["test", "--package", "day1-harness", "--test", "command_line", "--quiet"]))
+}
+
+/// Through the `day1` program, whose exit codes tell a failed check from a failure of the harness.
+fn e2e(arguments: &[OsString]) -> Result<ExitCode> {
+    run(cargo().args(["build", "--package", "day1-harness", "--bin", "day1"]))?;
+    let mut trials = cargo();
+    trials.args(["run", "--quiet", "--package", "day1-harness", "--bin", "day1", "--", "run"]).args(arguments);
+    let status = trials.status()?;
+    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(3)).unwrap_or(3)))
+}
+
+fn ci() -> Result<ExitCode> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    host::prepare()?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
+    run(cargo().args(["xtask", "test"]))?;
+    run(without_engines().args(["xtask", "e2e"]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Hides the sockets of container engines, then becomes the command that follows.
+const HIDE_ENGINES: &str = r#"
+for socket in /run/docker.sock /run/podman/podman.sock /run/containerd/containerd.sock; do
+    [ ! -S "$socket" ] || mount --bind /dev/null "$socket" || exit
+done
+exec "$@""#;
+
+/// Cargo where no container engine can be reached: the default needs none, and the trials prove it.
+fn without_engines() -> Command {
+    let nowhere = "unix:///nonexistent/container-engine.sock";
+    let mut command = if host::is_root() {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "--", "sh", "-c", HIDE_ENGINES, "sh"]);
+        command.arg(cargo().get_program());
+        command
+    } else {
+        cargo()
+    };
+    command.env("DOCKER_HOST", nowhere).env("CONTAINER_HOST", nowhere);
+    command
+}
