@@ -25,6 +25,10 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
     if timeline.boots() == 0 {
         worth.findings.push(Finding::inconclusive(CHECK, None, "no boot was recorded"));
     }
+    if timeline.boots() > 0 && !timeline.events.iter().any(|event| matches!(event.what, What::MachineExited(_))) {
+        let message = "the recording breaks off: the machine's end is missing";
+        worth.findings.push(Finding::inconclusive(CHECK, None, message));
+    }
     let mut boot_ids = BTreeSet::new();
     for number in 1..=timeline.boots() {
         let boot = Boot::new(timeline, number);
@@ -62,8 +66,17 @@ fn witnesses(boot: &Boot<'_>, known: &mut BTreeSet<String>, contradictory: &mut 
         lack("QEMU told of neither a start nor a reset".to_owned());
     }
     let old: Vec<&str> = ids.iter().copied().filter(|id| !known.insert((*id).to_owned())).collect();
-    // QEMU sends two resets per reboot; with more, a boot was lost between them.
-    if banners > 1 || ids.len() > 1 || starts > 1 || resets > 2 || !old.is_empty() {
+    let foreign = boot.events.iter().find(|event| {
+        matches!(&event.what, What::Snapshot(snapshot)
+            if !snapshot.boot_id.is_empty() && !ids.is_empty() && !ids.contains(snapshot.boot_id.as_str()))
+    });
+    if let Some(event) = foreign {
+        *contradictory = true;
+        lack(format!("the snapshot of event {} was taken in another boot than the journal's", event.seq));
+    }
+    // QEMU sends two resets per reboot and none with a start; with more, a boot was lost between them.
+    let too_many = resets > if starts > 0 { 0 } else { 2 };
+    if banners > 1 || ids.len() > 1 || starts > 1 || too_many || !old.is_empty() {
         *contradictory = true;
         let again = if old.is_empty() { "" } else { ", one of them of an earlier boot" };
         lack(format!(
@@ -79,36 +92,92 @@ fn is_banner(line: &str) -> bool {
     line.contains("] Linux version ")
 }
 
-/// Missing sequence numbers between a boot's first record and its last.
+/// Missing sequence numbers of a boot's records.
 ///
-/// When journald moves what it holds in memory to /var it copies each record and gives the copy a new number;
-/// a reader that has seen the original skips the copy. It tells how many there were, and so many numbers may
-/// be missing.
+/// A boot's journal begins in memory, with number 1. When journald moves it to /var it copies each record, gives the
+/// copy a number of the series on disk, and then tells how many there were. A reader that has seen the original skips
+/// the copy, so those numbers may be missing, but only if as many records were seen before.
 fn gaps(boot: &Boot<'_>) -> Vec<Finding> {
-    let mut numbers = BTreeMap::<&str, BTreeSet<u64>>::new();
-    let (mut records, mut moved) = (0, 0);
+    let lack = |message: String| vec![Finding::inconclusive(CHECK, boot.number, message)];
+    let mut series = BTreeMap::<&str, Series>::new();
+    let mut moves = vec![];
     for (_, record) in boot.journal() {
-        records += 1;
-        moved += moved_to_var(record).unwrap_or(0);
-        if let Some((series, number)) = place(record) {
-            numbers.entry(series).or_default().insert(number);
+        let Some((name, number)) = place(record) else { continue };
+        let at = record.mono_us().unwrap_or(0);
+        let one = series.entry(name).or_insert(Series { began_us: at, numbers: BTreeSet::new() });
+        one.began_us = one.began_us.min(at);
+        one.numbers.insert(number);
+        if let Some(entries) = moved_to_var(record) {
+            moves.push(Move { at_us: at, series: name, number, entries });
         }
     }
-    let numbered: usize = numbers.values().map(BTreeSet::len).sum();
-    if records > 0 && numbered == 0 {
-        return vec![Finding::inconclusive(
-            CHECK,
-            boot.number,
-            "the journal's records carry no sequence numbers, so a gap would not show",
-        )];
+    if series.is_empty() {
+        return match boot.journal().next() {
+            Some(_) => lack("the journal's records carry no sequence numbers, so a gap would not show".to_owned()),
+            None => vec![],
+        };
     }
-    let spans = numbers.values().filter_map(|seen| Some((seen.last()? - seen.first()? + 1, seen.len() as u64)));
-    let missing: u64 = spans.map(|(span, seen)| span - seen).sum();
-    if missing <= moved {
+    let Some(first) = moves.iter().min_by_key(|one| one.at_us) else {
+        if series.len() > 1 {
+            let message = "the journal moved to another series of numbers, and journald's word of it is missing";
+            return lack(message.to_owned());
+        }
+        return told(boot, series.values().map(|one| one.missing_from(1, &[])).sum());
+    };
+    let (mut seen, mut numbered, mut missing) = (0, first.entries, 0);
+    for (name, one) in &series {
+        if *name == first.series {
+            seen += one.numbers.range(..first.number).count() as u64;
+            missing += one.missing_from(first.number, &moves);
+        } else if one.began_us <= first.at_us {
+            seen += one.numbers.len() as u64;
+            numbered = numbered.max(one.numbers.last().copied().unwrap_or(0));
+        } else {
+            missing += one.missing_from(one.numbers.first().copied().unwrap_or(0), &moves);
+        }
+    }
+    told(boot, missing + numbered.saturating_sub(seen))
+}
+
+fn told(boot: &Boot<'_>, missing: u64) -> Vec<Finding> {
+    if missing == 0 {
         return vec![];
     }
-    let message = format!("{} of the journal's sequence numbers are missing", missing - moved);
+    let message = format!("{missing} of the journal's sequence numbers are missing");
     vec![Finding::inconclusive(CHECK, boot.number, message)]
+}
+
+/// Records that count with one series of numbers.
+struct Series {
+    began_us: u64,
+    numbers: BTreeSet<u64>,
+}
+
+impl Series {
+    /// How many numbers are missing from `first` on, but those of copies.
+    fn missing_from(&self, first: u64, moves: &[Move<'_>]) -> u64 {
+        let is_copy = |number: &u64| {
+            moves.iter().any(|one| {
+                self.numbers.contains(&one.number)
+                    && (one.number.saturating_sub(one.entries)..one.number).contains(number)
+            })
+        };
+        let mut missing = 0;
+        let mut next = first;
+        for &number in self.numbers.range(first..) {
+            missing += (next..number).filter(|number| !is_copy(number)).count() as u64;
+            next = number + 1;
+        }
+        missing
+    }
+}
+
+/// journald's word that it moved records to /var.
+struct Move<'t> {
+    at_us: u64,
+    series: &'t str,
+    number: u64,
+    entries: u64,
 }
 
 /// Series and number of a record; before systemd 254 they are only in its cursor (`s=SERIES;i=NUMBER;…`).
@@ -197,7 +266,9 @@ mod tests {
 
     #[test]
     fn contradictions_are_told() {
-        let broken: [fn(&mut Node); 3] = [
+        let broken: [fn(&mut Node); 5] = [
+            |node| node.boot(1).qmp("RESET", "guest-reset"),
+            |node| node.ready(2).snapshot.boot_id = "boot-1".into(),
             |node| node.boot(2).console("[    0.000000] Linux version 6.12.1 again"),
             |node| node.boot(2).resets("guest-reset"),
             |node| node.boot(2).boot_id("boot-1"),
@@ -213,9 +284,29 @@ mod tests {
     #[test]
     fn records_that_moved_to_var_are_no_gap() {
         let mut node = Node::pulled_and_loaded();
-        node.boot(2).remove_journal("loaded day1_nic");
-        node.boot(2).flushed(1);
+        node.boot(2).flushed();
         assert_eq!(lacks(&node).0, Vec::<String>::new());
+        for lost in ["Switching root", "loaded day1_nic", "Time spent on flushing"] {
+            let mut node = Node::pulled_and_loaded();
+            node.boot(2).flushed();
+            node.boot(2).say("podman.service", "one more");
+            node.boot(2).remove_journal(lost);
+            assert_eq!(lacks(&node).0.len(), 1, "{lost}");
+        }
+    }
+
+    #[test]
+    fn a_journal_without_its_beginning_is_told() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(2).remove_journal("Switching root");
+        assert_eq!(lacks(&node).0, ["1 of the journal's sequence numbers are missing"]);
+    }
+
+    #[test]
+    fn a_recording_without_its_end_is_told() {
+        let mut node = Node::pulled_and_loaded();
+        node.remove(|what| matches!(what, What::MachineExited(_)));
+        assert_eq!(lacks(&node).0, ["the recording breaks off: the machine's end is missing"]);
     }
 
     #[test]

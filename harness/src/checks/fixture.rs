@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::scenario::Scenario;
 use crate::timeline::{
-    ConfigServed, Console, Event, Facts, ImageFact, JournalRecord, Link, MachineStarted, Module, ModuleEvent, NicFact,
-    PciDevice, Qmp, RegistryRequest, Snapshot, Timeline, Unit, What, message_id,
+    ConfigServed, Console, Event, Facts, ImageFact, JournalRecord, Link, MachineExited, MachineStarted, Module,
+    ModuleEvent, NicFact, PciDevice, Qmp, RegistryRequest, Snapshot, Timeline, Unit, What, message_id,
 };
 
 use super::boot::Boot;
@@ -36,6 +36,7 @@ pub fn boot_of(timeline: &Timeline, number: u32) -> Boot<'_> {
 pub struct Node {
     facts: Option<Facts>,
     boots: Vec<Recorded>,
+    end: Option<What>,
 }
 
 /// What was recorded of one boot.
@@ -48,7 +49,8 @@ pub struct Recorded {
 impl Node {
     /// Boot 1 pulls and reboots, boot 2 loads before NetworkManager.
     pub fn pulled_and_loaded() -> Self {
-        let mut node = Self { facts: Some(facts()), boots: vec![] };
+        let end = What::MachineExited(MachineExited { expected: true, ..MachineExited::default() });
+        let mut node = Self { facts: Some(facts()), boots: vec![], end: Some(end) };
         node.boots.push(first_boot());
         node.boots.push(second_boot());
         node
@@ -85,6 +87,7 @@ impl Node {
         if self.facts.as_ref().is_some_and(|facts| which(&What::Facts(facts.clone()))) {
             self.facts = None;
         }
+        self.end = self.end.take().filter(|end| !which(end));
         self.boots.iter_mut().for_each(|boot| boot.remove(&which));
     }
 
@@ -95,8 +98,16 @@ impl Node {
             .iter()
             .zip(1..)
             .flat_map(|(boot, number)| boot.events.iter().map(move |what| (number, what.clone())));
+        // A machine that ended by itself was not ended by the harness.
+        let by_itself = |what: &What| {
+            matches!(what, What::MachineExited(_)) || matches!(what, What::Qmp(qmp) if qmp.event == "SHUTDOWN")
+        };
+        let ended = self.boots.iter().any(|boot| boot.events.iter().any(by_itself));
+        let last = self.boots.len().try_into().unwrap();
+        let end = self.end.iter().filter(|_| !ended).map(|end| (last, end.clone()));
         let events = facts
             .chain(boots)
+            .chain(end)
             .zip(0..)
             .map(|((boot, what), seq)| Arc::new(Event { seq, at_us: seq * 1000, boot, what }));
         Timeline::from(events.collect::<Vec<_>>())
@@ -120,7 +131,7 @@ impl Ready<'_> {
 
 impl Recorded {
     fn new(id: &str) -> Self {
-        let mut boot = Self { events: vec![], id: id.to_owned(), seqnum: 100 };
+        let mut boot = Self { events: vec![], id: id.to_owned(), seqnum: 1 };
         if id == "boot-1" {
             boot.push(What::MachineStarted(MachineStarted::default()));
         } else {
@@ -188,8 +199,10 @@ impl Recorded {
         self.record(&fields, 2_000_000);
     }
 
-    /// journald says that it moved records to /var, with that many numbers for the copies.
-    pub fn flushed(&mut self, entries: u64) {
+    /// journald says that it moved all records to /var; each copy took a number.
+    pub fn flushed(&mut self) {
+        let entries = self.seqnum - 1;
+        self.seqnum += entries;
         let message = format!("Time spent on flushing to /var/log/journal/x is 9.155ms for {entries} entries.");
         let fields = [
             ("_PID", "99"),
@@ -203,8 +216,10 @@ impl Recorded {
     pub fn boot_id(&mut self, id: &str) {
         id.clone_into(&mut self.id);
         for what in &mut self.events {
-            if let What::Journal(record) = what {
-                record.fields.insert("_BOOT_ID".into(), id.to_owned());
+            match what {
+                What::Journal(record) => drop(record.fields.insert("_BOOT_ID".into(), id.to_owned())),
+                What::Snapshot(snapshot) => id.clone_into(&mut snapshot.boot_id),
+                _ => {}
             }
         }
     }
