@@ -136,6 +136,12 @@ impl BootCounter {
             What::Qmp(qmp) if qmp.event == "RESET" && self.kernel_seen => self.begin(),
             What::Console(console) if is_kernel_banner(&console.line) => self.kernel_seen = true,
             What::Journal(record) => return self.boot_of(record),
+            // One that was asked for before a reset may come after it.
+            What::Snapshot(snapshot) => return self.known(&snapshot.boot_id).unwrap_or(self.current),
+            // The same with a module: without a kernel in this boot it was the one before.
+            What::ModuleLoad(_) | What::ModuleFree(_) if !self.kernel_seen && self.current > 1 => {
+                return self.current - 1;
+            }
             _ => {}
         }
         self.current
@@ -146,11 +152,15 @@ impl BootCounter {
         self.kernel_seen = false;
     }
 
+    fn known(&self, boot_id: &str) -> Option<u32> {
+        self.boot_ids.iter().find(|(known, _)| known == boot_id).map(|(_, boot)| *boot)
+    }
+
     /// A record that is still on its way when the reset comes belongs to the boot that its boot id began.
     fn boot_of(&mut self, record: &JournalRecord) -> u32 {
         let id = record.boot_id();
-        if let Some((_, boot)) = self.boot_ids.iter().find(|(known, _)| known == id) {
-            return *boot;
+        if let Some(boot) = self.known(id) {
+            return boot;
         }
         self.kernel_seen = true;
         self.boot_ids.push((id.to_owned(), self.current));
@@ -166,7 +176,7 @@ pub(super) fn is_kernel_banner(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::{Console, MachineStarted, Qmp};
+    use crate::timeline::{Console, MachineStarted, ModuleEvent, Qmp, Snapshot};
 
     fn reset() -> What {
         What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })
@@ -199,6 +209,20 @@ mod tests {
         }
         let boots: Vec<u32> = bus.events().iter().map(|e| e.boot).collect();
         assert_eq!(boots, [1, 1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn what_the_guest_told_before_the_reset_stays_in_its_boot() {
+        let snapshot =
+            |boot_id: &str| What::Snapshot(Box::new(Snapshot { boot_id: boot_id.into(), ..Snapshot::default() }));
+        let load = || What::ModuleLoad(ModuleEvent::default());
+        let started = What::MachineStarted(MachineStarted::default());
+        let bus = Bus::new(None);
+        for what in [started, record("a"), load(), reset(), load(), snapshot("a"), banner(), load(), snapshot("b")] {
+            bus.push(what);
+        }
+        let boots: Vec<u32> = bus.events().iter().map(|e| e.boot).collect();
+        assert_eq!(boots, [1, 1, 1, 2, 1, 1, 2, 2, 2]);
     }
 
     #[tokio::test]
