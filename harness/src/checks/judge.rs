@@ -71,7 +71,7 @@ fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&
     let without = &scenario.spec.without;
     let mut findings = vec![];
     if let Some(plan) = plan.filter(|plan| plan.ends == Ends::Ready && !is_without(without, "node.ready")) {
-        findings.push(ready::ready(&boot, plan));
+        findings.push(ready::ready(&boot, &[&plan.expect, &scenario.spec.every_boot]));
     }
     if !is_without(without, "journal.clean") {
         findings.extend(journal::clean(&boot, without));

@@ -1,6 +1,6 @@
 //! `node.ready`: a boot settled, with every job done and no unit failed but the expected ones.
 
-use crate::scenario::{self, UnitOutcome};
+use crate::scenario::{Expectations, UnitOutcome};
 use crate::timeline::What;
 
 use super::boot::Boot;
@@ -9,7 +9,7 @@ use super::{Evidence, Finding};
 
 const CHECK: &str = "node.ready";
 
-pub(super) fn ready(boot: &Boot<'_>, plan: &scenario::Boot) -> Finding {
+pub(super) fn ready(boot: &Boot<'_>, expected: &[&Expectations]) -> Finding {
     let number = boot.number;
     let deadline = boot.events.iter().find_map(|event| match &event.what {
         What::DeadlinePassed { waiting_for, after_s } => Some((*event, waiting_for, *after_s)),
@@ -36,7 +36,7 @@ pub(super) fn ready(boot: &Boot<'_>, plan: &scenario::Boot) -> Finding {
     if snapshot.units.is_empty() {
         return Finding::inconclusive(CHECK, number, "the snapshot holds no units: nothing tells which failed");
     }
-    let expected = expected_failures(boot, plan);
+    let expected = expected_failures(boot, expected);
     let failed = snapshot.units.iter().filter(|(name, unit)| unit.active_state == "failed" && !expected.contains(name));
     let failed: Vec<&str> = failed.map(|(name, _)| name.as_str()).collect();
     if !failed.is_empty() {
@@ -59,9 +59,10 @@ pub(super) fn ready(boot: &Boot<'_>, plan: &scenario::Boot) -> Finding {
         .seen([Evidence::new(finished, "start-up finished"), Evidence::new(event, "units and jobs")])
 }
 
-/// Units that this boot's own expectations say fail.
-fn expected_failures(boot: &Boot<'_>, plan: &scenario::Boot) -> Vec<String> {
-    let failing = plan.expect.unit_result.iter().filter(|one| one.result == UnitOutcome::Failed);
+/// Units that the expectations of this boot say fail.
+fn expected_failures(boot: &Boot<'_>, expected: &[&Expectations]) -> Vec<String> {
+    let failing =
+        expected.iter().flat_map(|expect| expect.unit_result.iter()).filter(|one| one.result == UnitOutcome::Failed);
     failing.filter_map(|one| boot.resolve(&one.unit).ok()).collect()
 }
 
@@ -78,11 +79,11 @@ fn stuck(boot: &Boot<'_>) -> (Vec<String>, Vec<Evidence>) {
 mod tests {
     use super::*;
     use crate::checks::Outcome;
-    use crate::checks::fixture::{LOAD, Node, boot_of, scenario};
+    use crate::checks::fixture::{LOAD, Node, boot_of, expect, scenario};
 
     fn judged(node: &Node) -> Finding {
         let timeline = node.timeline();
-        ready(&boot_of(&timeline, 2), &scenario().spec.boots[1])
+        ready(&boot_of(&timeline, 2), &[&scenario().spec.boots[1].expect])
     }
 
     #[test]
@@ -96,10 +97,9 @@ mod tests {
         node.ready(2).unit(LOAD, |unit| unit.active_state = "failed".into());
         let finding = judged(&node);
         assert!(finding.outcome == Outcome::Fail && finding.message.contains(LOAD), "{finding:?}");
-        let mut plan = scenario().spec.boots[1].clone();
-        plan.expect = crate::checks::fixture::expect("{unit.result: {unit: load, result: failed}}");
+        let (this, every) = (Expectations::default(), expect("{unit.result: {unit: load, result: failed}}"));
         let timeline = node.timeline();
-        assert_eq!(ready(&boot_of(&timeline, 2), &plan).outcome, Outcome::Pass);
+        assert_eq!(ready(&boot_of(&timeline, 2), &[&this, &every]).outcome, Outcome::Pass);
     }
 
     #[test]
