@@ -132,6 +132,17 @@ fn a_directory_without_a_timeline_is_refused() {
 }
 
 #[test]
+fn a_timeline_without_its_facts_is_inconclusive() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/pull/pull-then-reboot.yaml");
+    std::fs::copy(scenario, dir.path().join("scenario.yaml")).expect("copied");
+    std::fs::write(dir.path().join("timeline.jsonl"), "").expect("written");
+    let (code, output, error) = outcome(day1().arg("judge").arg(dir.path()));
+    assert_eq!(code, 3, "{output}{error}");
+    assert!(output.contains("facts were not recorded"), "{output}");
+}
+
+#[test]
 fn every_trial_is_listed_once() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let (code, output, error) = outcome(day1().current_dir(root).args(["run", "--list"]));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Phase;
-use crate::checks::{Finding, Verdict};
+use crate::checks::{Finding, SetAside, Verdict};
 
 /// Version of the shape of `results.json`.
 pub const RESULTS_VERSION: u32 = 1;
@@ -63,6 +63,9 @@ pub struct TrialResult {
     /// What the checks found.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// What the scenario does without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<SetAside>,
 }
 
 impl RunResults {

@@ -26,6 +26,9 @@ pub fn trial(result: &TrialResult) -> String {
         }
         describe(&mut text, finding, result.dir.as_deref());
     }
+    for one in &result.set_aside {
+        let _ = writeln!(text, "  without {}: {}", one.check, one.reason);
+    }
     if result.verdict != Verdict::Pass
         && let Some(dir) = &result.dir
     {
@@ -84,4 +87,27 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
     let _ = writeln!(text, "  results   {}", dir.join("results.json").display());
     let _ = writeln!(text, "  JUnit     {}", dir.join("junit.xml").display());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::SetAside;
+
+    #[test]
+    fn what_a_pass_does_without_is_told() {
+        let text = trial(&TrialResult {
+            trial: "a/b@c".into(),
+            scenario: "a/b.yaml".into(),
+            verdict: Verdict::Pass,
+            reason: None,
+            seconds: 1.0,
+            start: "cold".into(),
+            dir: None,
+            phases: Vec::new(),
+            findings: Vec::new(),
+            set_aside: vec![SetAside { check: "journal.clean/io-error".into(), reason: "broken on purpose".into() }],
+        });
+        assert!(text.contains("without journal.clean/io-error: broken on purpose"), "{text}");
+    }
 }

@@ -43,6 +43,7 @@ impl Ready {
             dir: None,
             phases: Vec::new(),
             findings: Vec::new(),
+            set_aside: Vec::new(),
         }
     }
 }
@@ -59,6 +60,7 @@ pub(super) fn never_ran(planned: &Planned) -> TrialResult {
         dir: None,
         phases: Vec::new(),
         findings: Vec::new(),
+        set_aside: Vec::new(),
     }
 }
 
@@ -138,6 +140,7 @@ fn judged(ready: &Ready, timeline: &Timeline) -> TrialResult {
     let mut result = ready.result(judgement.verdict, None);
     result.phases = report::phases(timeline);
     result.findings = judgement.findings;
+    result.set_aside = judgement.set_aside;
     result
 }
 

@@ -35,7 +35,8 @@ impl Judge {
             }
         };
         // The scenario's name comes from its path, and that of the copy is the trial's.
-        let trial = timeline.facts().map(|facts| facts.trial.clone()).unwrap_or_default();
+        let known = timeline.facts().map(|facts| facts.trial.clone()).filter(|trial| !trial.is_empty());
+        let trial = known.unwrap_or_else(|| "unknown/trial".to_owned());
         let id = trial.split('@').next().unwrap_or_default();
         let scenario = match Scenario::parse(&PathBuf::from(format!("{id}.yaml")), text) {
             Ok(scenario) => scenario,
@@ -58,6 +59,7 @@ impl Judge {
             dir: Some(self.dir),
             phases: report::phases(&timeline),
             findings: judgement.findings,
+            set_aside: judgement.set_aside,
         };
         print!("{}", report::describe_trial(&result));
         ExitCode::from(RunResults::exit_code_of(&[result]))
