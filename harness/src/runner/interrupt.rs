@@ -1,10 +1,15 @@
-//! Ctrl-C and SIGTERM: the first ends every trial in order, the second ends the process at once.
+//! Ctrl-C and SIGTERM: the first ends every trial in order, the second ends the process at once, as the first does
+//! before there are machines.
 
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// Whether there are machines to end in order. Before, what runs is a build, which ends with this process.
+static IN_ORDER: AtomicBool = AtomicBool::new(false);
 
 static INTERRUPTED: OnceLock<watch::Receiver<bool>> = OnceLock::new();
 
@@ -30,6 +35,10 @@ pub fn listen() -> io::Result<()> {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
+                if !IN_ORDER.load(Ordering::SeqCst) {
+                    eprintln!("\ninterrupted before the first trial began");
+                    std::process::exit(130);
+                }
                 if *sender.borrow() {
                     eprintln!("\ninterrupted twice: ending at once; the kernel ends the machines with this process");
                     std::process::exit(130);
@@ -40,6 +49,11 @@ pub fn listen() -> io::Result<()> {
         });
     })?;
     Ok(())
+}
+
+/// From here on, the first interrupt ends the machines in order.
+pub fn end_in_order() {
+    IN_ORDER.store(true, Ordering::SeqCst);
 }
 
 /// Whether the run was interrupted.

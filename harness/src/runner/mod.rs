@@ -14,14 +14,14 @@ pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Trial};
 
 use crate::checks::Verdict;
-use crate::report::{self, RESULTS_VERSION, RunResults, TrialResult};
+use crate::report::{self, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Scenario};
 
 /// What to run, on what, and where the results go.
@@ -139,23 +139,43 @@ fn passes_libtest(name: &str, arguments: &Arguments) -> bool {
 
 fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) -> Result<u8> {
     let began = Instant::now();
-    let started = now();
     let planned: Vec<Planned> = planned.into_iter().filter(|one| passes_libtest(&one.name, arguments)).collect();
+    if planned.is_empty() {
+        // `cargo test NAME` asks every test program; what an earlier run left stays as it is.
+        let _ = libtest_mimic::run(arguments, Vec::new());
+        return Ok(0);
+    }
     interrupt::listen().context("cannot listen for Ctrl-C")?;
-    let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
-    let prepared = prepare::prepare(options, &planned, scratch.dir())?;
-    let host = prepared.host();
-    let slots = prepared.slots().min(arguments.test_threads.unwrap_or(usize::MAX));
     let results: Results = Arc::default();
     for one in &planned {
         trial::note(&results, trial::never_ran(one));
     }
+    let ledger =
+        Arc::new(Ledger { dir: options.results.clone(), began, started: now(), results, host: OnceLock::new() });
+    // Before anything is made, so that whatever ends the run, the results of an earlier one don't pass for its own.
+    ledger.write()?;
+    let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
+    let prepared = match prepare::prepare(options, &planned, scratch.dir()) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            ledger.nothing_ran(&planned, &error)?;
+            return Err(error);
+        }
+    };
+    interrupt::end_in_order();
+    let _ = ledger.host.set(prepared.host());
+    let slots = prepared.slots().min(arguments.test_threads.unwrap_or(usize::MAX));
     let trials = prepared
         .into_trials()
         .into_iter()
         .map(|ready| {
-            let results = Arc::clone(&results);
-            Trial::test(ready.name().to_owned(), move || trial::run(&ready, slots, &results))
+            let ledger = Arc::clone(&ledger);
+            Trial::test(ready.name().to_owned(), move || {
+                let outcome = trial::run(&ready, slots, &ledger.results);
+                // Should this fail, the last writing does too, and tells.
+                let _ = ledger.write();
+                outcome
+            })
         })
         .collect();
     let mut arguments = arguments.clone();
@@ -165,34 +185,82 @@ fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) 
     arguments.test_threads = Some(threads.max(2));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(scratch);
-    let trials = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect();
-    let results = RunResults {
-        version: RESULTS_VERSION,
-        day1: env!("CARGO_PKG_VERSION").into(),
-        started,
-        seconds: began.elapsed().as_secs_f64(),
-        host,
-        trials,
-    };
-    // Under cargo-nextest each trial is a process of its own; each then has only its own directory to write.
-    if std::env::var_os("NEXTEST").is_none() {
-        write(&results, &options.results)?;
+    ledger.write()?;
+    let results = ledger.now();
+    if !is_one_of_nextest() {
         println!("{}", report::summary(&results, &options.results));
     }
-    if conclusion.has_failed() && results.exit_code() == 0 {
-        return Ok(3);
+    Ok(exit_code(&results, interrupt::is_set(), conclusion.has_failed()))
+}
+
+fn exit_code(results: &RunResults, interrupted: bool, has_failed: bool) -> u8 {
+    match results.exit_code() {
+        _ if interrupted => 130,
+        0 if has_failed => 3,
+        code => code,
     }
-    Ok(if interrupt::is_set() { 130 } else { results.exit_code() })
+}
+
+/// Under cargo-nextest each trial is a process of its own; each then has only its own directory to write.
+fn is_one_of_nextest() -> bool {
+    std::env::var_os("NEXTEST").is_some()
+}
+
+/// The run's results, on disk from its start: a run that is killed leaves what it knew.
+struct Ledger {
+    dir: PathBuf,
+    began: Instant,
+    started: String,
+    results: Results,
+    host: OnceLock<Host>,
+}
+
+impl Ledger {
+    fn now(&self) -> RunResults {
+        let trials = self.results.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        RunResults {
+            version: RESULTS_VERSION,
+            day1: env!("CARGO_PKG_VERSION").into(),
+            started: self.started.clone(),
+            seconds: self.began.elapsed().as_secs_f64(),
+            host: self.host.get().cloned().unwrap_or_default(),
+            trials,
+        }
+    }
+
+    fn write(&self) -> Result<()> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_one_of_nextest() { Ok(()) } else { write(&self.now(), &self.dir) }
+    }
+
+    /// Every trial gets the reason why none could begin.
+    fn nothing_ran(&self, planned: &[Planned], error: &anyhow::Error) -> Result<()> {
+        let bad_input = error.downcast_ref::<prepare::BadInput>().is_some();
+        for one in planned {
+            let mut result = trial::never_ran(one);
+            if !bad_input {
+                result.verdict = Verdict::Infra;
+            }
+            result.reason = Some(format!("never ran: {}", in_one_line(error)));
+            trial::note(&self.results, result);
+        }
+        self.write()
+    }
 }
 
 fn write(results: &RunResults, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let json = dir.join("results.json");
-    fs::write(&json, serde_json::to_vec_pretty(results)?)
-        .with_context(|| format!("cannot write {}", json.display()))?;
-    let junit = dir.join("junit.xml");
-    let file = fs::File::create(&junit).with_context(|| format!("cannot write {}", junit.display()))?;
-    report::write_junit(results, file).with_context(|| format!("cannot write {}", junit.display()))
+    let mut junit = Vec::new();
+    report::write_junit(results, &mut junit).context("cannot put the results into JUnit's form")?;
+    for (name, bytes) in [("results.json", serde_json::to_vec_pretty(results)?), ("junit.xml", junit)] {
+        // Renamed into its place: whoever reads it meanwhile, or after a kill, finds a whole file.
+        let (path, new) = (dir.join(name), dir.join(format!(".{name}.new")));
+        fs::write(&new, bytes)
+            .and_then(|()| fs::rename(&new, &path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn now() -> String {
@@ -203,4 +271,43 @@ fn now() -> String {
 /// Whether a verdict turns the trial red.
 fn is_red(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Fail | Verdict::Inconclusive | Verdict::Infra)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(dir: &Path) -> (Ledger, Vec<Planned>) {
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+        let scenario = Scenario::load(&scenarios.join("pull/pull-then-reboot.yaml")).expect("a good scenario");
+        let name = scenario.trial_name("debian-13");
+        let planned = vec![Planned { name, scenario: Arc::new(scenario), node: "debian-13".into() }];
+        let results = Results::default();
+        planned.iter().for_each(|one| trial::note(&results, trial::never_ran(one)));
+        let (began, started) = (Instant::now(), now());
+        (Ledger { dir: dir.to_owned(), began, started, results, host: OnceLock::new() }, planned)
+    }
+
+    #[test]
+    fn an_interrupted_run_ends_with_130() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let results = ledger(dir.path()).0.now();
+        assert_eq!(exit_code(&results, true, true), 130);
+        assert_eq!(exit_code(&results, false, true), 3);
+        assert_eq!(exit_code(&results, false, false), 0);
+    }
+
+    #[test]
+    fn results_of_an_earlier_run_do_not_stay_when_nothing_could_run() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        fs::write(dir.path().join("results.json"), "of an earlier run").expect("written");
+        let (ledger, planned) = ledger(dir.path());
+        ledger.nothing_ran(&planned, &anyhow::anyhow!("the disk is full")).expect("written");
+        let text = fs::read_to_string(dir.path().join("results.json")).expect("read");
+        let results: RunResults = serde_json::from_str(&text).expect("results");
+        assert_eq!(results.trials.len(), 1);
+        assert_eq!(results.trials[0].verdict, Verdict::Infra);
+        assert!(results.trials[0].reason.as_deref().is_some_and(|reason| reason.contains("the disk is full")));
+        assert!(dir.path().join("junit.xml").exists());
+    }
 }
