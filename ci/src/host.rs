@@ -51,7 +51,15 @@ pub fn prepare() -> Result<()> {
 }
 
 fn missing_packages() -> BTreeSet<&'static str> {
-    tools().filter(|(program, _)| !on_path(program)).map(|(_, package)| package).collect()
+    tools()
+        .filter(|(program, package)| is_needed(package, is_root()) && !on_path(program))
+        .map(|(_, package)| package)
+        .collect()
+}
+
+/// Root maps no ids.
+fn is_needed(package: &str, as_root: bool) -> bool {
+    package != "uidmap" || !as_root
 }
 
 fn tools() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -138,6 +146,14 @@ fn install_from_backports(prefix: &[&str], suite: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ordinary_user_gets_what_maps_ids() {
+        let of = |as_root| {
+            tools().filter(|(_, package)| is_needed(package, as_root)).any(|(program, _)| program == "newuidmap")
+        };
+        assert!(of(false) && !of(true));
+    }
 
     #[test]
     fn each_tool_names_its_package() {
