@@ -1,5 +1,6 @@
 //! `day1 generate`: the MachineConfig, from flags or from a BootModuleConfig.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -78,14 +79,14 @@ impl Generate {
                 return ExitCode::from(2);
             }
         };
-        let Some(path) = output else {
-            print!("{text}");
-            return ExitCode::SUCCESS;
+        let (written, to) = match &output {
+            Some(path) => (std::fs::write(path, text), path.display().to_string()),
+            None => (std::io::stdout().write_all(text.as_bytes()), "standard output".to_owned()),
         };
-        match std::fs::write(&path, text) {
+        match written {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: cannot write {}: {error}", path.display());
+                eprintln!("error: cannot write {to}: {error}");
                 ExitCode::from(2)
             }
         }
