@@ -3,7 +3,7 @@
 use crate::scenario::{Role, UnitRef};
 use crate::timeline::{Event, Facts, JournalRecord, ModuleEvent, Snapshot, Timeline, Unit, What, message_id};
 
-use super::Evidence;
+use super::{Evidence, bad_pattern};
 
 /// One boot of a timeline.
 pub(super) struct Boot<'t> {
@@ -84,6 +84,15 @@ impl<'t> Boot<'t> {
         let by_snapshot =
             self.events.iter().find(|event| matches!(&event.what, What::Snapshot(snapshot) if snapshot.label == READY));
         self.startup_finished().or(by_snapshot.copied())
+    }
+
+    /// Whether the boot was followed to an end: it settled, its deadline passed, it became hopeless, or another
+    /// boot followed. What did not happen in a boot that was not, may have been about to.
+    pub fn was_followed_to_its_end(&self, timeline: &Timeline) -> bool {
+        let gave_up = |event: &&Event| {
+            matches!(event.what, What::DeadlinePassed { .. }) || bad_pattern(&event.what).is_some_and(|bad| bad.fatal)
+        };
+        timeline.boots() > self.number || self.settled().is_some() || self.events.iter().any(gave_up)
     }
 
     /// systemd's word that the real root's start-up is finished.

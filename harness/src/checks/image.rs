@@ -32,7 +32,7 @@ fn evidence((event, request): Request<'_>) -> Evidence {
 }
 
 /// The manifest and every blob that was asked for were served to their end.
-pub(super) fn pulled(boot: &Boot<'_>, expected: &ImagePulled) -> Finding {
+pub(super) fn pulled(timeline: &Timeline, boot: &Boot<'_>, expected: &ImagePulled) -> Finding {
     let repository = expected.repository.as_str();
     let requests = requests(boot, Some(repository));
     let served = |subject: &str| -> Vec<Request<'_>> {
@@ -55,7 +55,17 @@ pub(super) fn pulled(boot: &Boot<'_>, expected: &ImagePulled) -> Finding {
             }
         },
     };
-    Finding::fail(PULLED, boot.number, format!("{repository} {wrong}")).seen(last)
+    let message = format!("{repository} {wrong}");
+    not_yet(timeline, boot, PULLED, &message).unwrap_or_else(|| Finding::fail(PULLED, boot.number, message)).seen(last)
+}
+
+/// What has not happened in a boot that nobody followed to its end speaks against nobody.
+fn not_yet(timeline: &Timeline, boot: &Boot<'_>, check: &str, message: &str) -> Option<Finding> {
+    if boot.was_followed_to_its_end(timeline) {
+        return None;
+    }
+    let message = format!("{message} so far, but the recording ends before the boot does");
+    Some(Finding::inconclusive(check, boot.number, message))
 }
 
 /// A blob that was asked for, but never served whole.
@@ -90,12 +100,14 @@ pub(super) fn not_pulled(timeline: &Timeline, boot: &Boot<'_>, expected: &ImageN
 }
 
 /// Each request for the manifest was refused with the status.
-pub(super) fn refused(boot: &Boot<'_>, expected: &ImageRefused) -> Finding {
+pub(super) fn refused(timeline: &Timeline, boot: &Boot<'_>, expected: &ImageRefused) -> Finding {
     let repository = expected.repository.as_str();
     let manifests = requests(boot, Some(repository)).into_iter().filter(|(_, request)| request.subject == "manifest");
     let manifests: Vec<Request<'_>> = manifests.collect();
     let Some(first) = manifests.first() else {
-        return Finding::fail(REFUSED, boot.number, format!("no manifest of {repository} was asked for in this boot"));
+        let message = format!("no manifest of {repository} was asked for in this boot");
+        return not_yet(timeline, boot, REFUSED, &message)
+            .unwrap_or_else(|| Finding::fail(REFUSED, boot.number, message));
     };
     if let Some(other) = manifests.iter().find(|(_, request)| request.status != expected.status) {
         let message = format!("{repository} was answered with {}, expected: {}", other.1.status, expected.status);
@@ -115,7 +127,7 @@ mod tests {
 
     fn was_pulled(node: &Node, boot: u32) -> Finding {
         let timeline = node.timeline();
-        pulled(&boot_of(&timeline, boot), &expect(IMAGE))
+        pulled(&timeline, &boot_of(&timeline, boot), &expect(IMAGE))
     }
 
     fn was_not_pulled(node: &Node, boot: u32, text: &str) -> Finding {
@@ -128,6 +140,17 @@ mod tests {
         let node = Node::pulled_and_loaded();
         assert_eq!(was_pulled(&node, 1).message, "quay.io/day1/day1-nic was pulled: 2 blobs, 8 KiB");
         assert_eq!(was_pulled(&node, 2).outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn a_recording_that_ends_before_the_pull_speaks_against_nobody() {
+        let node = Node::pulled_and_loaded();
+        let whole = node.timeline();
+        let is_request = |event: &Event| matches!(event.what, What::Registry(_));
+        let before = whole.events.iter().take_while(|event| !is_request(event)).cloned().collect::<Vec<_>>();
+        let cut = Timeline::from(before);
+        let finding = pulled(&cut, &boot_of(&cut, 1), &expect(IMAGE));
+        assert_eq!(finding.outcome, Outcome::Inconclusive, "{finding:?}");
     }
 
     #[test]
@@ -171,7 +194,7 @@ mod tests {
         let mut node = Node::pulled_and_loaded();
         let judged = |node: &Node, boot| {
             let timeline = node.timeline();
-            refused(&boot_of(&timeline, boot), &expect("{repository: quay.io/day1/day1-nic, status: 404}"))
+            refused(&timeline, &boot_of(&timeline, boot), &expect("{repository: quay.io/day1/day1-nic, status: 404}"))
         };
         assert_eq!(judged(&node, 1).outcome, Outcome::Fail);
         assert_eq!(judged(&node, 2).outcome, Outcome::Fail);

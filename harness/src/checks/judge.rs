@@ -90,9 +90,9 @@ fn one(timeline: &Timeline, boot: &Boot<'_>, expectation: Expectation<'_>) -> Fi
         Expectation::ModulePresent(one) => module::present(boot, one),
         Expectation::ModuleAbsent(one) => module::absent(boot, one),
         Expectation::NicDriver(one) => nic::driver(boot, one),
-        Expectation::ImagePulled(one) => image::pulled(boot, one),
+        Expectation::ImagePulled(one) => image::pulled(timeline, boot, one),
         Expectation::ImageNotPulled(one) => image::not_pulled(timeline, boot, one),
-        Expectation::ImageRefused(one) => image::refused(boot, one),
+        Expectation::ImageRefused(one) => image::refused(timeline, boot, one),
         Expectation::JournalSays(one) => journal::says(boot, one),
     }
 }

@@ -75,6 +75,10 @@ fn who_asked(boot: &Boot<'_>) -> BootEnd {
     let end = |cause, inferred, evidence| BootEnd { boot: boot.number, cause, inferred, evidence };
     let records = boot.real_root_journal();
     for (event, record) in &records {
+        // Anybody may write such a line; only these two know.
+        if !record.is_from_systemd() && record.field("_COMM") != "systemd-logind" {
+            continue;
+        }
         let Some(asked) = ASKED.as_ref().and_then(|asked| asked.captures(record.message())) else { continue };
         let evidence = vec![journal_line(event, record)];
         return match (asked.get(2), asked.get(1)) {

@@ -24,6 +24,9 @@ use crate::timeline::{Bus, Event, Hardware, MachineExited, MachineStarted, Snaps
 /// The program.
 pub(super) const QEMU: &str = "qemu-system-x86_64";
 
+/// QEMU answers its protocol within milliseconds; one that does not in this time never will.
+const ANSWER: Duration = Duration::from_secs(60);
+
 /// A running QEMU machine. It dies with the thread that started it, and when it is dropped.
 pub struct Machine {
     bus: Bus,
@@ -110,7 +113,10 @@ impl Machine {
             tokio::spawn(streams::read_trace(trace, bus.clone())),
             tokio::spawn(answers),
         ];
-        let (protocol, events) = match Protocol::connect(qmp, bus.clone()).await {
+        let greeting = tokio::time::timeout(ANSWER, Protocol::connect(qmp, bus.clone())).await;
+        let silent =
+            || Error::Qmp { what: "the greeting", message: format!("no answer within {} s", ANSWER.as_secs()) };
+        let (protocol, events) = match greeting.unwrap_or_else(|_| Err(silent())) {
             Ok(connected) => connected,
             Err(error) => return Err(ended_early(child, shown, error).await),
         };
@@ -124,7 +130,9 @@ impl Machine {
             start: "cold".into(),
             hardware: Hardware { cpus: spec.cpus, memory_mib: spec.memory_mib },
         }));
-        machine.protocol.execute("cont", qapi::qmp::cont {}).await?;
+        let go = machine.protocol.execute("cont", qapi::qmp::cont {});
+        let silent = |_| Error::Qmp { what: "cont", message: format!("no answer within {} s", ANSWER.as_secs()) };
+        tokio::time::timeout(ANSWER, go).await.map_err(silent)??;
         Ok(machine)
     }
 
