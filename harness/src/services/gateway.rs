@@ -201,6 +201,8 @@ pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
 struct Record {
     event: RegistryRequest,
     began: Instant,
+    /// The boot that the node was in when it asked; the answer may outlive it.
+    boot: u32,
     bus: Bus,
 }
 
@@ -219,7 +221,7 @@ impl Record {
                 .map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
             ..RegistryRequest::default()
         };
-        Self { event, began: Instant::now(), bus }
+        Self { event, began: Instant::now(), boot: bus.boot(), bus }
     }
 }
 
@@ -233,7 +235,7 @@ impl Listen for Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.event.took_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.bus.push(What::Registry(std::mem::take(&mut self.event)));
+        self.bus.push_in(self.boot, What::Registry(std::mem::take(&mut self.event)));
     }
 }
 

@@ -42,9 +42,18 @@ impl Bus {
 
     /// Adds an event, stamped with the host's time and the boot that the machine is in.
     pub fn push(&self, what: What) {
+        self.add(what, None);
+    }
+
+    /// Adds an event that belongs to a boot which may be over by now, such as a request that a reset cut.
+    pub fn push_in(&self, boot: u32, what: What) {
+        self.add(what, Some(boot));
+    }
+
+    fn add(&self, what: What, boot: Option<u32>) {
         let length = {
             let mut state = self.state();
-            let boot = state.boot.observe(&what);
+            let boot = boot.unwrap_or_else(|| state.boot.observe(&what));
             let event = Event {
                 seq: state.events.len() as u64,
                 at_us: u64::try_from(self.shared.began.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -199,6 +208,19 @@ mod tests {
         }
         let boots: Vec<u32> = bus.events().iter().map(|e| e.boot).collect();
         assert_eq!(boots, [1, 1, 2, 2, 2, 3]);
+    }
+
+    #[test]
+    fn what_began_in_a_boot_is_filed_there_also_when_it_ends_later() {
+        let bus = Bus::new(None);
+        for what in [What::MachineStarted(MachineStarted::default()), banner()] {
+            bus.push(what);
+        }
+        let asked = bus.boot();
+        bus.push(reset());
+        bus.push_in(asked, What::Note { text: "a request that the reset cut".into() });
+        let boots: Vec<u32> = bus.events().iter().map(|e| e.boot).collect();
+        assert_eq!(boots, [1, 1, 2, 1]);
     }
 
     #[test]
