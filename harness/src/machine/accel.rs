@@ -185,7 +185,7 @@ fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) 
         };
         let mut last_line = String::new();
         let waited = machine
-            .wait_for("the kernel's first process", deadline, |event| match &event.what {
+            .wait_for("first process of the kernel", deadline, |event| match &event.what {
                 What::Console(console) => {
                     last_line.clone_from(&console.line);
                     is_first_process(&console.line).then_some(())
@@ -195,7 +195,11 @@ fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) 
             .await;
         let took = began.elapsed().as_secs_f64();
         machine.stop().await;
-        Ok(waited.map(|()| took).map_err(|error| format!("{error}; the last console line was {last_line:?}")))
+        let last_words = match last_line.as_str() {
+            "" => "the console stayed silent".to_owned(),
+            line => format!("the last console line was {line:?}"),
+        };
+        Ok(waited.map(|()| took).map_err(|error| format!("{error}; {last_words}")))
     })
 }
 

@@ -111,12 +111,14 @@ fn parse_trace(line: &str) -> Option<What> {
     let (whole, fraction) = seconds.split_once('.')?;
     let mono_us = whole.parse::<u64>().ok()? * 1_000_000 + fraction.parse::<u64>().ok()?;
     let mut words = detail.split_whitespace();
+    let pid = pid.trim().parse().ok()?;
     let module = ModuleEvent {
         module: words.next()?.to_owned(),
         taints: words.next().unwrap_or_default().to_owned(),
         mono_us,
-        comm: comm.to_owned(),
-        pid: pid.trim().parse().ok()?,
+        // The kernel learns a task's name for the trace a little after its first event.
+        comm: if comm == "<...>" { format!("process {pid}") } else { comm.to_owned() },
+        pid,
     };
     Some(if event.contains("load") { What::ModuleLoad(module) } else { What::ModuleFree(module) })
 }
@@ -144,6 +146,12 @@ mod tests {
         assert!(matches!(what, Some(What::ModuleLoad(m)) if m.comm == "(udev-worker)" && m.taints.is_empty()));
         let what = parse_trace("           rmmod-901     [000] .....     9.5: module_free: e1000");
         assert!(matches!(what, Some(What::ModuleFree(m)) if m.module == "e1000"));
+    }
+
+    #[test]
+    fn a_task_whose_name_the_kernel_has_not_learnt_is_told_by_its_number() {
+        let what = parse_trace("           <...>-469     [001] .....    81.126603: module_load: day1_nic OE");
+        assert!(matches!(what, Some(What::ModuleLoad(m)) if m.comm == "process 469" && m.pid == 469));
     }
 
     #[test]

@@ -164,7 +164,7 @@ pub struct ModuleEvent {
     pub taints: String,
     /// Guest's CLOCK_MONOTONIC in microseconds.
     pub mono_us: u64,
-    /// Name of the task that did it, such as `modprobe` or `(udev-worker)`.
+    /// Name of the task that did it, such as `modprobe` or `(udev-worker)`; `process PID` where it is not known.
     pub comm: String,
     /// Its process id in the guest.
     pub pid: u32,
