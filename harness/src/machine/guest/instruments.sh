@@ -22,8 +22,6 @@ trace_on() {
     [ -d "$traces" ] && return
     [ -d /sys/kernel/tracing/events ] || mount -t tracefs -o nosuid,nodev,noexec tracefs /sys/kernel/tracing || return
     mkdir -p "$traces" || return
-    # So that the tasks' names are still known when their events are read.
-    echo 4096 >/sys/kernel/tracing/saved_cmdlines_size
     echo mono >"$traces/trace_clock"
     echo 1 >"$traces/events/module/module_load/enable"
     echo 1 >"$traces/events/module/module_free/enable"
