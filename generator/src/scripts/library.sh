@@ -49,6 +49,13 @@ REFERENCE=$(image_reference "$KERNEL")
 
 # A tmpdir of its own keeps podman's once-per-boot refresh of the node's own store apart from this one.
 # No events and no systemd cgroups: both need services that are not up this early.
+# Locks of its own as well: by default one piece of shared memory serves all stores of a node. Two podmans that
+# start at once race to make it, and the first use of a store in a boot frees the locks of all others.
+export CONTAINERS_CONF=$RUN/containers.conf
+if ! mkdir -p "$RUN" || ! printf '[engine]\nlock_type = "file"\n' >"$CONTAINERS_CONF"; then
+    error "cannot write $CONTAINERS_CONF"
+    exit 255
+fi
 PODMAN_OPTIONS=(--root "$STORE" --runroot "$RUN/store" --tmpdir "$RUN/libpod"
     --events-backend none --cgroup-manager cgroupfs)
 podman_here() { podman "${PODMAN_OPTIONS[@]}" "$@"; }
