@@ -1,6 +1,6 @@
 //! The trials, for `cargo test` and `cargo nextest run`: `harness = false`, by libtest-mimic.
 //!
-//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_LABEL`, `DAY1_PARTITION`, `DAY1_RESULTS`, `DAY1_CACHE`.
+//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_LABEL`, `DAY1_PARTITION`, `DAY1_START`, `DAY1_RESULTS`, `DAY1_CACHE`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,6 +24,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let start = match variable("DAY1_START").map(|text| text.parse()).transpose() {
+        Ok(start) => start,
+        Err(error) => {
+            eprintln!("error: DAY1_START: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let nodes = variable("DAY1_NODE").unwrap_or_else(|| DEFAULT_NODE.into());
     let options = Options {
         scenarios: root.join("scenarios"),
@@ -32,6 +39,7 @@ fn main() -> ExitCode {
         filters: Vec::new(),
         label: variable("DAY1_LABEL"),
         partition,
+        start,
         results: variable("DAY1_RESULTS").map_or_else(|| root.join("target/day1-results"), Into::into),
         cache: None,
         day1: env!("CARGO_BIN_EXE_day1").into(),

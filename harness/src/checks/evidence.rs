@@ -25,7 +25,9 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
     if timeline.boots() == 0 {
         worth.findings.push(Finding::inconclusive(CHECK, None, "no boot was recorded"));
     }
-    if timeline.boots() > 0 && !timeline.events.iter().any(|event| matches!(event.what, What::MachineExited(_))) {
+    let last = |is: fn(&What) -> bool| timeline.events.iter().rposition(|event| is(&event.what));
+    let started = last(|what| matches!(what, What::MachineStarted(_)));
+    if timeline.boots() > 0 && last(|what| matches!(what, What::MachineExited(_))) <= started {
         let message = "the recording breaks off: the machine's end is missing";
         worth.findings.push(Finding::inconclusive(CHECK, None, message));
     }

@@ -109,7 +109,7 @@ impl Node {
             .chain(boots)
             .chain(end)
             .zip(0..)
-            .map(|((boot, what), seq)| Arc::new(Event { seq, at_us: seq * 1000, boot, what }));
+            .map(|((boot, what), seq)| Arc::new(Event { seq, at_us: seq * 1000, boot, recorded: false, what }));
         Timeline::from(events.collect::<Vec<_>>())
     }
 }

@@ -40,12 +40,15 @@ fn boot_end(timeline: &Timeline, number: u32) -> BootEnd {
     let Some(next) = timeline.of_boot(number + 1).next() else {
         return end(Cause::Running, vec![]);
     };
-    let reason = match &next.what {
-        What::Qmp(qmp) => qmp.data.get("reason").and_then(serde_json::Value::as_str).unwrap_or_default(),
+    // Where a checkpoint was made, the machine was paused instead of reset, and another one started.
+    let paused = boot.events.iter().find(|event| matches!(&event.what, What::Qmp(qmp) if qmp.is_paused_at_reset()));
+    let ended = paused.copied().unwrap_or(next);
+    let reason = match &ended.what {
+        What::Qmp(qmp) => qmp.reason(),
         _ => "",
     };
-    let reset = Evidence::new(next, format!("QEMU: reset ({reason})"));
-    if reason.starts_with("host-") || matches!(next.what, What::MachineStarted(_)) {
+    let reset = Evidence::new(ended, format!("QEMU: reset ({reason})"));
+    if reason.starts_with("host-") || matches!(ended.what, What::MachineStarted(_)) {
         return end(Cause::Harness, vec![reset]);
     }
     let BootEnd { cause, inferred, mut evidence, .. } = who_asked(&boot);
@@ -243,7 +246,7 @@ fn powered_off(boot: &Boot<'_>) -> Option<Finding> {
 /// Whether the guest switched the machine off.
 pub(super) fn guest_shutdown(event: &Event) -> bool {
     let What::Qmp(qmp) = &event.what else { return false };
-    qmp.event == "SHUTDOWN" && qmp.data.get("reason").is_some_and(|reason| reason == "guest-shutdown")
+    qmp.event == "SHUTDOWN" && qmp.reason() == "guest-shutdown"
 }
 
 fn wrong_cause(boot: &Boot<'_>, plan: &scenario::Boot, cause: &Cause) -> Option<Finding> {

@@ -10,6 +10,9 @@ use crate::timeline::{Bus, Cursor, Event, What, message_id};
 /// A loop of reboots is followed this many boots past the plan: enough to call it a loop.
 const BOOTS_PAST_THE_PLAN: usize = 2;
 
+/// The longest that an unplanned boot is followed, at reference speed.
+const PAST_THE_PLAN: Duration = Duration::from_secs(180);
+
 /// Times at reference speed, before they are stretched to the host's.
 const SNAPSHOT: Duration = Duration::from_secs(60);
 const SCRIPT: Duration = Duration::from_secs(30);
@@ -40,9 +43,9 @@ impl<'m> Driver<'m> {
         Self { machine, bus, events: bus.from_start(), factor }
     }
 
-    /// Follows the node until the plan is done, or until it can't be done any more.
-    pub(super) async fn follow(&mut self, boots: &[Boot]) {
-        for number in 1..=boots.len() + BOOTS_PAST_THE_PLAN {
+    /// Follows the node from one of its boots until the plan is done, or until it can't be done any more.
+    pub(super) async fn follow(&mut self, boots: &[Boot], from: usize) {
+        for number in from..=boots.len() + BOOTS_PAST_THE_PLAN {
             let planned = boots.get(number - 1);
             if !self.boot(number, planned, boots.len()).await {
                 return;
@@ -50,9 +53,20 @@ impl<'m> Driver<'m> {
         }
     }
 
+    /// Follows the first boot to its reboot, or tells why there is none.
+    pub(super) async fn first_boot(&mut self, planned: Option<&Boot>) -> Result<(), String> {
+        let deadline = planned.map_or(PAST_THE_PLAN, |boot| boot.deadline().duration());
+        match self.end_of(1, true, deadline).await {
+            Ok(End::Reset) => Ok(()),
+            Ok(End::Settled) => Err("its first boot settled without a reboot".to_owned()),
+            Ok(End::Hopeless(meaning)) => Err(meaning.to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// One boot; tells whether another one follows.
     async fn boot(&mut self, number: usize, planned: Option<&Boot>, count: usize) -> bool {
-        let deadline = planned.map_or(Duration::from_secs(180), |boot| boot.deadline().duration());
+        let deadline = planned.map_or(PAST_THE_PLAN, |boot| boot.deadline().duration());
         let must_reboot = planned.is_some_and(|boot| boot.ends == Ends::Reboot);
         match self.end_of(number, must_reboot, deadline).await {
             Ok(End::Reset) => true,
@@ -79,7 +93,7 @@ impl<'m> Driver<'m> {
         let what = format!("end of boot {number}");
         let deadline = self.stretched(deadline);
         let end = wait(&mut self.events, &what, deadline, |event| {
-            if begins_after(event, number) {
+            if begins_after(event, number) || is_paused_at_reset(event) {
                 Some(End::Reset)
             } else if !in_boot(event, number) {
                 None
@@ -94,8 +108,10 @@ impl<'m> Driver<'m> {
             && must_reboot
         {
             let grace = self.stretched(REBOOT_ON_ITS_WAY);
-            let reset =
-                wait(&mut self.events, "reboot", grace, |event| begins_after(event, number).then_some(())).await;
+            let reset = wait(&mut self.events, "reboot", grace, |event| {
+                (begins_after(event, number) || is_paused_at_reset(event)).then_some(())
+            })
+            .await;
             return match reset {
                 Ok(()) => Ok(End::Reset),
                 Err(WaitError::Deadline { .. }) => Ok(End::Settled),
@@ -146,6 +162,11 @@ impl<'m> Driver<'m> {
     fn stretched(&self, at_reference: Duration) -> Duration {
         at_reference.mul_f64(self.factor)
     }
+}
+
+/// The guest rebooted, and QEMU was told to pause there: a checkpoint is being made.
+fn is_paused_at_reset(event: &Event) -> bool {
+    matches!(&event.what, What::Qmp(qmp) if qmp.is_paused_at_reset())
 }
 
 fn begins_after(event: &Event, number: usize) -> bool {

@@ -1,21 +1,26 @@
 //! A trial end to end: assemble, drive the node through its boots, collect.
 
+mod checkpoint;
 mod disks;
 mod drive;
+mod origin;
 mod plan;
 mod roles;
+mod surroundings;
 
+pub use checkpoint::Checkpoint;
+pub use origin::{Origin, origin};
 pub use plan::{Image, Plan, PlanError, Workshop, check, plan};
 pub use roles::Error as RolesError;
+pub use surroundings::Host;
 
 use std::path::Path;
 
-use crate::machine::{self, Acceleration, Disk, Forward, Machine, Nic, Spec};
-use crate::services::config_server::{self, ConfigServer, PoolConfig, pointer_config};
-use crate::services::gateway::{self, Gateway};
-use crate::services::registry::{self, Registry};
-use crate::services::{Availability, CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, GATEWAY_ADDRESS, GATEWAY_PORT, push};
+use crate::cache;
+use crate::machine::{self, Keeps, WaitError};
+use crate::services::{config_server, gateway, push, registry};
 use crate::timeline::{Bus, Timeline, What, Writer};
+use surroundings::Surroundings;
 
 /// The hidden subcommand of `day1` that a guest's connection runs.
 pub const CONNECT_SUBCOMMAND: &str = "connect";
@@ -60,19 +65,52 @@ pub enum Error {
     /// An image could not be pushed.
     #[error(transparent)]
     Push(#[from] push::Error),
+    /// No machine could be paused where it asks for its config.
+    #[error("cannot make a template of {image}: {source}{}; `--start cold` does without", last_words(last_line))]
+    Template {
+        /// The node image.
+        image: String,
+        /// Why.
+        source: WaitError,
+        /// What the console said last.
+        last_line: String,
+    },
+    /// The first boot did not come to its reboot.
+    #[error("no checkpoint: {why}")]
+    NoCheckpoint {
+        /// What happened instead.
+        why: String,
+    },
+    /// No event loop.
+    #[error("cannot start an event loop: {0}")]
+    Loop(std::io::Error),
+    /// A recorded checkpoint can't be read.
+    #[error(transparent)]
+    Recording(#[from] crate::timeline::ReadError),
+    /// A program of the host failed.
+    #[error(transparent)]
+    Program(#[from] crate::process::Error),
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
     /// A person ended the run.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Runs a plan on a node of its own; what was seen is in `dir` and in the timeline that it gives back.
+fn last_words(line: &str) -> String {
+    if line.is_empty() { "; the console stayed silent".into() } else { format!("; its console said last: {line}") }
+}
+
+/// Runs a plan on a node of its own, from `origin`; what was seen is in `dir` and in the timeline that it gives
+/// back.
 ///
 /// Call it on a thread that lives until it returns: the machine dies with the thread. `watch` gets the bus
 /// before anything happens; when `interrupted` ends, the trial does.
 pub async fn run(
     plan: &Plan,
-    acceleration: &Acceleration,
-    workshop: &Workshop,
+    origin: &Origin,
+    host: &Host<'_>,
     dir: &Path,
     watch: impl FnOnce(&Bus),
     interrupted: impl Future<Output = ()>,
@@ -88,7 +126,7 @@ pub async fn run(
     let bus = Bus::new(Some(writer));
     watch(&bus);
     let outcome = tokio::select! {
-        outcome = in_the_lab(plan, acceleration, workshop, dir, &bus) => outcome,
+        outcome = in_the_lab(plan, origin, host, dir, &bus) => outcome,
         () = interrupted => Err(Error::Interrupted),
     };
     bus.finish().map_err(|source| Error::Write { path: timeline, source })?;
@@ -96,72 +134,21 @@ pub async fn run(
     Ok(Timeline::from(bus.events()))
 }
 
-async fn in_the_lab(
-    plan: &Plan,
-    acceleration: &Acceleration,
-    workshop: &Workshop,
-    dir: &Path,
-    bus: &Bus,
-) -> Result<(), Error> {
-    let storage = workshop.scratch.join(format!("registry-{}", plan.facts.trial.replace(['/', '@'], "-")));
-    let registry = Registry::start(&storage).await?;
-    for image in plan.images.iter().filter(|image| !image.tags.is_empty()) {
-        push::push_layout(registry.base_url(), &image.layout, &image.repository, &image.tags).await?;
-    }
-    let gateway = Gateway::start(&workshop.authority, registry.base_url(), bus.clone())?;
-    if !plan.scenario.spec.registry.reachable {
-        gateway.set_availability(Availability::Down);
-    }
-    let config_server = ConfigServer::start(&workshop.authority, bus.clone())?;
-    config_server.set(&plan.pool, PoolConfig::Ready(plan.rendered.ignition_json.clone().into()))?;
-
+async fn in_the_lab(plan: &Plan, origin: &Origin, host: &Host<'_>, dir: &Path, bus: &Bus) -> Result<(), Error> {
+    let surroundings = Surroundings::new(plan, host, bus).await?;
     bus.push(What::Facts(plan.facts.clone()));
-    let spec = machine_spec(plan, acceleration, workshop, gateway.socket(), config_server.socket());
-    let machine = Machine::start(&spec, bus, Some(&dir.join(files::CONSOLE))).await?;
-    drive::Driver::new(&machine, bus, acceleration.deadline_factor()).follow(&plan.scenario.spec.boots).await;
+    let console = dir.join(files::CONSOLE);
+    let first_boot = match origin {
+        Origin::Pulled(checkpoint) => {
+            checkpoint.replay(bus, &console)?;
+            2
+        }
+        Origin::Cold | Origin::Template(_) => 1,
+    };
+    let machine = surroundings.start(origin.begins(), Keeps::Nothing, Some(&console)).await?;
+    let boots = &plan.scenario.spec.boots;
+    drive::Driver::new(&machine, bus, host.acceleration.deadline_factor()).follow(boots, first_boot).await;
     machine.stop().await;
-    gateway.stop().await;
-    config_server.stop().await;
-    registry.stop().await;
+    surroundings.stop().await;
     Ok(())
-}
-
-fn machine_spec(
-    plan: &Plan,
-    acceleration: &Acceleration,
-    workshop: &Workshop,
-    gateway: &str,
-    config_server: &str,
-) -> Spec {
-    let node = &plan.scenario.spec.node;
-    let forward = |address: &str, port: u16, socket: &str| Forward {
-        guest: format!("{address}:{port}"),
-        command: vec![workshop.day1.display().to_string(), CONNECT_SUBCOMMAND.into(), socket.into()],
-    };
-    let disk = |disk: &crate::scenario::Disk| Disk {
-        serial: disk.id.to_string(),
-        size_mib: disk.size.as_mib(),
-        iops: disk.throttle.as_ref().and_then(|throttle| throttle.iops).map(u64::from),
-        bytes_per_second: disk
-            .throttle
-            .as_ref()
-            .and_then(|throttle| throttle.bytes_per_second)
-            .map(|size| size.bytes()),
-    };
-    Spec {
-        name: plan.facts.trial.clone(),
-        cpus: node.cpus,
-        memory_mib: node.memory.as_mib(),
-        accel: acceleration.accel,
-        image: plan.node.disk.clone(),
-        disks: node.disks.iter().map(disk).collect(),
-        nics: plan.facts.nics.iter().map(|nic| Nic { model: nic.model.clone(), mac: nic.mac.clone() }).collect(),
-        forwards: vec![
-            forward(GATEWAY_ADDRESS, GATEWAY_PORT, gateway),
-            forward(CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, config_server),
-        ],
-        ignition: Some(pointer_config(&workshop.authority, &plan.pool)),
-        instruments: true,
-        scratch: workshop.scratch.clone(),
-    }
 }

@@ -12,7 +12,7 @@ use crate::cache::{self, Cache};
 use crate::kmod::{self, BuildRoot, BuiltModule};
 use crate::mco::{self, Pool, Prerequisites, Rendered};
 use crate::node::NodeImage;
-use crate::scenario::{Mistakes, Scenario, Variant};
+use crate::scenario::{Mistakes, Scenario, Start, Variant};
 use crate::services::GATEWAY_ADDRESS;
 use crate::services::certs::Authority;
 use crate::timeline::{Facts, ImageFact, NicFact};
@@ -35,6 +35,8 @@ pub struct Workshop {
 pub struct Plan {
     /// What is to happen and to be true.
     pub scenario: Arc<Scenario>,
+    /// Where the node begins.
+    pub start: Start,
     /// What the node boots.
     pub node: NodeImage,
     /// The pool that the node is in.
@@ -117,9 +119,11 @@ pub fn check(scenario: &Scenario) -> Result<(), PlanError> {
 }
 
 /// Resolves a scenario on a node image. Modules that are not in the cache yet are built; `tell` hears of it.
+/// `start` takes the place of the scenario's own where the scenario can begin there.
 pub fn plan(
     scenario: &Arc<Scenario>,
     node: &NodeImage,
+    start: Option<Start>,
     workshop: &Workshop,
     tell: &dyn Fn(&str),
 ) -> Result<Plan, PlanError> {
@@ -137,12 +141,20 @@ pub fn plan(
     };
     Ok(Plan {
         scenario: Arc::clone(scenario),
+        start: start_of(scenario, start),
         node: node.clone(),
         pool,
         rendered,
         images: images.into_iter().map(|(image, _)| image).collect(),
         facts,
     })
+}
+
+fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {
+    match wanted.unwrap_or(scenario.spec.start) {
+        Start::Pulled if !scenario.spec.has_first_boot_to_skip() => Start::Template,
+        start => start,
+    }
 }
 
 /// A MachineConfig under test.

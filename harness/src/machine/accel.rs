@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Machine, Spec};
+use super::{Begins, Error, Keeps, Machine, Spec};
 use crate::cache;
 use crate::timeline::{Bus, What};
 
@@ -39,6 +39,18 @@ impl Accel {
             Self::Kvm => [("accel", "kvm"), ("cpu", "host")],
             Self::Tcg => [("accel", "tcg,thread=multi,tb-size=256"), ("cpu", "qemu64,-svm")],
         }
+    }
+
+    /// What of the host the guest can see: its processor, where instructions run in hardware.
+    pub(super) fn host(self) -> String {
+        let wanted = ["vendor_id", "cpu family", "model", "stepping", "microcode", "flags"];
+        let text = match self {
+            Self::Kvm => fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
+            Self::Tcg => String::new(),
+        };
+        let first = text.lines().take_while(|line| !line.is_empty());
+        let seen = first.filter(|line| line.split('\t').next().is_some_and(|name| wanted.contains(&name.trim())));
+        seen.collect::<Vec<_>>().join(";")
     }
 }
 
@@ -165,6 +177,8 @@ fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) 
         memory_mib: 1024,
         accel,
         image: PathBuf::from(image),
+        begins: Begins::Fresh,
+        keeps: Keeps::Nothing,
         disks: Vec::new(),
         nics: Vec::new(),
         forwards: Vec::new(),
@@ -208,7 +222,8 @@ fn is_first_process(line: &str) -> bool {
     line.contains("Run /init as init process") || line.contains("systemd[1]: systemd ")
 }
 
-fn qemu_version() -> Result<String, Error> {
+/// QEMU's own version line, with the distribution's.
+pub fn qemu_version() -> Result<String, Error> {
     let output = crate::process::output(std::process::Command::new(super::owner::QEMU).arg("--version"))?;
     Ok(String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned())
 }

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::accel::Accel;
+use super::template::{self, Template};
 use super::{Error, instruments};
 
 /// A machine to start.
@@ -23,6 +24,10 @@ pub struct Spec {
     pub accel: Accel,
     /// The node image; the machine writes to an overlay of its own.
     pub image: PathBuf,
+    /// Where it begins.
+    pub begins: Begins,
+    /// What stays of it.
+    pub keeps: Keeps,
     /// More disks, empty at the start.
     pub disks: Vec<Disk>,
     /// Network cards, in the order of their PCI slots.
@@ -35,6 +40,57 @@ pub struct Spec {
     pub instruments: bool,
     /// Where the disks are made; QEMU gets them without a name.
     pub scratch: PathBuf,
+}
+
+/// Where a machine begins.
+#[derive(Debug, Clone)]
+pub enum Begins {
+    /// At power-on, with the node image and empty disks.
+    Fresh,
+    /// At power-on, with the disks that another machine left in this directory.
+    WithDisks(PathBuf),
+    /// In the middle of a boot, where a machine of the same shape was paused.
+    Forked(Template),
+}
+
+/// What stays of a machine, in an empty directory that exists.
+#[derive(Debug, Clone)]
+pub enum Keeps {
+    /// Nothing.
+    Nothing,
+    /// Its disks. A reboot of the guest pauses the machine, so that they are those of a node that is off.
+    Disks(PathBuf),
+    /// Its disks and its memory, for [`super::Machine::into_template`].
+    Template(PathBuf),
+}
+
+impl Keeps {
+    pub(super) fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Nothing => None,
+            Self::Disks(dir) | Self::Template(dir) => Some(dir),
+        }
+    }
+}
+
+/// The name of a kept disk, counted from the node image's, 0.
+pub(crate) fn disk_name(index: usize) -> String {
+    format!("disk-{index}.qcow2")
+}
+
+impl Spec {
+    /// What the guest can see of the machine before it asks for its config, and what runs it: machines that
+    /// differ in it can't be forked from one template.
+    pub fn shape(&self, qemu: &str) -> String {
+        let Self { cpus, memory_mib, accel, image, disks, nics, ignition, instruments, .. } = self;
+        let forwards: Vec<&str> = self.forwards.iter().map(|forward| forward.guest.as_str()).collect();
+        let strings = if *instruments { instruments::smbios_strings() } else { Vec::new() };
+        let host = accel.host();
+        format!(
+            "{MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {ignition:?} {strings:?}",
+            accel.arguments()
+        )
+    }
 }
 
 /// An empty disk.
@@ -114,30 +170,44 @@ impl CommandLine {
 pub(super) struct Sockets {
     pub(super) qmp: OwnedFd,
     pub(super) console: OwnedFd,
+    pub(super) instruments: InstrumentSockets,
+}
+
+/// Those of the instruments.
+pub(super) struct InstrumentSockets {
     pub(super) journal_initramfs: OwnedFd,
     pub(super) journal: OwnedFd,
     pub(super) trace: OwnedFd,
     pub(super) agent: OwnedFd,
+    pub(super) clock: OwnedFd,
 }
+
+/// QEMU's machine type.
+const MACHINE: &str = "pc,vmport=off";
 
 /// Builds the command line; `overlays` are the writable disks, the node image's first.
 pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Result<CommandLine, Error> {
     let mut line = CommandLine::new();
     line.arguments.extend(["-nodefaults", "-no-user-config", "-S"].map(str::to_owned));
     line.add("name", format!("guest={},debug-threads=on", spec.name.replace(',', ",,")));
-    line.add("machine", "pc,vmport=off");
     for (option, value) in spec.accel.arguments() {
         line.add(option, value);
     }
     line.add("smp", spec.cpus.to_string());
     line.add("m", format!("{}M", spec.memory_mib));
+    add_memory(&mut line, spec);
     line.add("display", "none");
+    if let Keeps::Disks(_) = spec.keeps {
+        line.add("action", "reboot=shutdown,shutdown=pause");
+    }
     line.chardev("qmp", sockets.qmp);
     line.add("mon", "chardev=qmp,mode=control");
     line.chardev("console", sockets.console);
     line.add("serial", "chardev:console");
     line.add("object", "rng-random,id=rng,filename=/dev/urandom");
     line.add("device", "virtio-rng-pci,rng=rng");
+    // A new number for each QEMU: a forked guest's kernel notices and seeds its random numbers anew.
+    line.add("device", "vmgenid,guid=auto");
     add_disks(&mut line, spec, overlays);
     add_nics(&mut line, spec);
     if let Some(ignition) = &spec.ignition {
@@ -145,9 +215,27 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
         line.add("fw_cfg", format!("name=opt/com.coreos/config,file={path}"));
     }
     if spec.instruments {
-        add_instruments(&mut line, sockets.journal_initramfs, sockets.journal, sockets.trace, sockets.agent)?;
+        add_instruments(&mut line, sockets.instruments)?;
     }
     Ok(line)
+}
+
+/// The guest's memory: its own, a file's that others fork from, or a private copy of such a file.
+fn add_memory(line: &mut CommandLine, spec: &Spec) {
+    let (file, mode) = match (&spec.begins, &spec.keeps) {
+        (Begins::Forked(template), _) => (template.memory(), "share=off,readonly=on,rom=off"),
+        (_, Keeps::Template(dir)) => (dir.join(template::MEMORY), "share=on"),
+        _ => {
+            line.add("machine", MACHINE);
+            return;
+        }
+    };
+    line.add("machine", format!("{MACHINE},memory-backend=ram"));
+    let file = file.display().to_string().replace(',', ",,");
+    line.add("object", format!("memory-backend-file,id=ram,size={}M,mem-path={file},{mode}", spec.memory_mib));
+    if let Begins::Forked(_) = spec.begins {
+        line.add("incoming", "defer");
+    }
 }
 
 fn add_disks(line: &mut CommandLine, spec: &Spec, overlays: Vec<OwnedFd>) {
@@ -202,23 +290,18 @@ fn add_nics(line: &mut CommandLine, spec: &Spec) {
     }
 }
 
-fn add_instruments(
-    line: &mut CommandLine,
-    journal_initramfs: OwnedFd,
-    journal: OwnedFd,
-    trace: OwnedFd,
-    agent: OwnedFd,
-) -> Result<(), Error> {
+fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets) -> Result<(), Error> {
     for (index, string) in instruments::smbios_strings().into_iter().enumerate() {
         let path = line.pass_bytes(&format!("credential-{index}"), string.as_bytes())?;
         line.add("smbios", format!("type=11,path={path}"));
     }
     line.add("device", "virtio-serial-pci,max_ports=8");
     let ports = [
-        (instruments::JOURNAL_INITRAMFS, journal_initramfs),
-        (instruments::JOURNAL, journal),
-        (instruments::TRACE, trace),
-        (instruments::AGENT, agent),
+        (instruments::JOURNAL_INITRAMFS, sockets.journal_initramfs),
+        (instruments::JOURNAL, sockets.journal),
+        (instruments::TRACE, sockets.trace),
+        (instruments::AGENT, sockets.agent),
+        (instruments::CLOCK, sockets.clock),
     ];
     for (name, socket) in ports {
         line.chardev(name, socket);

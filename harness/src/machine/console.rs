@@ -3,16 +3,15 @@
 use std::path::Path;
 
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::timeline::{Bus, Console, Stream, StreamEnded, What};
 
 /// Longer lines are cut into several, so that a guest that never ends a line can't fill the memory.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Reads the console until it closes.
-pub(super) async fn read(mut socket: UnixStream, bus: Bus, log: Option<std::path::PathBuf>) {
+/// Reads the console until it closes; the log grows at its end.
+pub(super) async fn read(mut socket: impl AsyncRead + Unpin, bus: Bus, log: Option<std::path::PathBuf>) {
     let mut log = match log {
         Some(path) => open_log(&path, &bus).await,
         None => None,
@@ -42,7 +41,9 @@ pub(super) async fn read(mut socket: UnixStream, bus: Bus, log: Option<std::path
 }
 
 async fn open_log(path: &Path, bus: &Bus) -> Option<File> {
-    File::create(path).await.inspect_err(|error| lost(bus, &format!("{} can't be made: {error}", path.display()))).ok()
+    let mut options = File::options();
+    let file = options.create(true).append(true).open(path).await;
+    file.inspect_err(|error| lost(bus, &format!("{} can't be made: {error}", path.display()))).ok()
 }
 
 fn lost(bus: &Bus, reason: &str) {

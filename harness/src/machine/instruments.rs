@@ -12,6 +12,7 @@ pub(super) const JOURNAL_INITRAMFS: &str = "day1.journal-initramfs";
 pub(super) const JOURNAL: &str = "day1.journal";
 pub(super) const TRACE: &str = "day1.trace";
 pub(super) const AGENT: &str = "day1.agent";
+pub(super) const CLOCK: &str = "day1.clock";
 
 const SCRIPT: &str = include_str!("guest/instruments.sh");
 
@@ -27,7 +28,7 @@ struct Instrument {
     more: &'static str,
 }
 
-const INSTRUMENTS: [Instrument; 6] = [
+const INSTRUMENTS: [Instrument; 7] = [
     Instrument {
         name: "journal-initramfs",
         arguments: &["journal", JOURNAL_INITRAMFS],
@@ -37,6 +38,7 @@ const INSTRUMENTS: [Instrument; 6] = [
         more: "After=systemd-journald.service\n",
     },
     Instrument { name: "trace-initramfs", arguments: &["trace-on"], initramfs: true, oneshot: true, more: "" },
+    Instrument { name: "clock", arguments: &["clock", CLOCK], initramfs: true, oneshot: false, more: "" },
     Instrument { name: "journal", arguments: &["journal", JOURNAL], initramfs: false, oneshot: false, more: "" },
     Instrument {
         name: "journal-moved",

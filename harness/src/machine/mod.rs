@@ -8,11 +8,14 @@ mod instruments;
 mod owner;
 mod qmp;
 mod streams;
+mod template;
 
-pub use accel::{Accel, Acceleration, choose as choose_acceleration};
-pub use command::{Disk, Forward, Nic, Spec};
+pub use accel::{Accel, Acceleration, choose as choose_acceleration, qemu_version};
+pub(crate) use command::disk_name;
+pub use command::{Begins, Disk, Forward, Keeps, Nic, Spec};
 pub use instruments::is_instrument;
 pub use owner::{Machine, Stopped, WaitError, wait};
+pub use template::Template;
 
 use std::io;
 
@@ -52,6 +55,14 @@ pub enum Error {
         what: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// A machine could not be paused for others, or one could not go on from it.
+    #[error("cannot {what}: {why}")]
+    Fork {
+        /// What was tried, on what.
+        what: String,
+        /// What happened.
+        why: String,
     },
     /// A program of the host failed.
     #[error(transparent)]

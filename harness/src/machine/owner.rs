@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::CommandFdExt;
@@ -14,10 +13,12 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::Error;
 use super::agent::{Agent, Output};
-use super::command::{self, Sockets, Spec};
+use super::command::{self, Begins, InstrumentSockets, Keeps, Sockets, Spec};
 use super::qmp::Protocol;
-use super::{Error, console, streams};
+use super::streams::{self, Listener, Source, Tap};
+use super::template::{self, Template};
 use crate::process;
 use crate::timeline::{Bus, Event, Hardware, MachineExited, MachineStarted, Snapshot, Stream, StreamEnded, What};
 
@@ -25,16 +26,19 @@ use crate::timeline::{Bus, Event, Hardware, MachineExited, MachineStarted, Snaps
 pub(super) const QEMU: &str = "qemu-system-x86_64";
 
 /// QEMU answers its protocol within milliseconds; one that does not in this time never will.
-const ANSWER: Duration = Duration::from_secs(60);
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
 
 /// A running QEMU machine. It dies with the thread that started it, and when it is dropped.
 pub struct Machine {
-    bus: Bus,
+    pub(super) bus: Bus,
     protocol: Protocol,
     agent: Agent,
+    pid: Option<u32>,
     expected_end: watch::Sender<bool>,
     supervisor: JoinHandle<()>,
     readers: Vec<JoinHandle<()>>,
+    /// Copies of what the guest says, where a template is to be made.
+    pub(super) taps: Vec<(Source, Tap)>,
 }
 
 /// The machine came to its end.
@@ -75,65 +79,105 @@ impl Machine {
     /// Call it on a thread that lives as long as the machine shall: QEMU is killed when that thread ends.
     pub async fn start(spec: &Spec, bus: &Bus, console_log: Option<&Path>) -> Result<Self, Error> {
         let (qmp, qemu_qmp) = pair()?;
-        let (console_socket, qemu_console) = pair()?;
+        let (console, qemu_console) = pair()?;
         let (journal_initramfs, qemu_journal_initramfs) = pair()?;
         let (journal, qemu_journal) = pair()?;
         let (trace, qemu_trace) = pair()?;
         let (agent_socket, qemu_agent) = pair()?;
-        let sockets = Sockets {
-            qmp: qemu_qmp,
-            console: qemu_console,
+        let (clock, qemu_clock) = pair()?;
+        let instruments = InstrumentSockets {
             journal_initramfs: qemu_journal_initramfs,
             journal: qemu_journal,
             trace: qemu_trace,
             agent: qemu_agent,
+            clock: qemu_clock,
         };
-        let line = command::build(spec, sockets, overlays(spec)?)?;
-        let mut program = Command::new(QEMU);
-        program.args(&line.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let shown = process::command_line(&program);
-        // Of its own process group: a Ctrl-C at the terminal reaches the harness, which ends the machine in order.
-        std::os::unix::process::CommandExt::process_group(&mut program, 0);
-        process::die_with_parent(&mut program);
-        program.fd_mappings(command::mappings(line.files)).map_err(|error| Error::Io {
-            what: "number the files that QEMU inherits".into(),
-            source: std::io::Error::other(error),
-        })?;
-        let mut program = tokio::process::Command::from(program);
-        let mut child = program.kill_on_drop(true).spawn().map_err(|source| Error::Start { program: QEMU, source })?;
-        // The command holds QEMU's ends of the sockets; without them here, each closes when QEMU ends.
-        drop(program);
-
-        let seen = streams::Seen::default();
-        let (agent, answers) = Agent::new(agent_socket);
-        let readers = vec![
-            tokio::spawn(console::read(console_socket, bus.clone(), console_log.map(Path::to_owned))),
-            tokio::spawn(streams::read_journal(journal_initramfs, bus.clone(), Arc::clone(&seen), true)),
-            tokio::spawn(streams::read_journal(journal, bus.clone(), seen, false)),
-            tokio::spawn(streams::read_trace(trace, bus.clone())),
-            tokio::spawn(answers),
+        let sockets = Sockets { qmp: qemu_qmp, console: qemu_console, instruments };
+        let sources = [
+            (Source::Console, console),
+            (Source::JournalInitramfs, journal_initramfs),
+            (Source::Journal, journal),
+            (Source::Trace, trace),
         ];
+        let (mut child, shown) = spawn(spec, sockets)?;
         let greeting = tokio::time::timeout(ANSWER, Protocol::connect(qmp, bus.clone())).await;
-        let silent =
-            || Error::Qmp { what: "the greeting", message: format!("no answer within {} s", ANSWER.as_secs()) };
-        let (protocol, events) = match greeting.unwrap_or_else(|_| Err(silent())) {
+        let (protocol, events) = match greeting.unwrap_or_else(|_| Err(silent("the greeting"))) {
             Ok(connected) => connected,
             Err(error) => return Err(ended_early(child, shown, error).await),
         };
         let (expected_end, expected) = watch::channel(false);
+        let pid = child.id();
         let stderr = child.stderr.take();
         let supervisor = tokio::spawn(supervise(child, stderr, events, expected, bus.clone()));
-        let machine = Self { bus: bus.clone(), protocol, agent, expected_end, supervisor, readers };
+        let (agent, answers) = Agent::new(agent_socket);
+        let mut machine = Self {
+            bus: bus.clone(),
+            protocol,
+            agent,
+            pid,
+            expected_end,
+            supervisor,
+            readers: vec![tokio::spawn(answers)],
+            taps: Vec::new(),
+        };
+        let (start, template) = match &spec.begins {
+            Begins::Fresh => ("cold", None),
+            Begins::WithDisks(_) => ("pulled", None),
+            Begins::Forked(template) => ("template", Some(template)),
+        };
+        let restored = match template {
+            Some(template) => Some(machine.restore(template).await?),
+            None => None,
+        };
         machine.bus.push(What::MachineStarted(MachineStarted {
             accel: spec.accel.name().into(),
             qemu: machine.protocol.version.clone(),
-            start: "cold".into(),
+            start: start.into(),
+            restore_ms: restored.map(|time| time.as_secs_f64() * 1e3),
             hardware: Hardware { cpus: spec.cpus, memory_mib: spec.memory_mib },
         }));
-        let go = machine.protocol.execute("cont", qapi::qmp::cont {});
-        let silent = |_| Error::Qmp { what: "cont", message: format!("no answer within {} s", ANSWER.as_secs()) };
-        tokio::time::timeout(ANSWER, go).await.map_err(silent)??;
+        machine.listen(sources, template, console_log, matches!(spec.keeps, Keeps::Template(_))).await?;
+        machine.ask("cont", qapi::qmp::cont {}).await?;
+        if template.is_some() {
+            template::set_clock(clock).await?;
+        }
         Ok(machine)
+    }
+
+    /// Puts what the guest says into the timeline, from what it said before it was forked.
+    async fn listen(
+        &mut self,
+        sources: [(Source, UnixStream); 4],
+        template: Option<&Template>,
+        console_log: Option<&Path>,
+        keep: bool,
+    ) -> Result<(), Error> {
+        let listener = Listener {
+            bus: self.bus.clone(),
+            seen: streams::Seen::default(),
+            console_log: console_log.map(Path::to_owned),
+        };
+        for (source, socket) in sources {
+            let said = template.map(|template| template.said(source)).transpose()?.unwrap_or_default();
+            source.read(said.lines.as_slice(), listener.clone()).await;
+            let bytes = std::io::Cursor::new(said.rest).chain(socket);
+            let listener = listener.clone();
+            self.readers.push(if keep {
+                let tap = Tap::default();
+                let bytes = tap.through(bytes);
+                self.taps.push((source, tap));
+                tokio::spawn(async move { source.read(bytes, listener).await })
+            } else {
+                tokio::spawn(async move { source.read(bytes, listener).await })
+            });
+        }
+        Ok(())
+    }
+
+    /// Asks QEMU for something that it does within milliseconds.
+    pub(super) async fn ask<C: qapi::qmp::QmpCommand>(&self, what: &'static str, command: C) -> Result<C::Ok, Error> {
+        let answer = tokio::time::timeout(ANSWER, self.protocol.execute(what, command)).await;
+        answer.unwrap_or_else(|_| Err(silent(what)))
     }
 
     /// Waits for the first event of the trial, past or to come, for which `wanted` gives a value. It gives up
@@ -211,6 +255,28 @@ async fn within<T>(deadline: Duration, what: &str, answer: impl Future<Output = 
     })
 }
 
+fn silent(what: &'static str) -> Error {
+    Error::Qmp { what, message: format!("no answer within {} s", ANSWER.as_secs()) }
+}
+
+/// Starts QEMU; gives its command line for a person as well.
+fn spawn(spec: &Spec, sockets: Sockets) -> Result<(Child, String), Error> {
+    let line = command::build(spec, sockets, overlays(spec)?)?;
+    let mut program = Command::new(QEMU);
+    program.args(&line.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let shown = process::command_line(&program);
+    // Of its own process group: a Ctrl-C at the terminal reaches the harness, which ends the machine in order.
+    std::os::unix::process::CommandExt::process_group(&mut program, 0);
+    process::die_with_parent(&mut program);
+    program.fd_mappings(command::mappings(line.files)).map_err(|error| Error::Io {
+        what: "number the files that QEMU inherits".into(),
+        source: std::io::Error::other(error),
+    })?;
+    // The command holds QEMU's ends of the sockets; it goes here, so that each closes when QEMU ends.
+    let child = tokio::process::Command::from(program).kill_on_drop(true).spawn();
+    Ok((child.map_err(|source| Error::Start { program: QEMU, source })?, shown))
+}
+
 fn pair() -> Result<(UnixStream, OwnedFd), Error> {
     let failed = || Error::io("make a pair of sockets for QEMU");
     let (ours, theirs) = StdUnixStream::pair().map_err(failed())?;
@@ -218,21 +284,28 @@ fn pair() -> Result<(UnixStream, OwnedFd), Error> {
     Ok((UnixStream::from_std(ours).map_err(failed())?, theirs.into()))
 }
 
-/// The writable disks: an overlay on the image, then the empty ones. They have no name any more when QEMU
-/// gets them, so that nothing is left of them whatever ends it.
+/// The writable disks: overlays on what the machine begins with, or empty ones. Unless they are kept they have no
+/// name any more when QEMU gets them, so that nothing is left of them whatever ends it.
 fn overlays(spec: &Spec) -> Result<Vec<OwnedFd>, Error> {
     let dir = tempfile::Builder::new()
         .prefix("disks-")
         .tempdir_in(&spec.scratch)
         .map_err(Error::io(format!("make a directory in {}", spec.scratch.display())))?;
+    let before = match &spec.begins {
+        Begins::Fresh => None,
+        Begins::WithDisks(dir) => Some(dir.as_path()),
+        Begins::Forked(template) => Some(template.dir()),
+    };
     let mut files = Vec::new();
     for index in 0..=spec.disks.len() {
-        let path = dir.path().join(format!("{index}.qcow2"));
+        let name = command::disk_name(index);
+        let path = spec.keeps.dir().unwrap_or(dir.path()).join(&name);
         let mut create = Command::new("qemu-img");
         create.args(["create", "-q", "-f", "qcow2"]);
-        match index.checked_sub(1).map(|i| &spec.disks[i]) {
-            None => create.args(["-F", "qcow2", "-b"]).arg(&spec.image).arg(&path),
-            Some(disk) => create.arg(&path).arg(format!("{}M", disk.size_mib)),
+        match (before, index.checked_sub(1).map(|i| &spec.disks[i])) {
+            (Some(dir), _) => create.args(["-F", "qcow2", "-b"]).arg(dir.join(&name)).arg(&path),
+            (None, None) => create.args(["-F", "qcow2", "-b"]).arg(&spec.image).arg(&path),
+            (None, Some(disk)) => create.arg(&path).arg(format!("{}M", disk.size_mib)),
         };
         process::output(&mut create)?;
         let file = std::fs::File::options().read(true).write(true).open(&path);

@@ -1,19 +1,97 @@
 //! The instruments' streams out of the guest: both journals and the kernel's module tracepoints.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio_util::io::InspectReader;
+
+use super::console;
 
 use crate::timeline::{Bus, JournalRecord, ModuleEvent, Stream, StreamEnded, What};
+
+/// What the guest says by itself, byte by byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Console,
+    JournalInitramfs,
+    Journal,
+    Trace,
+}
+
+/// Where the sources' words go.
+#[derive(Clone)]
+pub(super) struct Listener {
+    pub(super) bus: Bus,
+    pub(super) seen: Seen,
+    /// Gets every byte of the console.
+    pub(super) console_log: Option<PathBuf>,
+}
+
+impl Source {
+    /// The file that keeps what it said.
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Self::Console => "said-console",
+            Self::JournalInitramfs => "said-journal-initramfs",
+            Self::Journal => "said-journal",
+            Self::Trace => "said-trace",
+        }
+    }
+
+    /// Reads it to its end.
+    pub(super) async fn read(self, bytes: impl AsyncRead + Unpin, listener: Listener) {
+        let Listener { bus, seen, console_log } = listener;
+        match self {
+            Self::Console => console::read(bytes, bus, console_log).await,
+            Self::JournalInitramfs => read_journal(bytes, bus, seen, true).await,
+            Self::Journal => read_journal(bytes, bus, seen, false).await,
+            Self::Trace => read_trace(bytes, bus).await,
+        }
+    }
+}
+
+/// What a source said before a machine was forked.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// Whole lines.
+    pub(super) lines: Vec<u8>,
+    /// The beginning of the line that the fork will end.
+    pub(super) rest: Vec<u8>,
+}
+
+impl From<Vec<u8>> for Said {
+    fn from(mut lines: Vec<u8>) -> Self {
+        let end = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let rest = lines.split_off(end);
+        Self { lines, rest }
+    }
+}
+
+/// Keeps a copy of what is read through it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tap(Arc<Mutex<Vec<u8>>>);
+
+impl Tap {
+    pub(super) fn through<R: AsyncRead>(&self, reader: R) -> InspectReader<R, impl FnMut(&[u8]) + use<R>> {
+        let Self(copy) = self.clone();
+        InspectReader::new(reader, move |bytes: &[u8]| {
+            copy.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        })
+    }
+
+    pub(super) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// Records that were pushed already: both journal streams bring the initramfs's, and a stream that starts again
 /// replays its boot.
 pub(super) type Seen = Arc<Mutex<HashSet<String>>>;
 
 /// Reads a journal stream until it closes.
-pub(super) async fn read_journal(socket: UnixStream, bus: Bus, seen: Seen, initramfs: bool) {
+async fn read_journal(socket: impl AsyncRead + Unpin, bus: Bus, seen: Seen, initramfs: bool) {
     let stream = if initramfs { Stream::JournalInitramfs } else { Stream::Journal };
     each_line(socket, &bus, stream, |line| {
         let Some(mut record) = parse_record(line) else { return false };
@@ -37,7 +115,7 @@ fn identity(record: &JournalRecord) -> Option<String> {
 }
 
 /// Reads the stream of module tracepoints until it closes.
-pub(super) async fn read_trace(socket: UnixStream, bus: Bus) {
+async fn read_trace(socket: impl AsyncRead + Unpin, bus: Bus) {
     each_line(socket, &bus, Stream::ModuleTrace, |line| {
         if let Some(lost) = lost_events(line) {
             bus.push(What::StreamEnded(StreamEnded { stream: Stream::ModuleTrace, reason: lost }));
@@ -52,7 +130,7 @@ pub(super) async fn read_trace(socket: UnixStream, bus: Bus) {
 
 /// A reset of the machine cuts a line short; the instruments begin with an empty line, so what can't be read is
 /// the unfinished end of a boot. It is noted, never dropped in silence.
-async fn each_line(socket: UnixStream, bus: &Bus, stream: Stream, mut take: impl FnMut(&str) -> bool) {
+async fn each_line(socket: impl AsyncRead + Unpin, bus: &Bus, stream: Stream, mut take: impl FnMut(&str) -> bool) {
     let mut reader = BufReader::with_capacity(256 * 1024, socket);
     let mut line = Vec::new();
     loop {
@@ -169,6 +247,14 @@ mod tests {
         assert_eq!(of("s=aa;i=1;b=bb;m=5;t=6;x=7"), of("s=cc;i=32b;b=bb;m=5;t=6;x=7"));
         assert_ne!(of("s=aa;i=1;b=bb;m=5;t=6;x=7"), of("s=aa;i=2;b=bb;m=5;t=6;x=8"));
         assert_eq!(of(""), None);
+    }
+
+    #[test]
+    fn a_line_that_was_begun_before_the_fork_is_ended_after_it() {
+        let said = Said::from(b"one\ntwo\nth".to_vec());
+        assert_eq!((said.lines.as_slice(), said.rest.as_slice()), (b"one\ntwo\n".as_slice(), b"th".as_slice()));
+        let said = Said::from(b"th".to_vec());
+        assert!(said.lines.is_empty() && said.rest == b"th");
     }
 
     #[test]

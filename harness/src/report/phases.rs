@@ -69,7 +69,7 @@ mod tests {
     use crate::timeline::{Console, MachineStarted, Qmp};
 
     fn event(seq: u64, at_s: u64, boot: u32, what: What) -> Arc<Event> {
-        Arc::new(Event { seq, at_us: at_s * 1_000_000, boot, what })
+        Arc::new(Event { seq, at_us: at_s * 1_000_000, boot, recorded: false, what })
     }
 
     #[test]

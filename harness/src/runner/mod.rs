@@ -22,7 +22,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::checks::Verdict;
 use crate::report::{self, Host, RESULTS_VERSION, RunResults, TrialResult};
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Scenario, Start};
 
 /// What to run, on what, and where the results go.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct Options {
     pub label: Option<String>,
     /// Only a part of the trials.
     pub partition: Option<Partition>,
+    /// Where nodes begin, in the place of what scenarios say.
+    pub start: Option<Start>,
     /// Where the results go.
     pub results: PathBuf,
     /// The cache, if not at its usual place.

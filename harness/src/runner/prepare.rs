@@ -57,7 +57,7 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         // All plans first: bad input is told before any machine starts, the probe's included.
         let mut plans = Vec::new();
         for one in planned.iter().filter(|one| one.node == *name) {
-            plans.push(lab::plan(&one.scenario, node, &workshop, &progress::tell).map_err(refused)?);
+            plans.push(lab::plan(&one.scenario, node, options.start, &workshop, &progress::tell).map_err(refused)?);
         }
         let acceleration =
             machine::choose_acceleration(&workshop.cache, &node.disk, &node.digest, scratch, &progress::tell)

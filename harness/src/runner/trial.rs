@@ -9,7 +9,7 @@ use libtest_mimic::Failed;
 
 use super::{Planned, Results, interrupt, is_red, lease, progress};
 use crate::checks::{self, Verdict};
-use crate::lab::{self, Plan, Workshop};
+use crate::lab::{self, Host, Plan, Workshop};
 use crate::machine::Acceleration;
 use crate::report::{self, TrialResult};
 use crate::timeline::Timeline;
@@ -104,6 +104,12 @@ fn perform(ready: &Ready) -> TrialResult {
         Ok(runtime) => runtime,
         Err(error) => return infra(format!("cannot start the trial's event loop: {error}")),
     };
+    let host = Host { acceleration: &ready.acceleration, workshop: &ready.workshop, tell: &progress::tell };
+    let origin = match lab::origin(&ready.plan, &host, interrupt::wait) {
+        Ok(origin) => origin,
+        Err(lab::Error::Interrupted) => return ready.result(Verdict::Skipped, Some("interrupted".into())),
+        Err(error) => return infra(error.to_string()),
+    };
     let name = ready.name().to_owned();
     let outcome = runtime.block_on(async {
         let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -113,14 +119,8 @@ fn perform(ready: &Ready) -> TrialResult {
             }
             std::future::pending::<()>().await;
         };
-        let trial = lab::run(
-            &ready.plan,
-            &ready.acceleration,
-            &ready.workshop,
-            &dir,
-            |bus| drop(sender.send(bus.clone())),
-            interrupt::wait(),
-        );
+        let trial =
+            lab::run(&ready.plan, &origin, &host, &dir, |bus| drop(sender.send(bus.clone())), interrupt::wait());
         tokio::select! {
             outcome = trial => outcome,
             () = follower => Err(lab::Error::Interrupted),
@@ -131,6 +131,7 @@ fn perform(ready: &Ready) -> TrialResult {
         Err(lab::Error::Interrupted) => ready.result(Verdict::Skipped, Some("interrupted".into())),
         Err(error) => infra(error.to_string()),
     };
+    result.start = origin.start().to_string();
     result.dir = Some(dir);
     result
 }

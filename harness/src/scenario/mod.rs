@@ -24,7 +24,7 @@ pub use load::{Listing, Scenario, list};
 pub use mistake::{Mistake, Mistakes};
 pub use spec::{
     BASE_CHECKS, Boot, ConfigSource, Disk, Ends, Generate, Image, JOURNAL_PATTERNS, MachineConfig, Nic, NicModel,
-    NodeFile, NodeShape, NodeUnit, OptOut, Registry, Roles, Spec, Then, Throttle, Variant,
+    NodeFile, NodeShape, NodeUnit, OptOut, Registry, Roles, Spec, Start, Then, Throttle, Variant,
 };
 pub use value::{
     AbsolutePath, FileMode, Id, ModuleName, Pattern, Repository, Role, Seconds, Size, TagTemplate, UnitName, UnitRef,

@@ -18,6 +18,9 @@ pub struct Spec {
     /// Words to choose scenarios by, such as `smoke`.
     #[serde(default)]
     pub labels: Vec<Id>,
+    /// Where the node begins.
+    #[serde(default)]
+    pub start: Start,
     /// What the node starts from.
     #[serde(default)]
     pub node: NodeShape,
@@ -34,6 +37,47 @@ pub struct Spec {
     /// Base checks that this scenario does without, each with its reason.
     #[serde(default)]
     pub without: Vec<OptOut>,
+}
+
+/// Where the node begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// At power-on of the node image. For a scenario whose subject comes before the node asks for its config.
+    Cold,
+    /// In the initramfs of its first boot, forked from a machine that was paused when it asked for its config.
+    #[default]
+    Template,
+    /// At power-on after its first boot, which pulled and asked for a reboot, from the disks that such a boot has
+    /// left. What was seen of that boot is judged as well. For a scenario whose subject is the load.
+    Pulled,
+}
+
+impl Start {
+    /// As the scenario writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Template => "template",
+            Self::Pulled => "pulled",
+        }
+    }
+}
+
+impl std::fmt::Display for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Cold, Self::Template, Self::Pulled];
+        let found = all.into_iter().find(|start| start.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is no start; it is one of cold, template, pulled"))
+    }
 }
 
 /// What the node starts from.
@@ -168,6 +212,13 @@ pub struct NodeUnit {
 
 fn yes() -> bool {
     true
+}
+
+impl Spec {
+    /// Whether the first boot can be a checkpoint's: it ends in a reboot, and another one follows.
+    pub fn has_first_boot_to_skip(&self) -> bool {
+        self.boots.len() > 1 && self.boots[0].ends == Ends::Reboot
+    }
 }
 
 /// What the registry holds, and whether the node reaches it.

@@ -3,13 +3,14 @@
 use super::decode::nearest;
 use super::{
     BASE_CHECKS, ConfigSource, Document, Ends, Expectation, Expectations, JOURNAL_PATTERNS, Mistake, Path, Repository,
-    Spec, UnitRef,
+    Spec, Start, UnitRef,
 };
 
 /// Every mistake that no single value shows. Where a part was taken out since it was wrong itself, what refers
 /// into it is not judged.
 pub(super) fn verify(spec: &Spec, document: &Document, taken_out: &[Path]) -> Vec<Mistake> {
     let mut verifier = Verifier { spec, document, taken_out, mistakes: vec![] };
+    verifier.start();
     verifier.node();
     verifier.registry();
     verifier.machine_configs();
@@ -76,6 +77,16 @@ impl<'s> Verifier<'s> {
         let near =
             nearest(wanted, known.iter().copied()).map(|near| format!("Did you mean `{near}`? ")).unwrap_or_default();
         self.wrong(at, format!("no {what} is called `{wanted}`"), format!("{near}In `{part}`: {}.", words(known)));
+    }
+
+    fn start(&mut self) {
+        if self.spec.start == Start::Pulled && !self.spec.has_first_boot_to_skip() && self.is_whole(&at("boots")) {
+            self.wrong(
+                &at("start"),
+                "there is no first boot to begin after".to_owned(),
+                "A scenario with `start: pulled` has all its boots: the first ends with `reboot`, and is judged on what was seen of it when the checkpoint was made. Another one follows it.",
+            );
+        }
     }
 
     fn node(&mut self) {

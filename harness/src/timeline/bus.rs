@@ -42,15 +42,20 @@ impl Bus {
 
     /// Adds an event, stamped with the host's time and the boot that the machine is in.
     pub fn push(&self, what: What) {
-        self.add(what, None);
+        self.add(what, None, false);
+    }
+
+    /// Adds an event of an earlier recording, in the boot that it belongs to.
+    pub fn push_recorded(&self, event: &Event) {
+        self.add(event.what.clone(), None, true);
     }
 
     /// Adds an event that belongs to a boot which may be over by now, such as a request that a reset cut.
     pub fn push_in(&self, boot: u32, what: What) {
-        self.add(what, Some(boot));
+        self.add(what, Some(boot), false);
     }
 
-    fn add(&self, what: What, boot: Option<u32>) {
+    fn add(&self, what: What, boot: Option<u32>, recorded: bool) {
         let length = {
             let mut state = self.state();
             let boot = boot.unwrap_or_else(|| state.boot.observe(&what));
@@ -58,6 +63,7 @@ impl Bus {
                 seq: state.events.len() as u64,
                 at_us: u64::try_from(self.shared.began.elapsed().as_micros()).unwrap_or(u64::MAX),
                 boot,
+                recorded,
                 what,
             };
             if let Some(writer) = &mut state.writer {

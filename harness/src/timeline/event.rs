@@ -15,6 +15,9 @@ pub struct Event {
     pub at_us: u64,
     /// The boot it belongs to, from 1; 0 before the machine's first start.
     pub boot: u32,
+    /// Whether it was seen earlier, when the checkpoint was made that the node began with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
     /// What was seen.
     #[serde(flatten)]
     pub what: What,
@@ -111,8 +114,13 @@ pub struct MachineStarted {
     pub accel: String,
     /// QEMU's own version.
     pub qemu: String,
-    /// How the machine started: `cold`.
+    /// How the machine started: `cold` at power-on, `template` in the middle of its first boot, `pulled` at
+    /// power-on with the disks of a node whose first boot is done. Of a `template`, what its console and its
+    /// streams said until it was paused follows, before QEMU's event `RESUME`.
     pub start: String,
+    /// Milliseconds from QEMU's first answer until it had the template's state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_ms: Option<f64>,
     /// The hardware.
     pub hardware: Hardware,
 }
@@ -145,6 +153,18 @@ pub struct Qmp {
     /// The event's data.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub data: serde_json::Value,
+}
+
+impl Qmp {
+    /// Why QEMU did it, such as `guest-reset`; empty where it doesn't say.
+    pub fn reason(&self) -> &str {
+        self.data.get("reason").and_then(serde_json::Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether the guest rebooted, and the machine was paused there instead of reset.
+    pub fn is_paused_at_reset(&self) -> bool {
+        self.event == "SHUTDOWN" && self.reason() == "guest-reset"
+    }
 }
 
 /// A line on the serial console, without its line ending, control sequences removed.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use day1_harness::runner::{self, DEFAULT_NODE, Options, Partition};
+use day1_harness::scenario::Start;
 use libtest_mimic::Arguments;
 
 /// Examples: `day1 run`, `day1 run pull-then-reboot`, `day1 run --label smoke --node debian-13`.
@@ -27,6 +28,10 @@ pub struct Run {
     /// Run only the K-th of N parts, such as `hash:1/4`.
     #[arg(long, value_name = "hash:K/N")]
     partition: Option<Partition>,
+    /// Where nodes begin, in the place of what scenarios say: `cold`, `template` or `pulled`. A scenario without a
+    /// first boot that reboots begins with the template in the place of `pulled`.
+    #[arg(long, value_name = "START")]
+    start: Option<Start>,
     /// Where the results go.
     #[arg(long, value_name = "DIR", default_value = "target/day1-results")]
     results: PathBuf,
@@ -61,6 +66,7 @@ impl Run {
             filters: self.filters,
             label: self.label,
             partition: self.partition,
+            start: self.start,
             results: self.results,
             cache,
             day1,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The harness's instruments inside the guest. They enter beside the config under test, as credentials:
 # systemd puts this file into its credentials directory, and units of the same origin run it.
-# Usage: instruments.sh journal PORT | journal-again | trace-on | trace PORT | agent PORT
+# Usage: instruments.sh journal PORT | journal-again | trace-on | clock PORT | trace PORT | agent PORT
 set -u
 
 # The device of the virtio-serial port with that name; /dev/virtio-ports needs udev, which may not run yet.
@@ -97,6 +97,14 @@ journal-again)
     # It replays the boot from its start; the harness keeps each record once.
     systemctl --no-block restart day1-instrument-journal.service
     ;;
+clock)
+    # A guest that was forked wakes with the time of its template; the host then sends its own.
+    device=$(port "$2") || exit
+    exec 3<>"$device"
+    # Writing waits until the host has the port open; reading would end at once.
+    echo >&3
+    read -r seconds <&3 && date -u -s "@$seconds" >/dev/null && echo set >&3
+    ;;
 trace)
     trace_on
     device=$(port "$2") || exit
@@ -107,7 +115,7 @@ agent)
     agent "$device"
     ;;
 *)
-    echo "usage: $0 journal PORT | journal-again | trace-on | trace PORT | agent PORT" >&2
+    echo "usage: $0 journal PORT | journal-again | trace-on | clock PORT | trace PORT | agent PORT" >&2
     exit 64
     ;;
 esac

@@ -4,6 +4,8 @@
 //! directory beside it, under a lock that dies with its holder, and renamed. What a killed maker left is
 //! removed by the next one.
 
+mod seal;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,6 +96,44 @@ impl Cache {
         if let Some(path) = self.find(kind, key) {
             return Ok(path);
         }
+        self.make(kind, key, need_mib, make)
+    }
+
+    /// The same for an entry whose files are hashed before each use: `tell` hears of one that is damaged, and it is
+    /// made anew.
+    pub fn sealed_entry<E: From<Error>>(
+        &self,
+        kind: &str,
+        key: &str,
+        need_mib: u64,
+        tell: &dyn Fn(&str),
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let whole = |path: &PathBuf| seal::damage(path).is_none();
+        if let Some(path) = self.find(kind, key).filter(whole) {
+            return Ok(path);
+        }
+        let _lock = self.lock(kind, key)?;
+        if let Some(path) = self.find(kind, key) {
+            let Some(damage) = seal::damage(&path) else { return Ok(path) };
+            tell(&format!("the {kind} {} is damaged ({damage}) and is made anew", path.display()));
+            fs::remove_dir_all(&path).map_err(|source| Error::Io { what: "remove", path, source })?;
+        }
+        self.make(kind, key, need_mib, |partial| {
+            make(partial)?;
+            let failed = |source| Error::Io { what: "seal", path: partial.to_owned(), source };
+            seal::put(partial).map_err(|error| failed(error).into())
+        })
+    }
+
+    /// Makes an entry whose lock is held.
+    fn make<E: From<Error>>(
+        &self,
+        kind: &str,
+        key: &str,
+        need_mib: u64,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
         self.check_space(kind, need_mib)?;
         let partial = self.root.join(kind).join(format!(".partial-{key}"));
         let at = |what: &'static str, path: &Path| {
@@ -179,6 +219,55 @@ mod tests {
         });
         let again = cache.entry::<Error>("thing", "k", 0, |_| panic!("made twice"));
         assert_eq!(made.expect("made"), again.expect("found"));
+    }
+
+    #[test]
+    fn a_damaged_entry_is_told_and_made_anew_and_a_whole_one_is_not() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let cache = Cache::open(Some(dir.path())).expect("cache");
+        let told = std::cell::RefCell::new(Vec::new());
+        let made = std::cell::Cell::new(0);
+        let entry = || {
+            let tell = |text: &str| told.borrow_mut().push(text.to_owned());
+            let entry = cache.sealed_entry::<Error>("thing", "k", 0, &tell, |partial| {
+                made.set(made.get() + 1);
+                fs::write(partial.join("file"), "whole").expect("written");
+                Ok(())
+            });
+            entry.expect("an entry")
+        };
+        let path = entry();
+        assert_eq!((entry(), made.get()), (path.clone(), 1));
+        fs::write(path.join("file"), "wholf").expect("damaged");
+        entry();
+        assert_eq!((made.get(), told.borrow().len()), (2, 1), "{told:?}");
+        assert!(told.borrow()[0].contains("file is not what was written"), "{told:?}");
+        fs::remove_file(path.join("file")).expect("removed");
+        fs::remove_file(path.join("seal.json")).expect("removed");
+        entry();
+        assert_eq!(made.get(), 3);
+    }
+
+    #[test]
+    fn of_several_that_want_one_entry_one_makes_it() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let cache = Cache::open(Some(dir.path())).expect("cache");
+        let made = std::sync::atomic::AtomicUsize::new(0);
+        let together = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    together.wait();
+                    let entry = cache.sealed_entry::<Error>("thing", "k", 0, &|_| {}, |partial| {
+                        made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        fs::write(partial.join("file"), "whole").expect("written");
+                        Ok(())
+                    });
+                    entry.expect("an entry");
+                });
+            }
+        });
+        assert_eq!(made.into_inner(), 1);
     }
 
     #[test]

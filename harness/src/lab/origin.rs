@@ -1,0 +1,135 @@
+//! Where a trial's node begins, and what must be made for that: a template or a checkpoint, in the cache.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::checkpoint::{self, Checkpoint};
+use super::surroundings::machine_spec;
+use super::{Error, Host, Plan, Surroundings};
+use crate::cache;
+use crate::machine::{self, Begins, Keeps, Template};
+use crate::scenario::Start;
+use crate::timeline::{Bus, What};
+
+/// Where a trial's node begins.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// At power-on.
+    Cold,
+    /// In its first boot's initramfs, about to ask for its config.
+    Template(Template),
+    /// At power-on, with its first boot done.
+    Pulled(Checkpoint),
+}
+
+impl Origin {
+    /// In the scenario's words.
+    pub fn start(&self) -> Start {
+        match self {
+            Self::Cold => Start::Cold,
+            Self::Template(_) => Start::Template,
+            Self::Pulled(_) => Start::Pulled,
+        }
+    }
+
+    pub(super) fn begins(&self) -> Begins {
+        match self {
+            Self::Cold => Begins::Fresh,
+            Self::Template(template) => Begins::Forked(template.clone()),
+            Self::Pulled(checkpoint) => Begins::WithDisks(checkpoint.dir().to_owned()),
+        }
+    }
+}
+
+/// Changes when a template or a checkpoint of the same inputs would be another.
+const FORMAT: &[u8] = b"day1 origin 1";
+
+/// Free space that a template takes: the pages that its guest has touched, and its disks.
+const TEMPLATE_MIB: u64 = 1024;
+/// Free space that a checkpoint takes: what a first boot writes.
+const CHECKPOINT_MIB: u64 = 1024;
+
+/// The longest way to the first request for a config, at reference speed.
+const FIRST_REQUEST: Duration = Duration::from_secs(180);
+
+/// The trial's origin; made first where the cache has none. Of several processes that want one, one makes it.
+///
+/// It runs an event loop of its own: don't call it in one. The machines that it starts die with this thread.
+/// A checkpoint whose first boot does not come to its reboot is none: the trial then begins with the template,
+/// and its checks tell what went wrong.
+pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Result<Origin, Error> {
+    let start = plan.start;
+    if start == Start::Cold {
+        return Ok(Origin::Cold);
+    }
+    let qemu = machine::qemu_version()?;
+    let spec = machine_spec(plan, host, ("", ""), Begins::Fresh, Keeps::Nothing);
+    let shape = spec.shape(&qemu);
+    let template_key = cache::key([FORMAT, plan.node.digest.as_bytes(), shape.as_bytes()]);
+    let cache = &host.workshop.cache;
+    let template = cache.sealed_entry("template", &template_key, TEMPLATE_MIB, host.tell, |dir| {
+        (host.tell)(&format!("making the template that {} begins with (once)", plan.facts.trial));
+        in_loop(make_template(plan, host, dir), &interrupted)
+    });
+    let template = Template::in_dir(template?);
+    if start == Start::Template {
+        return Ok(Origin::Template(template));
+    }
+    let facts = serde_json::to_vec(&plan.facts.images).unwrap_or_default();
+    let registry = format!("{:?}", plan.scenario.spec.registry);
+    let key = cache::key([
+        template_key.as_bytes(),
+        plan.rendered.ignition_json.as_slice(),
+        facts.as_slice(),
+        registry.as_bytes(),
+    ]);
+    let checkpoint = cache.sealed_entry("checkpoint", &key, CHECKPOINT_MIB, host.tell, |dir| {
+        (host.tell)(&format!("making the checkpoint that {} begins with (once)", plan.facts.trial));
+        in_loop(checkpoint::make(plan, host, &template, dir), &interrupted)
+    });
+    match checkpoint {
+        Ok(dir) => Ok(Origin::Pulled(Checkpoint::in_dir(dir))),
+        Err(Error::NoCheckpoint { why }) => {
+            (host.tell)(&format!("no checkpoint for {}: {why}; it begins with the template", plan.facts.trial));
+            Ok(Origin::Template(template))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn in_loop(made: impl Future<Output = Result<(), Error>>, interrupted: &impl AsyncFn()) -> Result<(), Error> {
+    // One thread for the machine, which dies with it, and one for the servers.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(Error::Loop)?;
+    runtime.block_on(async {
+        tokio::select! {
+            made = made => made,
+            () = interrupted() => Err(Error::Interrupted),
+        }
+    })
+}
+
+/// Boots a node until it asks for its config, and keeps it there.
+async fn make_template(plan: &Plan, host: &Host<'_>, dir: &Path) -> Result<(), Error> {
+    let bus = Bus::new(None);
+    let surroundings = Surroundings::new(plan, host, &bus).await?;
+    let keeps = Keeps::Template(dir.to_owned());
+    let machine = surroundings.start_without_config(Begins::Fresh, keeps, None).await?;
+    let mut last_line = String::new();
+    let deadline = FIRST_REQUEST.mul_f64(host.acceleration.deadline_factor());
+    let asked = machine.wait_for("request for its config", deadline, |event| match &event.what {
+        What::ConfigServed(served) => (served.status == 503).then_some(()),
+        What::Console(console) => {
+            last_line.clone_from(&console.line);
+            None
+        }
+        _ => None,
+    });
+    if let Err(source) = asked.await {
+        machine.stop().await;
+        return Err(Error::Template { image: plan.node.name.clone(), source, last_line });
+    }
+    machine.into_template(dir).await?;
+    surroundings.stop().await;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What a node of a trial reaches, and the node's own shape.
+
+use std::path::Path;
+
+use super::{CONNECT_SUBCOMMAND, Error, Plan, Workshop};
+use crate::machine::{Acceleration, Begins, Disk, Forward, Keeps, Machine, Nic, Spec};
+use crate::services::config_server::{ConfigServer, PoolConfig, pointer_config};
+use crate::services::gateway::Gateway;
+use crate::services::registry::Registry;
+use crate::services::{Availability, CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, GATEWAY_ADDRESS, GATEWAY_PORT, push};
+use crate::timeline::Bus;
+
+/// What a trial runs on.
+#[derive(Clone, Copy)]
+pub struct Host<'h> {
+    /// How its machines run.
+    pub acceleration: &'h Acceleration,
+    /// What all trials share.
+    pub workshop: &'h Workshop,
+    /// Hears what is made for the trial, a line for a person each.
+    pub tell: &'h (dyn Fn(&str) + Sync),
+}
+
+/// The servers of one trial, before its machine starts.
+pub(super) struct Surroundings<'p> {
+    plan: &'p Plan,
+    host: Host<'p>,
+    bus: Bus,
+    registry: Registry,
+    gateway: Gateway,
+    config_server: ConfigServer,
+}
+
+impl<'p> Surroundings<'p> {
+    /// Starts them; the config server has no config yet.
+    pub(super) async fn new(plan: &'p Plan, host: &Host<'p>, bus: &Bus) -> Result<Self, Error> {
+        let workshop = host.workshop;
+        let storage = tempfile::Builder::new().prefix("registry-").tempdir_in(&workshop.scratch);
+        let storage = storage.map_err(|source| Error::Write { path: workshop.scratch.clone(), source })?.keep();
+        let registry = Registry::start(&storage).await?;
+        for image in plan.images.iter().filter(|image| !image.tags.is_empty()) {
+            push::push_layout(registry.base_url(), &image.layout, &image.repository, &image.tags).await?;
+        }
+        let gateway = Gateway::start(&workshop.authority, registry.base_url(), bus.clone())?;
+        if !plan.scenario.spec.registry.reachable {
+            gateway.set_availability(Availability::Down);
+        }
+        let config_server = ConfigServer::start(&workshop.authority, bus.clone())?;
+        config_server.set(&plan.pool, PoolConfig::NotReady)?;
+        Ok(Self { plan, host: *host, bus: bus.clone(), registry, gateway, config_server })
+    }
+
+    /// Starts the machine; its config is served from when its clock is right.
+    pub(super) async fn start(
+        &self,
+        begins: Begins,
+        keeps: Keeps,
+        console_log: Option<&Path>,
+    ) -> Result<Machine, Error> {
+        let is_fork = matches!(begins, Begins::Forked(_));
+        if !is_fork {
+            self.serve_config()?;
+        }
+        let machine = self.start_without_config(begins, keeps, console_log).await?;
+        if is_fork {
+            self.serve_config()?;
+        }
+        Ok(machine)
+    }
+
+    /// Starts the machine; nothing is rendered for it.
+    pub(super) async fn start_without_config(
+        &self,
+        begins: Begins,
+        keeps: Keeps,
+        console_log: Option<&Path>,
+    ) -> Result<Machine, Error> {
+        let sockets = (self.gateway.socket(), self.config_server.socket());
+        let spec = machine_spec(self.plan, &self.host, sockets, begins, keeps);
+        Ok(Machine::start(&spec, &self.bus, console_log).await?)
+    }
+
+    fn serve_config(&self) -> Result<(), Error> {
+        let config = PoolConfig::Ready(self.plan.rendered.ignition_json.clone().into());
+        Ok(self.config_server.set(&self.plan.pool, config)?)
+    }
+
+    /// Ends them; every request has its event when this returns.
+    pub(super) async fn stop(self) {
+        self.gateway.stop().await;
+        self.config_server.stop().await;
+        self.registry.stop().await;
+    }
+}
+
+/// The node's machine; the sockets are the gateway's and the config server's.
+pub(super) fn machine_spec(
+    plan: &Plan,
+    host: &Host<'_>,
+    (gateway, config_server): (&str, &str),
+    begins: Begins,
+    keeps: Keeps,
+) -> Spec {
+    let workshop = host.workshop;
+    let node = &plan.scenario.spec.node;
+    let forward = |address: &str, port: u16, socket: &str| Forward {
+        guest: format!("{address}:{port}"),
+        command: vec![workshop.day1.display().to_string(), CONNECT_SUBCOMMAND.into(), socket.into()],
+    };
+    let disk = |disk: &crate::scenario::Disk| Disk {
+        serial: disk.id.to_string(),
+        size_mib: disk.size.as_mib(),
+        iops: disk.throttle.as_ref().and_then(|throttle| throttle.iops).map(u64::from),
+        bytes_per_second: disk
+            .throttle
+            .as_ref()
+            .and_then(|throttle| throttle.bytes_per_second)
+            .map(|size| size.bytes()),
+    };
+    Spec {
+        name: plan.facts.trial.clone(),
+        cpus: node.cpus,
+        memory_mib: node.memory.as_mib(),
+        accel: host.acceleration.accel,
+        image: plan.node.disk.clone(),
+        begins,
+        keeps,
+        disks: node.disks.iter().map(disk).collect(),
+        nics: plan.facts.nics.iter().map(|nic| Nic { model: nic.model.clone(), mac: nic.mac.clone() }).collect(),
+        forwards: vec![
+            forward(GATEWAY_ADDRESS, GATEWAY_PORT, gateway),
+            forward(CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, config_server),
+        ],
+        ignition: Some(pointer_config(&workshop.authority, &plan.pool)),
+        instruments: true,
+        scratch: workshop.scratch.clone(),
+    }
+}
