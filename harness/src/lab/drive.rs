@@ -93,7 +93,7 @@ impl<'m> Driver<'m> {
         let what = format!("end of boot {number}");
         let deadline = self.stretched(deadline);
         let end = wait(&mut self.events, &what, deadline, |event| {
-            if begins_after(event, number) || is_paused_at_reset(event) {
+            if ends_in_reset(event, number) {
                 Some(End::Reset)
             } else if !in_boot(event, number) {
                 None
@@ -108,10 +108,8 @@ impl<'m> Driver<'m> {
             && must_reboot
         {
             let grace = self.stretched(REBOOT_ON_ITS_WAY);
-            let reset = wait(&mut self.events, "reboot", grace, |event| {
-                (begins_after(event, number) || is_paused_at_reset(event)).then_some(())
-            })
-            .await;
+            let reset =
+                wait(&mut self.events, "reboot", grace, |event| ends_in_reset(event, number).then_some(())).await;
             return match reset {
                 Ok(()) => Ok(End::Reset),
                 Err(WaitError::Deadline { .. }) => Ok(End::Settled),
@@ -164,9 +162,10 @@ impl<'m> Driver<'m> {
     }
 }
 
-/// The guest rebooted, and QEMU was told to pause there: a checkpoint is being made.
-fn is_paused_at_reset(event: &Event) -> bool {
-    matches!(&event.what, What::Qmp(qmp) if qmp.is_paused_at_reset())
+/// The next boot has begun, or would have: where a checkpoint is made, the machine is paused there.
+fn ends_in_reset(event: &Event, number: usize) -> bool {
+    let is_paused = matches!(&event.what, What::Qmp(qmp) if qmp.is_paused_at_reset());
+    begins_after(event, number) || (in_boot(event, number) && is_paused)
 }
 
 fn begins_after(event: &Event, number: usize) -> bool {
