@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::checks::Outcome;
     use crate::checks::fixture::Node;
-    use crate::timeline::StreamEnded;
+    use crate::timeline::{MachineExited, StreamEnded};
 
     type Spoil = fn(&mut Node);
 
@@ -247,6 +247,16 @@ mod tests {
         let worth = worth(&Node::pulled_and_loaded().timeline());
         assert_eq!(worth.findings.len(), 2);
         assert!(worth.findings.iter().all(|finding| finding.outcome == Outcome::Pass), "{:?}", worth.findings);
+    }
+
+    #[test]
+    fn a_checkpoint_s_recording_is_evidence_and_its_machine_s_end_is_not_the_trial_s() {
+        let mut node = Node::pulled_and_loaded();
+        node.begins_with_a_checkpoint();
+        assert_eq!(lacks(&node), (vec![], false));
+        node.remove(|what| matches!(what, What::MachineExited(_)));
+        node.boot(1).push(What::MachineExited(MachineExited { expected: true, ..MachineExited::default() }));
+        assert!(lacks(&node).0[0].contains("the machine's end is missing"), "{:?}", lacks(&node));
     }
 
     #[test]

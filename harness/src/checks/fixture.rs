@@ -79,6 +79,15 @@ impl Node {
         self.boots.push(boot);
     }
 
+    /// As where the first boot is a checkpoint's: the machine was paused at its reset, and another one started.
+    pub fn begins_with_a_checkpoint(&mut self) {
+        self.boot(1).qmp("SHUTDOWN", "guest-reset");
+        let second = self.boot(2);
+        second.remove(|what| matches!(what, What::Qmp(_)));
+        second.push(What::MachineStarted(MachineStarted { start: "pulled".into(), ..MachineStarted::default() }));
+        second.events.rotate_right(1);
+    }
+
     pub fn drop_boots_after(&mut self, number: usize) {
         self.boots.truncate(number);
     }
@@ -100,7 +109,8 @@ impl Node {
             .flat_map(|(boot, number)| boot.events.iter().map(move |what| (number, what.clone())));
         // A machine that ended by itself was not ended by the harness.
         let by_itself = |what: &What| {
-            matches!(what, What::MachineExited(_)) || matches!(what, What::Qmp(qmp) if qmp.event == "SHUTDOWN")
+            matches!(what, What::MachineExited(_))
+                || matches!(what, What::Qmp(qmp) if qmp.event == "SHUTDOWN" && !qmp.is_paused_at_reset())
         };
         let ended = self.boots.iter().any(|boot| boot.events.iter().any(by_itself));
         let last = self.boots.len().try_into().unwrap();

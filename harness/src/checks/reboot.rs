@@ -349,6 +349,27 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_s_boot_ended_as_its_recording_says() {
+        let mut node = Node::pulled_and_loaded();
+        node.begins_with_a_checkpoint();
+        let finding = judged(&node);
+        assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
+        assert_eq!(finding.message, judged(&Node::pulled_and_loaded()).message);
+        node.boot(1).remove_journal("requested from client");
+        node.boot(1).remove_journal("Starting");
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_second_machine_without_a_checkpoint_proves_nothing() {
+        let mut node = Node::pulled_and_loaded();
+        node.begins_with_a_checkpoint();
+        node.boot(1).remove(|what| matches!(what, What::Qmp(qmp) if qmp.is_paused_at_reset()));
+        assert_eq!(boot_ends(&node.timeline())[0].cause, Cause::Harness);
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
     fn a_reset_from_outside_proves_nothing() {
         let mut node = Node::pulled_and_loaded();
         node.boot(2).resets("host-qmp-system-reset");

@@ -314,3 +314,58 @@ fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets) -> Result
 pub(super) fn mappings(files: Vec<(i32, OwnedFd)>) -> Vec<command_fds::FdMapping> {
     files.into_iter().map(|(child_fd, parent_fd)| command_fds::FdMapping { parent_fd, child_fd }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            name: "a/b@c".into(),
+            cpus: 2,
+            memory_mib: 2048,
+            accel: Accel::Tcg,
+            image: "/cache/image/disk.qcow2".into(),
+            begins: Begins::Fresh,
+            keeps: Keeps::Nothing,
+            disks: Vec::new(),
+            nics: vec![Nic { model: "e1000".into(), mac: "52:54:00:d1:00:01".into() }],
+            forwards: vec![Forward { guest: "10.0.2.100:443".into(), command: vec!["day1".into(), "x".into()] }],
+            ignition: Some(b"{}".to_vec()),
+            instruments: true,
+            scratch: "/tmp/x".into(),
+        }
+    }
+
+    #[test]
+    fn machines_of_another_shape_are_not_forked_from_one_template() {
+        let shape = |change: fn(&mut Spec)| {
+            let mut spec = spec();
+            change(&mut spec);
+            spec.shape("QEMU emulator version 10.0.2")
+        };
+        let plain = shape(|_| {});
+        let others: [fn(&mut Spec); 9] = [
+            |spec| spec.cpus = 1,
+            |spec| spec.memory_mib = 4096,
+            |spec| spec.image = "/cache/other/disk.qcow2".into(),
+            |spec| spec.nics[0].mac = "52:54:00:d1:00:02".into(),
+            |spec| spec.nics.clear(),
+            |spec| spec.forwards[0].guest = "10.0.2.101:443".into(),
+            |spec| spec.ignition = Some(b"{ }".to_vec()),
+            |spec| spec.instruments = false,
+            |spec| {
+                let disk = Disk { serial: "var".into(), size_mib: 10, iops: None, bytes_per_second: None };
+                spec.disks.push(disk);
+            },
+        ];
+        for (index, other) in others.into_iter().enumerate() {
+            assert_ne!(shape(other), plain, "{index}");
+        }
+        assert_ne!(spec().shape("QEMU emulator version 10.0.3"), plain);
+        // What the guest can't see.
+        assert_eq!(shape(|spec| spec.name = "d/e@f".into()), plain);
+        assert_eq!(shape(|spec| spec.forwards[0].command = vec!["day1".into(), "y".into()]), plain);
+        assert_eq!(shape(|spec| spec.scratch = "/tmp/y".into()), plain);
+    }
+}

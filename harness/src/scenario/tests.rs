@@ -49,6 +49,24 @@ fn the_good_one_is_accepted_with_its_defaults() {
 }
 
 #[test]
+fn a_start_is_one_of_three_and_needs_what_it_skips() {
+    let with = |start: &str| changed("description: d\n", &format!("description: d\nstart: {start}\n"));
+    for (text, start) in [("cold", Start::Cold), ("template", Start::Template), ("pulled", Start::Pulled)] {
+        let scenario = Scenario::parse(FsPath::new("scenarios/pull/x.yaml"), with(text)).expect("good");
+        assert_eq!(scenario.spec.start, start);
+        assert_eq!(text.parse::<Start>(), Ok(start));
+    }
+    assert!(mistakes(&with("warm"))[0].starts_with("2:8 `warm` is not known here"), "{:?}", mistakes(&with("warm")));
+    assert!("warm".parse::<Start>().is_err());
+    let one_boot = with("pulled").replace("  - ends: reboot\n    by: pull\n", "");
+    assert!(
+        mistakes(&one_boot)[0].starts_with("2:8 there is no first boot to begin after"),
+        "{:?}",
+        mistakes(&one_boot)
+    );
+}
+
+#[test]
 fn every_scenario_of_the_project_is_good() {
     let listing = list(&root().join("scenarios")).expect("readable");
     let refused: String = listing.refused.iter().map(Mistakes::plain).collect();
