@@ -9,9 +9,16 @@ mod seal;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
+
+/// What the name of an entry in the making begins with.
+const PARTIAL: &str = ".partial-";
+
+/// A sealed entry that was not used for this long is removed when another of its kind is made.
+const STALE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The cache's root directory.
 #[derive(Debug, Clone)]
@@ -109,8 +116,10 @@ impl Cache {
         tell: &dyn Fn(&str),
         make: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, E> {
-        let whole = |path: &PathBuf| seal::damage(path).is_none();
-        if let Some(path) = self.find(kind, key).filter(whole) {
+        if let Some(path) = self.find(kind, key)
+            && seal::damage(&path).is_none()
+        {
+            note_use(&path);
             return Ok(path);
         }
         let _lock = self.lock(kind, key)?;
@@ -134,8 +143,9 @@ impl Cache {
         need_mib: u64,
         make: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, E> {
+        self.sweep(kind, key);
         self.check_space(kind, need_mib)?;
-        let partial = self.root.join(kind).join(format!(".partial-{key}"));
+        let partial = self.root.join(kind).join(format!("{PARTIAL}{key}"));
         let at = |what: &'static str, path: &Path| {
             let path = path.to_owned();
             move |source| Error::Io { what, path, source }
@@ -152,6 +162,21 @@ impl Cache {
         let path = self.root.join(kind).join(key);
         fs::rename(&partial, &path).map_err(at("rename", &partial))?;
         Ok(path)
+    }
+
+    /// Removes what killed makers left of other entries, and sealed entries that nobody has used for long. Whatever
+    /// is locked is being made; what can't be removed now, a later maker will remove.
+    fn sweep(&self, kind: &str, making: &str) {
+        let Ok(entries) = fs::read_dir(self.root.join(kind)) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let partial = name.strip_prefix(PARTIAL);
+            let key = partial.unwrap_or(&name);
+            let is_left = partial.is_some() || (seal::is_sealed(&path) && is_stale(&path));
+            if key != making && is_left && self.try_lock(kind, key).is_some() {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
     }
 
     /// Removes an entry if it is there.
@@ -174,6 +199,12 @@ impl Cache {
         })
     }
 
+    /// The entry's lock, if nobody has it.
+    fn try_lock(&self, kind: &str, key: &str) -> Option<Flock<File>> {
+        let file = File::create(self.root.join(kind).join(format!(".lock-{key}"))).ok()?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()
+    }
+
     fn check_space(&self, what: &str, need_mib: u64) -> Result<(), Error> {
         let stat = nix::sys::statvfs::statvfs(&self.root).map_err(|errno| Error::Io {
             what: "ask the free space of",
@@ -186,6 +217,17 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+/// A directory's modification time says when its entry was last used; where it can't be set, the entry counts as
+/// older, and is made anew some day.
+fn note_use(path: &Path) {
+    let _ = File::open(path).and_then(|dir| dir.set_modified(SystemTime::now()));
+}
+
+fn is_stale(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > STALE))
 }
 
 /// Lower-case hex sha256 over parts, each with its length, so that parts can't run into each other.
@@ -246,6 +288,34 @@ mod tests {
         fs::remove_file(path.join("seal.json")).expect("removed");
         entry();
         assert_eq!(made.get(), 3);
+    }
+
+    #[test]
+    fn what_killed_makers_and_old_runs_left_goes_when_another_entry_is_made() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let cache = Cache::open(Some(dir.path())).expect("cache");
+        let make = |key: &str| {
+            let entry = cache.sealed_entry::<Error>("thing", key, 0, &|_| {}, |partial| {
+                fs::write(partial.join("file"), "whole").expect("written");
+                Ok(())
+            });
+            entry.expect("an entry")
+        };
+        let (old, used) = (make("old"), make("used"));
+        let at_work = cache.lock("thing", "at-work").expect("locked");
+        for key in ["killed", "at-work"] {
+            fs::create_dir(dir.path().join("thing").join(format!(".partial-{key}"))).expect("made");
+        }
+        let long_ago = SystemTime::now() - STALE - Duration::from_secs(60);
+        for path in [&old, &used] {
+            File::open(path).and_then(|dir| dir.set_modified(long_ago)).expect("aged");
+        }
+        make("used");
+        make("new");
+        let is_there = |name: &str| dir.path().join("thing").join(name).exists();
+        assert!(is_there("used") && is_there("new") && is_there(".partial-at-work"));
+        assert!(!is_there("old") && !is_there(".partial-killed"));
+        drop(at_work);
     }
 
     #[test]

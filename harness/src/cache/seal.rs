@@ -20,6 +20,11 @@ pub(super) fn put(dir: &Path) -> io::Result<()> {
     fs::write(dir.join(SEAL), serde_json::to_vec_pretty(&digests(dir)?)?)
 }
 
+/// Whether an entry has a seal.
+pub(super) fn is_sealed(dir: &Path) -> bool {
+    dir.join(SEAL).is_file()
+}
+
 /// What is wrong with the files in `dir`, for a person; nothing if they are those that were sealed.
 pub(super) fn damage(dir: &Path) -> Option<String> {
     let sealed = fs::read(dir.join(SEAL)).and_then(|text| Ok(serde_json::from_slice(&text)?));
