@@ -1,10 +1,11 @@
 //! Boots real virtual machines to prove that an out-of-tree kernel module reaches a CoreOS node the
 //! Day-1 way, and says with evidence where it falls short.
 //!
-//! An arrow goes down only: `bin → runner → lab → {scenario, node, kmod, mco, services, machine,
+//! An arrow goes down only: `bin → bench → runner → lab → {scenario, node, kmod, mco, services, machine,
 //! timeline}`; `report` and `checks` see `timeline` and `scenario` only; `timeline` imports nothing of
 //! ours. `cache` and `process` are the floor under the middle layer.
 
+pub mod bench;
 pub mod cache;
 pub mod checks;
 pub mod kmod;

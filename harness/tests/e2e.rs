@@ -1,6 +1,6 @@
 //! The trials, for `cargo test` and `cargo nextest run`: `harness = false`, by libtest-mimic.
 //!
-//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_LABEL`, `DAY1_PARTITION`, `DAY1_START`, `DAY1_RESULTS`, `DAY1_CACHE`.
+//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_LABEL`, `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_RESULTS`, `DAY1_CACHE`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,6 +24,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let jobs = match variable("DAY1_JOBS").map(|text| text.parse()).transpose() {
+        Ok(jobs) => jobs.or(arguments.test_threads),
+        Err(error) => {
+            eprintln!("error: DAY1_JOBS: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let start = match variable("DAY1_START").map(|text| text.parse()).transpose() {
         Ok(start) => start,
         Err(error) => {
@@ -40,6 +47,7 @@ fn main() -> ExitCode {
         label: variable("DAY1_LABEL"),
         partition,
         start,
+        jobs,
         results: variable("DAY1_RESULTS").map_or_else(|| root.join("target/day1-results"), Into::into),
         cache: None,
         day1: env!("CARGO_BIN_EXE_day1").into(),

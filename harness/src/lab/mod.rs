@@ -12,7 +12,7 @@ pub use checkpoint::Checkpoint;
 pub use origin::{Origin, origin};
 pub use plan::{Image, Plan, PlanError, Workshop, check, plan};
 pub use roles::Error as RolesError;
-pub use surroundings::Host;
+pub use surroundings::{Host, Surroundings};
 
 use std::path::Path;
 
@@ -20,7 +20,6 @@ use crate::cache;
 use crate::machine::{self, Keeps, WaitError};
 use crate::services::{config_server, gateway, push, registry};
 use crate::timeline::{Bus, Timeline, What, Writer};
-use surroundings::Surroundings;
 
 /// The hidden subcommand of `day1` that a guest's connection runs.
 pub const CONNECT_SUBCOMMAND: &str = "connect";

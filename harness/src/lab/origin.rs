@@ -32,7 +32,8 @@ impl Origin {
         }
     }
 
-    pub(super) fn begins(&self) -> Begins {
+    /// What a machine begins with there.
+    pub fn begins(&self) -> Begins {
         match self {
             Self::Cold => Begins::Fresh,
             Self::Template(template) => Begins::Forked(template.clone()),

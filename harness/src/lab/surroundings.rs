@@ -22,7 +22,7 @@ pub struct Host<'h> {
 }
 
 /// The servers of one trial, before its machine starts.
-pub(super) struct Surroundings<'p> {
+pub struct Surroundings<'p> {
     plan: &'p Plan,
     host: Host<'p>,
     bus: Bus,
@@ -33,7 +33,7 @@ pub(super) struct Surroundings<'p> {
 
 impl<'p> Surroundings<'p> {
     /// Starts them; the config server has no config yet.
-    pub(super) async fn new(plan: &'p Plan, host: &Host<'p>, bus: &Bus) -> Result<Self, Error> {
+    pub async fn new(plan: &'p Plan, host: &Host<'p>, bus: &Bus) -> Result<Self, Error> {
         let workshop = host.workshop;
         let storage = tempfile::Builder::new().prefix("registry-").tempdir_in(&workshop.scratch);
         let storage = storage.map_err(|source| Error::Write { path: workshop.scratch.clone(), source })?.keep();
@@ -51,12 +51,7 @@ impl<'p> Surroundings<'p> {
     }
 
     /// Starts the machine; its config is served from when its clock is right.
-    pub(super) async fn start(
-        &self,
-        begins: Begins,
-        keeps: Keeps,
-        console_log: Option<&Path>,
-    ) -> Result<Machine, Error> {
+    pub async fn start(&self, begins: Begins, keeps: Keeps, console_log: Option<&Path>) -> Result<Machine, Error> {
         let is_fork = matches!(begins, Begins::Forked(_));
         if !is_fork {
             self.serve_config()?;
@@ -86,7 +81,7 @@ impl<'p> Surroundings<'p> {
     }
 
     /// Ends them; every request has its event when this returns.
-    pub(super) async fn stop(self) {
+    pub async fn stop(self) {
         self.gateway.stop().await;
         self.config_server.stop().await;
         self.registry.stop().await;

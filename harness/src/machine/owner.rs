@@ -33,7 +33,7 @@ pub struct Machine {
     pub(super) bus: Bus,
     protocol: Protocol,
     agent: Agent,
-    pid: Option<u32>,
+    pid: u32,
     expected_end: watch::Sender<bool>,
     supervisor: JoinHandle<()>,
     readers: Vec<JoinHandle<()>>,
@@ -106,7 +106,7 @@ impl Machine {
             Err(error) => return Err(ended_early(child, shown, error).await),
         };
         let (expected_end, expected) = watch::channel(false);
-        let pid = child.id();
+        let pid = child.id().unwrap_or_default();
         let stderr = child.stderr.take();
         let supervisor = tokio::spawn(supervise(child, stderr, events, expected, bus.clone()));
         let (agent, answers) = Agent::new(agent_socket);
@@ -189,6 +189,26 @@ impl Machine {
         wanted: impl FnMut(&Event) -> Option<T>,
     ) -> Result<T, WaitError> {
         wait(&mut self.bus.from_start(), what, deadline, wanted).await
+    }
+
+    /// Asks the guest to reboot as a person at its keyboard would, with Ctrl-Alt-Del.
+    pub async fn press_ctrl_alt_del(&self) -> Result<(), Error> {
+        use qapi::qmp::{KeyValue, QKeyCode, QKeyCodeWrapper};
+        let keys = [QKeyCode::ctrl, QKeyCode::alt, QKeyCode::delete];
+        let keys = keys.map(|data| KeyValue::qcode(QKeyCodeWrapper { data })).into();
+        self.ask("send-key", qapi::qmp::send_key { hold_time: None, keys }).await?;
+        Ok(())
+    }
+
+    /// Memory of the host that QEMU takes: its own pages, and its share of those that it has in common with others
+    /// (PSS, `proc_pid_smaps(5)`), in MiB.
+    pub fn host_memory_mib(&self) -> Result<f64, Error> {
+        let path = format!("/proc/{}/smaps_rollup", self.pid);
+        let text = std::fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        let missing = || std::io::Error::other("it has no `Pss:`");
+        Ok(kib.ok_or_else(missing).map_err(Error::io(format!("read {path}")))? / 1024.0)
     }
 
     /// Reads the guest's modules, links, devices and units, and puts them into the timeline.

@@ -1,6 +1,6 @@
 //! `results.json`: every planned trial with its verdict and findings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,23 @@ pub struct RunResults {
     pub seconds: f64,
     /// What it ran on.
     pub host: Host,
+    /// How many trials ran at once at most; 0 for a run in which none began.
+    #[serde(default)]
+    pub jobs: usize,
+    /// Seconds of processor time that it took so far.
+    #[serde(default)]
+    pub cpu: Cpu,
     /// Every planned trial, also those that never ran, in the order of their names.
     pub trials: Vec<TrialResult>,
+}
+
+/// Seconds of processor time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// Of the harness itself.
+    pub harness_s: f64,
+    /// Of the programs that it started and that have ended: QEMU, and what makes its disks.
+    pub children_s: f64,
 }
 
 /// What a run ran on.
@@ -52,8 +67,12 @@ pub struct TrialResult {
     pub reason: Option<String>,
     /// From the first preparation to the end of the machine, in seconds.
     pub seconds: f64,
-    /// How the machine started: `cold`.
+    /// Where its node began: `cold` at power-on, `template` in its first boot's initramfs, `pulled` after its first
+    /// boot. Empty for a trial that never ran.
     pub start: String,
+    /// Milliseconds that QEMU took to have the template's state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_ms: Option<f64>,
     /// Directory with `timeline.jsonl`, `console.log`, the rendered config and the scenario.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
@@ -66,6 +85,25 @@ pub struct TrialResult {
     /// What the scenario does without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set_aside: Vec<SetAside>,
+}
+
+impl TrialResult {
+    /// A result that nothing was found for.
+    pub fn new(trial: &str, scenario: &Path, verdict: Verdict, reason: Option<String>) -> Self {
+        Self {
+            trial: trial.to_owned(),
+            scenario: scenario.to_owned(),
+            verdict,
+            reason,
+            seconds: 0.0,
+            start: String::new(),
+            restore_ms: None,
+            dir: None,
+            phases: Vec::new(),
+            findings: Vec::new(),
+            set_aside: Vec::new(),
+        }
+    }
 }
 
 impl RunResults {

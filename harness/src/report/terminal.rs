@@ -9,7 +9,14 @@ use crate::checks::{Finding, Outcome, Verdict};
 /// One trial: what was proven, or what fell short and where to look.
 pub fn trial(result: &TrialResult) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{} {} in {:.0} s", verdict_word(result.verdict), result.trial, result.seconds);
+    let _ = writeln!(
+        text,
+        "{} {} in {:.0} s{}",
+        verdict_word(result.verdict),
+        result.trial,
+        result.seconds,
+        began(&result.start)
+    );
     if let Some(reason) = &result.reason {
         let _ = writeln!(text, "  {}", reason.replace('\n', "\n  "));
     }
@@ -36,6 +43,16 @@ pub fn trial(result: &TrialResult) -> String {
         let _ = writeln!(text, "  timeline  {}", dir.join("timeline.jsonl").display());
     }
     text
+}
+
+/// Where the node began.
+fn began(start: &str) -> &'static str {
+    match start {
+        "cold" => " (cold start)",
+        "template" => " (first boot forked from a template)",
+        "pulled" => " (from a checkpoint after the first boot)",
+        _ => "",
+    }
 }
 
 fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {
@@ -96,18 +113,10 @@ mod tests {
 
     #[test]
     fn what_a_pass_does_without_is_told() {
-        let text = trial(&TrialResult {
-            trial: "a/b@c".into(),
-            scenario: "a/b.yaml".into(),
-            verdict: Verdict::Pass,
-            reason: None,
-            seconds: 1.0,
-            start: "cold".into(),
-            dir: None,
-            phases: Vec::new(),
-            findings: Vec::new(),
-            set_aside: vec![SetAside { check: "journal.clean/io-error".into(), reason: "broken on purpose".into() }],
-        });
+        let mut result = TrialResult::new("a/b@c", Path::new("a/b.yaml"), Verdict::Pass, None);
+        result.set_aside =
+            vec![SetAside { check: "journal.clean/io-error".into(), reason: "broken on purpose".into() }];
+        let text = trial(&result);
         assert!(text.contains("without journal.clean/io-error: broken on purpose"), "{text}");
     }
 }

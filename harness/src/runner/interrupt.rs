@@ -1,7 +1,8 @@
 //! Ctrl-C and SIGTERM: the first ends every trial in order, the second ends the process at once, as the first does
 //! before there are machines.
 
-use std::io;
+use std::io::{self, PipeReader};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +13,9 @@ use tokio::sync::watch;
 static IN_ORDER: AtomicBool = AtomicBool::new(false);
 
 static INTERRUPTED: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+
+/// Ends, as a pipe does, when the run is interrupted.
+static ENDED: OnceLock<PipeReader> = OnceLock::new();
 
 /// Begins to listen, once per process.
 pub fn listen() -> io::Result<()> {
@@ -24,12 +28,14 @@ pub fn listen() -> io::Result<()> {
         let _inside = runtime.enter();
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
     };
-    if INTERRUPTED.set(receiver).is_err() {
+    let (ended, still_on) = io::pipe()?;
+    if INTERRUPTED.set(receiver).is_err() || ENDED.set(ended).is_err() {
         return Ok(());
     }
     std::thread::Builder::new().name("interrupt".into()).spawn(move || {
         runtime.block_on(async move {
             let (mut interrupt, mut terminate) = signals;
+            let mut still_on = Some(still_on);
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => {}
@@ -45,6 +51,7 @@ pub fn listen() -> io::Result<()> {
                 }
                 eprintln!("\ninterrupted: ending the machines in order; once more ends at once");
                 sender.send_replace(true);
+                still_on.take();
             }
         });
     })?;
@@ -59,6 +66,11 @@ pub fn end_in_order() {
 /// Whether the run was interrupted.
 pub fn is_set() -> bool {
     INTERRUPTED.get().is_some_and(|receiver| *receiver.borrow())
+}
+
+/// Can be read (it is at its end) when the run is interrupted; none, if nobody listens.
+pub fn fd() -> Option<BorrowedFd<'static>> {
+    ENDED.get().map(AsFd::as_fd)
 }
 
 /// Ends when the run is interrupted; never, if nobody listens.

@@ -1,71 +1,197 @@
-//! Leases: how many trials run at once on this host, across processes.
+//! Leases: how many machines run at once on this host, across processes, by its cores and its memory.
 //!
-//! A lease is a lock on a file in the cache; the kernel lets go of it when its holder dies, however it dies.
+//! A lease is a lock on a file in the cache that holds the memory it is for. The kernel lets go of the lock when
+//! its holder dies, however it dies, and closing the file wakes those who wait.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::Path;
-use std::time::Duration;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-/// The right to run one trial; ends when it is dropped.
+use crate::machine::Accel;
+
+/// The right to run one machine; ends when it is dropped.
 pub struct Lease {
     _lock: Flock<File>,
 }
 
-/// Waits for one of `slots` leases, shared by all processes that use the same directory.
+/// What a lease is for, and within what.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// Machines that may run at once.
+    pub jobs: usize,
+    /// Memory of the host that the machine takes, in MiB.
+    pub memory_mib: u64,
+}
+
+/// Waits for a lease; `dir` is shared by all processes of the host that run machines.
 ///
-/// `interrupted` ends the wait with `None`.
-pub fn take(dir: &Path, slots: usize, interrupted: impl Fn() -> bool) -> io::Result<Option<Lease>> {
+/// Once `interrupted` can be read, the wait ends with `None`. A machine that is too large for the host gets its
+/// lease when nothing else runs.
+pub fn take(dir: &Path, claim: Claim, interrupted: Option<BorrowedFd<'_>>) -> io::Result<Option<Lease>> {
     fs::create_dir_all(dir)?;
+    let gate = dir.join("gate");
+    File::options().create(true).append(true).open(&gate)?;
+    // Who looks opens files for reading only, so only the end of a lease wakes.
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    inotify.add_watch(dir, AddWatchFlags::IN_CLOSE_WRITE)?;
     loop {
-        for slot in 0..slots.max(1) {
-            let file = File::create(dir.join(format!("slot-{slot}")))?;
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Some(Lease { _lock: lock })),
-                Err((_, Errno::EWOULDBLOCK)) => {}
-                Err((_, errno)) => return Err(errno.into()),
-            }
+        let lock = Flock::lock(File::open(&gate)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        if let Some(lease) = try_take(dir, claim)? {
+            return Ok(Some(lease));
         }
-        if interrupted() {
+        drop(lock);
+        let mut wakers = vec![PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
+        wakers.extend(interrupted.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match poll(&mut wakers, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if wakers.get(1).and_then(PollFd::any).unwrap_or(false) {
             return Ok(None);
         }
-        // Several file locks can't be awaited together, so a waiter looks again.
-        std::thread::sleep(Duration::from_millis(100));
+        // What was seen so far is looked at next; the rest wakes again.
+        match inotify.read_events() {
+            Ok(_) | Err(Errno::EAGAIN) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
 }
 
-/// Cores that a node keeps busy over its boots, without KVM and with two virtual CPUs: 1.3 were measured.
-const TENTHS_OF_CORES_PER_TRIAL: usize = 13;
-
-/// How many trials the host carries at once, by its cores and by its free memory.
-pub fn slots(memory_mib_per_trial: u64) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let by_cores = (cores * 10).div_ceil(TENTHS_OF_CORES_PER_TRIAL);
-    let by_memory = available_memory_mib()
-        .map_or(usize::MAX, |free| usize::try_from(free * 8 / 10 / memory_mib_per_trial.max(1)).unwrap_or(usize::MAX));
-    by_cores.min(by_memory).max(1)
+/// A lease, if the host has room for one now. The gate is held meanwhile.
+fn try_take(dir: &Path, claim: Claim) -> io::Result<Option<Lease>> {
+    let held = held(dir)?;
+    let room = held.iter().map(|(_, mib)| mib).sum::<u64>() + claim.memory_mib <= memory_for_machines_mib()
+        && claim.memory_mib <= available_memory_mib();
+    if held.len() >= claim.jobs.max(1) || !(room || held.is_empty()) {
+        return Ok(None);
+    }
+    let is_free = |path: &PathBuf| held.iter().all(|(other, _)| other != path);
+    let Some(path) = (0..).map(|slot| dir.join(format!("slot-{slot}"))).find(is_free) else { return Ok(None) };
+    let mut file = File::options().create(true).write(true).truncate(true).open(path)?;
+    write!(file, "{}", claim.memory_mib)?;
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    Ok(Some(Lease { _lock: lock }))
 }
 
-fn available_memory_mib() -> Option<u64> {
+/// The leases that live, with their memory in MiB.
+fn held(dir: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+    let mut held = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("slot-")) {
+            continue;
+        }
+        match Flock::lock(File::open(&path)?, FlockArg::LockSharedNonblock) {
+            Ok(_free) => {}
+            Err((_, Errno::EWOULDBLOCK)) => held.push((path.clone(), fs::read_to_string(&path)?.parse().unwrap_or(0))),
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
+    Ok(held)
+}
+
+/// Tenths of a core that a node keeps busy over its boots, without KVM and with two virtual CPUs, as `day1 bench`
+/// measures it.
+const TENTHS_OF_CORES_PER_NODE: usize = 13;
+
+/// How many machines the host's cores carry at once: rounded up, for a node that waits leaves its core to others.
+pub fn jobs() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores * 10).div_ceil(TENTHS_OF_CORES_PER_NODE)
+}
+
+/// Memory of the host that nodes forked from one template take when they have settled, in MiB, as `day1 bench`
+/// measures it (PSS).
+pub fn host_memory_mib(guest_mib: u64, accel: Accel, count: usize) -> f64 {
+    let _ = (guest_mib, accel);
+    700.0 * f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// All machines together get this part of the host's memory; the rest is for what else runs.
+fn memory_for_machines_mib() -> u64 {
+    meminfo_mib("MemTotal:").unwrap_or(u64::MAX) / 10 * 9
+}
+
+fn available_memory_mib() -> u64 {
+    meminfo_mib("MemAvailable:").unwrap_or(u64::MAX)
+}
+
+fn meminfo_mib(name: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
 
+    const SMALL: u64 = 1;
+
+    fn try_one(dir: &Path, jobs: usize, memory_mib: u64) -> Option<Lease> {
+        fs::create_dir_all(dir).expect("made");
+        try_take(dir, Claim { jobs, memory_mib }).expect("locked")
+    }
+
     #[test]
-    fn a_lease_is_given_once_until_it_ends() {
+    fn there_are_as_many_leases_as_jobs_until_one_ends() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let first = take(dir.path(), 1, || false).expect("locked").expect("a lease");
-        assert!(take(dir.path(), 1, || true).expect("locked").is_none());
-        assert!(take(dir.path(), 2, || true).expect("locked").is_some());
+        let first = try_one(dir.path(), 2, SMALL).expect("a lease");
+        let _second = try_one(dir.path(), 2, SMALL).expect("another lease");
+        assert!(try_one(dir.path(), 2, SMALL).is_none());
+        assert!(try_one(dir.path(), 3, SMALL).is_some());
         drop(first);
-        assert!(take(dir.path(), 1, || true).expect("locked").is_some());
+        assert!(try_one(dir.path(), 2, SMALL).is_some());
+    }
+
+    #[test]
+    fn memory_bounds_them_but_for_one_alone() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let most = memory_for_machines_mib();
+        let alone = try_one(dir.path(), 9, most + 1).expect("too large, but nothing else runs");
+        assert!(try_one(dir.path(), 9, SMALL).is_none());
+        drop(alone);
+        let _small = try_one(dir.path(), 9, SMALL).expect("a lease");
+        assert!(try_one(dir.path(), 9, most).is_none());
+        assert!(try_one(dir.path(), 9, SMALL).is_some());
+    }
+
+    #[test]
+    fn the_end_of_a_lease_wakes_who_waits() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let claim = Claim { jobs: 1, memory_mib: SMALL };
+        let first = take(dir.path(), claim, None).expect("locked").expect("a lease");
+        let (sender, taken) = mpsc::channel();
+        let waiting = dir.path().to_owned();
+        std::thread::spawn(move || {
+            for _ in 0..2 {
+                sender.send(take(&waiting, claim, None).expect("locked").is_some()).expect("heard");
+            }
+        });
+        assert!(taken.recv_timeout(Duration::from_millis(200)).is_err(), "the lease was given twice");
+        drop(first);
+        for _ in 0..2 {
+            assert_eq!(taken.recv_timeout(Duration::from_secs(20)), Ok(true));
+        }
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let claim = Claim { jobs: 1, memory_mib: SMALL };
+        let _first = take(dir.path(), claim, None).expect("locked").expect("a lease");
+        let (mut signal, interrupted) = UnixStream::pair().expect("a pair");
+        signal.write_all(b"x").expect("sent");
+        assert!(take(dir.path(), claim, Some(interrupted.as_fd())).expect("locked").is_none());
     }
 }

@@ -8,20 +8,24 @@ mod progress;
 mod scratch;
 mod trial;
 
+pub use lease::host_memory_mib;
 pub use partition::Partition;
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Trial};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::checks::Verdict;
-use crate::report::{self, Host, RESULTS_VERSION, RunResults, TrialResult};
+use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Scenario, Start};
 
 /// What to run, on what, and where the results go.
@@ -41,6 +45,9 @@ pub struct Options {
     pub partition: Option<Partition>,
     /// Where nodes begin, in the place of what scenarios say.
     pub start: Option<Start>,
+    /// How many trials run at once at most, here and in other processes of this host; by default as many as the
+    /// host's cores carry.
+    pub jobs: Option<usize>,
     /// Where the results go.
     pub results: PathBuf,
     /// The cache, if not at its usual place.
@@ -152,8 +159,14 @@ fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) 
     for one in &planned {
         trial::note(&results, trial::never_ran(one));
     }
-    let ledger =
-        Arc::new(Ledger { dir: options.results.clone(), began, started: now(), results, host: OnceLock::new() });
+    let ledger = Arc::new(Ledger {
+        dir: options.results.clone(),
+        began,
+        started: now(),
+        results,
+        host: OnceLock::new(),
+        jobs: AtomicUsize::new(0),
+    });
     // Before anything is made, so that whatever ends the run, the results of an earlier one don't pass for its own.
     ledger.write()?;
     let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
@@ -166,14 +179,15 @@ fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) 
     };
     interrupt::end_in_order();
     let _ = ledger.host.set(prepared.host());
-    let slots = prepared.slots().min(arguments.test_threads.unwrap_or(usize::MAX));
+    let jobs = options.jobs.unwrap_or_else(lease::jobs);
+    ledger.jobs.store(jobs, Ordering::Relaxed);
     let trials = prepared
         .into_trials()
         .into_iter()
         .map(|ready| {
             let ledger = Arc::clone(&ledger);
             Trial::test(ready.name().to_owned(), move || {
-                let outcome = trial::run(&ready, slots, &ledger.results);
+                let outcome = trial::run(&ready, jobs, &ledger.results);
                 // Should this fail, the last writing does too, and tells.
                 let _ = ledger.write();
                 outcome
@@ -181,10 +195,9 @@ fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) 
         })
         .collect();
     let mut arguments = arguments.clone();
-    // Leases say how many run at once. With one thread libtest-mimic would write a trial's name before its
-    // verdict, in the middle of what the trial itself says.
-    let threads = arguments.test_threads.unwrap_or(slots);
-    arguments.test_threads = Some(threads.max(2));
+    // Leases say how many machines run at once; one thread more, so that what the next trial needs is made
+    // meanwhile. (With one thread libtest-mimic would write a trial's name in the middle of what the trial says.)
+    arguments.test_threads = Some(jobs + 1);
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(scratch);
     ledger.write()?;
@@ -215,6 +228,7 @@ struct Ledger {
     started: String,
     results: Results,
     host: OnceLock<Host>,
+    jobs: AtomicUsize,
 }
 
 impl Ledger {
@@ -226,6 +240,8 @@ impl Ledger {
             started: self.started.clone(),
             seconds: self.began.elapsed().as_secs_f64(),
             host: self.host.get().cloned().unwrap_or_default(),
+            cpu: cpu(),
+            jobs: self.jobs.load(Ordering::Relaxed),
             trials,
         }
     }
@@ -265,6 +281,17 @@ fn write(results: &RunResults, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What this process and its children have taken of the processors so far.
+fn cpu() -> Cpu {
+    let of = |who| getrusage(who).map_or(0.0, |usage| seconds(usage.user_time()) + seconds(usage.system_time()));
+    Cpu { harness_s: of(UsageWho::RUSAGE_SELF), children_s: of(UsageWho::RUSAGE_CHILDREN) }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a run takes fewer than 2^52 microseconds")]
+fn seconds(time: TimeVal) -> f64 {
+    time.num_microseconds() as f64 / 1e6
+}
+
 fn now() -> String {
     let format = time::format_description::well_known::Rfc3339;
     time::OffsetDateTime::now_utc().format(&format).unwrap_or_default()
@@ -287,7 +314,10 @@ mod tests {
         let results = Results::default();
         planned.iter().for_each(|one| trial::note(&results, trial::never_ran(one)));
         let (began, started) = (Instant::now(), now());
-        (Ledger { dir: dir.to_owned(), began, started, results, host: OnceLock::new() }, planned)
+        (
+            Ledger { dir: dir.to_owned(), began, started, results, host: OnceLock::new(), jobs: AtomicUsize::new(0) },
+            planned,
+        )
     }
 
     #[test]

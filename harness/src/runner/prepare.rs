@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use super::trial::Ready;
-use super::{Options, Planned, lease, progress};
+use super::{Options, Planned, progress};
 use crate::cache::Cache;
 use crate::lab::{self, Workshop};
 use crate::machine::{self, Acceleration};
@@ -106,12 +106,6 @@ impl Prepared {
                 .map(|(name, one)| (name.clone(), one.deadline_factor()))
                 .collect(),
         }
-    }
-
-    /// How many trials this host carries at once.
-    pub(super) fn slots(&self) -> usize {
-        let largest = self.ready.iter().map(|ready| ready.plan.scenario.spec.node.memory.as_mib()).max();
-        lease::slots(largest.unwrap_or(2048))
     }
 
     pub(super) fn into_trials(self) -> Vec<Ready> {

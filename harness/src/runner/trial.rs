@@ -33,35 +33,22 @@ impl Ready {
     }
 
     fn result(&self, verdict: Verdict, reason: Option<String>) -> TrialResult {
-        TrialResult {
-            trial: self.name().to_owned(),
-            scenario: self.plan.scenario.document.path.clone(),
-            verdict,
-            reason,
-            seconds: 0.0,
-            start: "cold".into(),
-            dir: None,
-            phases: Vec::new(),
-            findings: Vec::new(),
-            set_aside: Vec::new(),
-        }
+        TrialResult::new(self.name(), &self.plan.scenario.document.path, verdict, reason)
+    }
+
+    /// Memory of the host that its machine takes, in MiB.
+    fn memory_mib(&self) -> u64 {
+        let guest = self.plan.scenario.spec.node.memory.as_mib();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "MiB of one machine")]
+        let mib = lease::host_memory_mib(guest, self.acceleration.accel, 1).ceil() as u64;
+        mib
     }
 }
 
 /// The result of a trial that was planned and has not begun.
 pub(super) fn never_ran(planned: &Planned) -> TrialResult {
-    TrialResult {
-        trial: planned.name.clone(),
-        scenario: planned.scenario.document.path.clone(),
-        verdict: Verdict::Skipped,
-        reason: Some("never ran: the run ended before its turn".into()),
-        seconds: 0.0,
-        start: "cold".into(),
-        dir: None,
-        phases: Vec::new(),
-        findings: Vec::new(),
-        set_aside: Vec::new(),
-    }
+    let reason = "never ran: the run ended before its turn".to_owned();
+    TrialResult::new(&planned.name, &planned.scenario.document.path, Verdict::Skipped, Some(reason))
 }
 
 /// Puts a result in the place of an earlier one of the same trial.
@@ -70,8 +57,9 @@ pub(super) fn note(results: &Results, result: TrialResult) {
 }
 
 /// Runs a trial; what it came to is on the terminal, in its directory and in `results`.
-pub(super) fn run(ready: &Ready, slots: usize, results: &Results) -> Result<(), Failed> {
-    let lease = match lease::take(&ready.workshop.cache.root().join("leases"), slots, interrupt::is_set) {
+pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), Failed> {
+    let claim = lease::Claim { jobs, memory_mib: ready.memory_mib() };
+    let lease = match lease::take(&ready.workshop.cache.root().join("leases"), claim, interrupt::fd()) {
         Ok(Some(lease)) if !interrupt::is_set() => lease,
         Ok(_) => return Err("not run: interrupted".into()),
         Err(error) => return Err(format!("cannot take a lease for a machine: {error}").into()),
@@ -140,6 +128,7 @@ fn judged(ready: &Ready, timeline: &Timeline) -> TrialResult {
     let judgement = checks::judge(&ready.plan.scenario, timeline);
     let mut result = ready.result(judgement.verdict, None);
     result.phases = report::phases(timeline);
+    result.restore_ms = timeline.started().and_then(|started| started.restore_ms);
     result.findings = judgement.findings;
     result.set_aside = judgement.set_aside;
     result

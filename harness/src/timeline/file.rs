@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, LineWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Event, Facts, What};
+use super::{Event, Facts, MachineStarted, What};
 
 /// Writes events, one JSON object a line. Each line is in the file when it is written: a killed run keeps what it
 /// saw.
@@ -72,6 +72,14 @@ impl Timeline {
     pub fn facts(&self) -> Option<&Facts> {
         self.events.iter().find_map(|event| match &event.what {
             What::Facts(facts) => Some(facts),
+            _ => None,
+        })
+    }
+
+    /// The start of the machine that the trial itself ran on: the last one, since a checkpoint's comes before it.
+    pub fn started(&self) -> Option<&MachineStarted> {
+        self.events.iter().rev().find_map(|event| match &event.what {
+            What::MachineStarted(started) => Some(started),
             _ => None,
         })
     }

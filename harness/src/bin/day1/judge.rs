@@ -46,21 +46,15 @@ impl Judge {
             }
         };
         let judgement = checks::judge(&scenario, &timeline);
-        let result = TrialResult {
-            trial,
-            scenario: path,
-            verdict: judgement.verdict,
-            reason: None,
-            seconds: timeline
-                .events
-                .last()
-                .map_or(0.0, |event| std::time::Duration::from_micros(event.at_us).as_secs_f64()),
-            start: "cold".into(),
-            dir: Some(self.dir),
-            phases: report::phases(&timeline),
-            findings: judgement.findings,
-            set_aside: judgement.set_aside,
-        };
+        let mut result = TrialResult::new(&trial, &path, judgement.verdict, None);
+        let last = timeline.events.last();
+        result.seconds = last.map_or(0.0, |event| std::time::Duration::from_micros(event.at_us).as_secs_f64());
+        result.start = timeline.started().map(|started| started.start.clone()).unwrap_or_default();
+        result.restore_ms = timeline.started().and_then(|started| started.restore_ms);
+        result.dir = Some(self.dir);
+        result.phases = report::phases(&timeline);
+        result.findings = judgement.findings;
+        result.set_aside = judgement.set_aside;
         print!("{}", report::describe_trial(&result));
         ExitCode::from(RunResults::exit_code_of(&[result]))
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod doctor;
 mod generate;
 mod judge;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::Run),
     /// Judge a recorded trial again.
     Judge(judge::Judge),
+    /// Measure what a trial costs against the plain boots that it contains.
+    Bench(bench::Bench),
     /// Tell what this host has and lacks.
     Doctor,
     /// Join standard input and output to a server of a trial; QEMU runs this for a guest's connection.
@@ -56,6 +59,10 @@ fn main() -> ExitCode {
         Command::Run(run) => {
             log();
             run.perform(cli.cache)
+        }
+        Command::Bench(bench) => {
+            log();
+            bench.perform(cli.cache)
         }
         Command::Judge(judge) => judge.perform(),
         Command::Doctor => doctor::run(cli.cache.as_deref()),

@@ -22,8 +22,8 @@ pub struct Run {
     /// Run only scenarios with this label, such as `smoke`.
     #[arg(long, value_name = "LABEL")]
     label: Option<String>,
-    /// How many trials at once [default: as many as the host has cores and memory for].
-    #[arg(long, value_name = "N")]
+    /// How many trials at once, if the host's memory allows [default: as many as its cores carry].
+    #[arg(long, value_name = "N", env = "DAY1_JOBS", value_parser = at_least_one)]
     jobs: Option<usize>,
     /// Run only the K-th of N parts, such as `hash:1/4`.
     #[arg(long, value_name = "hash:K/N")]
@@ -67,17 +67,22 @@ impl Run {
             label: self.label,
             partition: self.partition,
             start: self.start,
+            jobs: self.jobs,
             results: self.results,
             cache,
             day1,
         };
-        let arguments = Arguments { list: self.list, test_threads: self.jobs, ..Arguments::default() };
+        let arguments = Arguments { list: self.list, ..Arguments::default() };
         ExitCode::from(runner::run(&options, &arguments))
     }
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|jobs| *jobs > 0).ok_or_else(|| "a number of jobs is 1 or more".into())
+}
+
 /// A directory of the repository, looked for here and above.
-fn find_above(name: &str) -> Result<PathBuf, String> {
+pub fn find_above(name: &str) -> Result<PathBuf, String> {
     let here = std::env::current_dir().map_err(|error| format!("cannot tell the current directory: {error}"))?;
     here.ancestors().map(|dir| dir.join(name)).find(|dir| Path::is_dir(dir)).ok_or_else(|| {
         format!("no directory `{name}` in {} or above: go into the repository, or say --{name} DIR", here.display())

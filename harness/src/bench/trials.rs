@@ -1,0 +1,105 @@
+//! The trial and the suite, as a user runs them: by the `day1` program, judged by what it writes.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::{Bench, TRIAL};
+use crate::checks::Verdict;
+use crate::process;
+use crate::report::{Cpu, Phase, RunResults};
+use crate::scenario::Start;
+
+/// One run of the trial.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrialTime {
+    /// `cold`, `template` or `pulled`.
+    pub start: String,
+    /// Seconds from the trial's first preparation to its verdict.
+    pub seconds: f64,
+    /// Seconds from the program's start to its end.
+    pub run_s: f64,
+    /// Milliseconds that QEMU took to have the template's state.
+    pub restore_ms: Option<f64>,
+    /// Processor time.
+    pub cpu: Cpu,
+    /// Where the time went.
+    pub phases: Vec<Phase>,
+}
+
+/// One run of the whole suite.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Suite {
+    /// How many jobs were asked for; none for as many as fit.
+    pub asked_jobs: Option<usize>,
+    /// How many trials ran at the same time at most.
+    pub jobs: usize,
+    /// How many trials there were; all passed.
+    pub trials: usize,
+    /// Seconds from the first trial's preparation to the last one's verdict.
+    pub seconds: f64,
+    /// Processor time.
+    pub cpu: Cpu,
+}
+
+impl Bench<'_> {
+    /// Runs the trial once.
+    pub(super) fn trial(&self, start: Start) -> Result<TrialTime> {
+        let (results, run_s) = self.day1_run(&[TRIAL.into(), format!("--start={start}")])?;
+        let [trial] = results.trials.as_slice() else {
+            bail!("{TRIAL} selects {} trials where one was expected", results.trials.len());
+        };
+        if trial.start != start.as_str() {
+            bail!("{} began with `{}` though `{start}` was asked for", trial.trial, trial.start);
+        }
+        Ok(TrialTime {
+            start: trial.start.clone(),
+            seconds: trial.seconds,
+            run_s,
+            restore_ms: trial.restore_ms,
+            cpu: results.cpu,
+            phases: trial.phases.clone(),
+        })
+    }
+
+    /// Runs all trials.
+    pub(super) fn suite(&self, jobs: Option<usize>) -> Result<Suite> {
+        let arguments: Vec<String> = jobs.map(|jobs| format!("--jobs={jobs}")).into_iter().collect();
+        let (results, _) = self.day1_run(&arguments)?;
+        Ok(Suite {
+            asked_jobs: jobs,
+            jobs: results.jobs,
+            trials: results.trials.len(),
+            seconds: results.seconds,
+            cpu: results.cpu,
+        })
+    }
+
+    /// Runs `day1 run`; every trial must pass. Gives its results, and its time from start to end.
+    fn day1_run(&self, arguments: &[String]) -> Result<(RunResults, f64)> {
+        let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&self.workshop.scratch)?;
+        let options = self.options;
+        let mut command = Command::new(&options.day1);
+        command.arg("--cache").arg(self.workshop.cache.root()).arg("run").args(["--node", &options.node]);
+        command.arg("--scenarios").arg(&options.scenarios).arg("--vm-images").arg(&options.vm_images);
+        command.arg("--results").arg(dir.path()).args(arguments);
+        command.stdin(Stdio::null());
+        let began = Instant::now();
+        let told = process::output(&mut command);
+        let seconds = began.elapsed().as_secs_f64();
+        told.context("a trial that is measured must pass")?;
+        let results = read(&dir.path().join("results.json"))?;
+        if let Some(bad) = results.trials.iter().find(|trial| trial.verdict != Verdict::Pass) {
+            bail!("{} did not pass, so its time means nothing", bad.trial);
+        }
+        Ok((results, seconds))
+    }
+}
+
+fn read(path: &Path) -> Result<RunResults> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("cannot understand {}", path.display()))
+}
