@@ -37,7 +37,8 @@ impl Bench<'_> {
     pub(super) fn forks(&self, count: usize) -> Result<Forks> {
         let path = self.options.scenarios.join(SCENARIO);
         let scenario = Scenario::load(&path).map_err(|mistakes| anyhow::anyhow!("{}", mistakes.plain()))?.into();
-        let plan = lab::plan(&scenario, &self.node, Some(Start::Template), &self.workshop, &tell)?;
+        let draft = lab::draft(&scenario, Some(Start::Template), &self.workshop.authority)?;
+        let plan = lab::plan(&draft, &self.node, &self.workshop, &tell)?;
         let host = Host { acceleration: &self.acceleration, workshop: &self.workshop, tell: &tell };
         let origin = lab::origin(&plan, &host, std::future::pending::<()>)?;
         let guest_mib = scenario.spec.node.memory.as_mib();

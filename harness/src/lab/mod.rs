@@ -10,7 +10,7 @@ mod surroundings;
 
 pub use checkpoint::Checkpoint;
 pub use origin::{Origin, origin};
-pub use plan::{Image, Plan, PlanError, Workshop, check, plan};
+pub use plan::{Draft, Image, Plan, PlanError, Workshop, draft, plan};
 pub use roles::Error as RolesError;
 pub use surroundings::{Host, Surroundings};
 

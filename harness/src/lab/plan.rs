@@ -112,39 +112,53 @@ impl PlanError {
     }
 }
 
-/// Refuses a scenario whose MachineConfigs can't be used, before anything is made for it.
-pub fn check(scenario: &Scenario) -> Result<(), PlanError> {
-    let configs = under_test(scenario)?;
-    pool_of(scenario, &configs).map(drop)
+/// A scenario whose input is known to be good, before anything is made for it.
+pub struct Draft {
+    /// What is to happen and to be true.
+    pub scenario: Arc<Scenario>,
+    start: Start,
+    pool: String,
+    rendered: Rendered,
+    units: BTreeMap<String, String>,
 }
 
-/// Resolves a scenario on a node image. Modules that are not in the cache yet are built; `tell` hears of it.
-/// `start` takes the place of the scenario's own where the scenario can begin there.
+/// Refuses a scenario whose MachineConfigs can't be used. `start` takes the place of the scenario's own where the
+/// scenario can begin there.
+pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authority) -> Result<Draft, PlanError> {
+    let configs = under_test(scenario)?;
+    let pool = pool_of(scenario, &configs)?;
+    Ok(Draft {
+        scenario: Arc::clone(scenario),
+        start: start_of(scenario, start),
+        rendered: render(scenario, &pool, &configs, authority)?,
+        pool,
+        units: units(&configs),
+    })
+}
+
+/// Resolves a draft on a node image. Modules that are not in the cache yet are built; `tell` hears of it.
 pub fn plan(
-    scenario: &Arc<Scenario>,
+    draft: &Draft,
     node: &NodeImage,
-    start: Option<Start>,
     workshop: &Workshop,
     tell: &dyn Fn(&str),
 ) -> Result<Plan, PlanError> {
-    let configs = under_test(scenario)?;
-    let pool = pool_of(scenario, &configs)?;
-    let rendered = render(scenario, &pool, &configs, workshop)?;
+    let scenario = &draft.scenario;
     let images = images(scenario, node, workshop, tell)?;
     let facts = Facts {
         trial: scenario.trial_name(&node.name),
         node_image: node.name.clone(),
-        rendered_sha256: rendered.sha256.clone(),
-        units: units(&configs),
+        rendered_sha256: draft.rendered.sha256.clone(),
+        units: draft.units.clone(),
         images: images.iter().map(|(_, fact)| fact.clone()).collect(),
         nics: nics(scenario),
     };
     Ok(Plan {
         scenario: Arc::clone(scenario),
-        start: start_of(scenario, start),
+        start: draft.start,
         node: node.clone(),
-        pool,
-        rendered,
+        pool: draft.pool.clone(),
+        rendered: draft.rendered.clone(),
         images: images.into_iter().map(|(image, _)| image).collect(),
         facts,
     })
@@ -222,7 +236,7 @@ fn pool_of(scenario: &Scenario, configs: &[UnderTest]) -> Result<String, PlanErr
     }
 }
 
-fn render(scenario: &Scenario, pool: &str, configs: &[UnderTest], workshop: &Workshop) -> Result<Rendered, PlanError> {
+fn render(scenario: &Scenario, pool: &str, configs: &[UnderTest], authority: &Authority) -> Result<Rendered, PlanError> {
     let refuse = |source| PlanError::Mco { scenario: file_of(scenario), source: Box::new(source) };
     let node = &scenario.spec.node;
     let mut repositories: Vec<String> =
@@ -253,8 +267,8 @@ fn render(scenario: &Scenario, pool: &str, configs: &[UnderTest], workshop: &Wor
     let prerequisites = Prerequisites {
         role: pool,
         registry: GATEWAY_ADDRESS,
-        ca_pem: workshop.authority.ca_pem(),
-        basic_auth: &workshop.authority.credentials().basic(),
+        ca_pem: authority.ca_pem(),
+        basic_auth: &authority.credentials().basic(),
         repositories: &repositories,
         files: &files,
         units: &units,

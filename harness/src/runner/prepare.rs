@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::trial::Ready;
 use super::{Options, Planned, progress};
 use crate::cache::Cache;
-use crate::lab::{self, Workshop};
+use crate::lab::{self, Draft, Workshop};
 use crate::machine::{self, Acceleration};
 use crate::node::{self, Catalogue, NodeImage};
 use crate::report::Host;
@@ -40,7 +40,6 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
     let catalogue = Catalogue::load(&options.vm_images).map_err(|error| BadInput(error.to_string()))?;
     for one in planned {
         catalogue.get(&one.node).map_err(|error| BadInput(error.to_string()))?;
-        lab::check(&one.scenario).map_err(refused)?;
     }
     let cache = Cache::open(options.cache.as_deref())?;
     let workshop = Arc::new(Workshop {
@@ -50,29 +49,46 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         scratch: scratch.to_owned(),
         cache,
     });
+    // All drafts first: bad input is told before anything is built and any machine starts.
+    let drafts: Vec<(Draft, &Planned)> = planned
+        .iter()
+        .map(|one| Ok((lab::draft(&one.scenario, options.start, &workshop.authority).map_err(refused)?, one)))
+        .collect::<Result<_>>()?;
     let nodes = nodes(&catalogue, planned, &workshop.cache)?;
     let mut accelerations = BTreeMap::new();
-    let mut ready = Vec::new();
     for (name, node) in &nodes {
-        // All plans first: bad input is told before any machine starts, the probe's included.
-        let mut plans = Vec::new();
-        for one in planned.iter().filter(|one| one.node == *name) {
-            plans.push(lab::plan(&one.scenario, node, options.start, &workshop, &progress::tell).map_err(refused)?);
-        }
-        let acceleration =
-            machine::choose_acceleration(&workshop.cache, &node.disk, &node.digest, scratch, &progress::tell)
-                .with_context(|| format!("cannot find out how to run the node image {name}"))?;
+        let first = drafts.iter().find(|(_, one)| one.node == *name).map(|(draft, _)| draft);
+        let acceleration = probe_and_build(first, node, &workshop)
+            .with_context(|| format!("cannot find out how to run the node image {name}"))?;
         progress::tell(&format!("{name}: {}", describe(&acceleration)));
-        ready.extend(plans.into_iter().map(|plan| Ready {
-            plan,
-            acceleration: acceleration.clone(),
-            workshop: Arc::clone(&workshop),
-            results: options.results.clone(),
-        }));
         accelerations.insert(name.clone(), acceleration);
     }
-    ready.sort_by(|a, b| a.name().cmp(b.name()));
-    Ok(Prepared { ready, accelerations })
+    let ready = drafts.into_iter().map(|(draft, one)| Ready {
+        name: one.name.clone(),
+        draft,
+        node: nodes[&one.node].clone(),
+        acceleration: accelerations[&one.node].clone(),
+        workshop: Arc::clone(&workshop),
+        results: options.results.clone(),
+    });
+    Ok(Prepared { ready: ready.collect(), accelerations })
+}
+
+/// Finds out how fast the host is, and builds meanwhile what the first trial needs, and most others as well.
+fn probe_and_build(first: Option<&Draft>, node: &NodeImage, workshop: &Workshop) -> Result<Acceleration> {
+    std::thread::scope(|scope| {
+        let built = scope.spawn(|| first.map(|draft| lab::plan(draft, node, workshop, &progress::tell)));
+        let acceleration = machine::choose_acceleration(
+            &workshop.cache,
+            &node.disk,
+            &node.digest,
+            &workshop.scratch,
+            &progress::tell,
+        );
+        // The trial itself asks again, and tells what went wrong.
+        let _ = built.join();
+        Ok(acceleration?)
+    })
 }
 
 fn refused(error: lab::PlanError) -> anyhow::Error {

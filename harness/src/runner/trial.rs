@@ -9,14 +9,17 @@ use libtest_mimic::Failed;
 
 use super::{Planned, Results, interrupt, is_red, lease, progress};
 use crate::checks::{self, Verdict};
-use crate::lab::{self, Host, Plan, Workshop};
+use crate::lab::{self, Draft, Host, Plan, Workshop};
 use crate::machine::Acceleration;
+use crate::node::NodeImage;
 use crate::report::{self, TrialResult};
 use crate::timeline::Timeline;
 
-/// A trial with everything resolved and verified.
+/// A trial whose input is good.
 pub(super) struct Ready {
-    pub(super) plan: Plan,
+    pub(super) name: String,
+    pub(super) draft: Draft,
+    pub(super) node: NodeImage,
     pub(super) acceleration: Acceleration,
     pub(super) workshop: Arc<Workshop>,
     /// The run's results directory.
@@ -25,7 +28,7 @@ pub(super) struct Ready {
 
 impl Ready {
     pub(super) fn name(&self) -> &str {
-        &self.plan.facts.trial
+        &self.name
     }
 
     fn dir(&self) -> PathBuf {
@@ -33,12 +36,12 @@ impl Ready {
     }
 
     fn result(&self, verdict: Verdict, reason: Option<String>) -> TrialResult {
-        TrialResult::new(self.name(), &self.plan.scenario.document.path, verdict, reason)
+        TrialResult::new(self.name(), &self.draft.scenario.document.path, verdict, reason)
     }
 
     /// Memory of the host that its machine takes, in MiB.
     fn memory_mib(&self) -> u64 {
-        let guest = self.plan.scenario.spec.node.memory.as_mib();
+        let guest = self.draft.scenario.spec.node.memory.as_mib();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "MiB of one machine")]
         let mib = lease::host_memory_mib(guest, self.acceleration.accel, 1).ceil() as u64;
         mib
@@ -58,6 +61,10 @@ pub(super) fn note(results: &Results, result: TrialResult) {
 
 /// Runs a trial; what it came to is on the terminal, in its directory and in `results`.
 pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), Failed> {
+    let began = Instant::now();
+    // Without a lease: what has to be built for it is built while others boot.
+    let plan = lab::plan(&ready.draft, &ready.node, &ready.workshop, &progress::tell);
+    let making = began.elapsed();
     let claim = lease::Claim { jobs, memory_mib: ready.memory_mib() };
     let lease = match lease::take(&ready.workshop.cache.root().join("leases"), claim, interrupt::fd()) {
         Ok(Some(lease)) if !interrupt::is_set() => lease,
@@ -67,9 +74,12 @@ pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), F
     // Written first: a start without a result means that the harness was killed or panicked.
     note(results, ready.result(Verdict::Infra, Some("it began, and the harness ended before its result".into())));
     let began = Instant::now();
-    let mut result = perform(ready);
+    let mut result = match plan {
+        Ok(plan) => perform(ready, &plan),
+        Err(error) => ready.result(Verdict::Infra, Some(error.to_string())),
+    };
     drop(lease);
-    result.seconds = began.elapsed().as_secs_f64();
+    result.seconds = (making + began.elapsed()).as_secs_f64();
     if let Err(error) = keep(&result, &ready.dir()) {
         result.verdict = Verdict::Infra;
         result.reason = Some(format!("its result can't be written: {error}"));
@@ -81,7 +91,7 @@ pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), F
     if red || interrupt::is_set() { Err(Failed::without_message()) } else { Ok(()) }
 }
 
-fn perform(ready: &Ready) -> TrialResult {
+fn perform(ready: &Ready, plan: &Plan) -> TrialResult {
     let dir = ready.dir();
     let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
     if let Err(error) = fresh(&dir) {
@@ -93,7 +103,7 @@ fn perform(ready: &Ready) -> TrialResult {
         Err(error) => return infra(format!("cannot start the trial's event loop: {error}")),
     };
     let host = Host { acceleration: &ready.acceleration, workshop: &ready.workshop, tell: &progress::tell };
-    let origin = match lab::origin(&ready.plan, &host, interrupt::wait) {
+    let origin = match lab::origin(plan, &host, interrupt::wait) {
         Ok(origin) => origin,
         Err(lab::Error::Interrupted) => return ready.result(Verdict::Skipped, Some("interrupted".into())),
         Err(error) => return infra(error.to_string()),
@@ -108,7 +118,7 @@ fn perform(ready: &Ready) -> TrialResult {
             std::future::pending::<()>().await;
         };
         let trial =
-            lab::run(&ready.plan, &origin, &host, &dir, |bus| drop(sender.send(bus.clone())), interrupt::wait());
+            lab::run(plan, &origin, &host, &dir, |bus| drop(sender.send(bus.clone())), interrupt::wait());
         tokio::select! {
             outcome = trial => outcome,
             () = follower => Err(lab::Error::Interrupted),
@@ -125,7 +135,7 @@ fn perform(ready: &Ready) -> TrialResult {
 }
 
 fn judged(ready: &Ready, timeline: &Timeline) -> TrialResult {
-    let judgement = checks::judge(&ready.plan.scenario, timeline);
+    let judgement = checks::judge(&ready.draft.scenario, timeline);
     let mut result = ready.result(judgement.verdict, None);
     result.phases = report::phases(timeline);
     result.restore_ms = timeline.started().and_then(|started| started.restore_ms);
