@@ -154,3 +154,17 @@ fn every_trial_is_listed_once() {
     names.dedup();
     assert_eq!(names.len(), count, "{output}");
 }
+
+#[test]
+fn a_start_a_part_or_a_number_of_jobs_that_there_is_not_is_bad_usage() {
+    let refused = [
+        (["run", "--start", "warm"], "one of cold, template, pulled"),
+        (["run", "--jobs", "0"], "1 or more"),
+        (["bench", "--only", "floor,speed"], "the parts are floor, trials, memory, suite"),
+    ];
+    for (arguments, help) in refused {
+        let (code, _, errors) = outcome(day1().args(arguments));
+        assert_eq!(code, 2, "{arguments:?}: {errors}");
+        assert!(errors.contains(help), "{arguments:?}: {errors}");
+    }
+}

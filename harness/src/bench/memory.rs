@@ -65,7 +65,7 @@ impl Bench<'_> {
                 machine.stop().await;
                 surroundings.stop().await;
             }
-            let predicted_mib = runner::host_memory_mib(guest_mib, self.acceleration.accel, count);
+            let predicted_mib = runner::host_memory_mib(guest_mib, count);
             Ok(Forks { count, guest_mib, restored_mib, settled_mib, predicted_mib })
         })
     }

@@ -10,8 +10,10 @@ pub use memory::Forks;
 pub use report::{Goal, HostFacts, Report, Target, median};
 pub use trials::{Suite, TrialTime};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -19,6 +21,7 @@ use crate::cache::Cache;
 use crate::lab::Workshop;
 use crate::machine::{self, Acceleration};
 use crate::node::{self, Catalogue, NodeImage};
+use crate::process;
 use crate::runner::Scratch;
 use crate::scenario::Start;
 use crate::services::certs::Authority;
@@ -106,6 +109,16 @@ impl node::Progress for Steps {
     }
 }
 
+/// Milliseconds that `day1 --help` takes, the median of ten.
+fn help_ms(day1: &Path) -> Result<Option<f64>> {
+    let once = || -> Result<f64> {
+        let began = Instant::now();
+        process::output(Command::new(day1).arg("--help"))?;
+        Ok(began.elapsed().as_secs_f64() * 1e3)
+    };
+    Ok(report::median((0..10).map(|_| once()).collect::<Result<Vec<_>>>()?))
+}
+
 /// Measures. What runs is told on standard error.
 pub fn run(options: &Options) -> Result<Report> {
     if options.rounds == 0 {
@@ -123,8 +136,10 @@ pub fn run(options: &Options) -> Result<Report> {
         scratch: scratch.dir().to_owned(),
         cache,
     });
+    let help_ms = help_ms(&options.day1)?;
     let bench = Bench { options, workshop, node, acceleration };
     let mut report = Report::new(HostFacts::here(&bench.node.name, &bench.acceleration)?);
+    report.help_ms = help_ms;
     let wants = |part| options.parts.contains(&part);
     if wants(Part::Trials) {
         // What is made once is not the trial's own time.

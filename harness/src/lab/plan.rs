@@ -137,12 +137,7 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
 }
 
 /// Resolves a draft on a node image. Modules that are not in the cache yet are built; `tell` hears of it.
-pub fn plan(
-    draft: &Draft,
-    node: &NodeImage,
-    workshop: &Workshop,
-    tell: &dyn Fn(&str),
-) -> Result<Plan, PlanError> {
+pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(&str)) -> Result<Plan, PlanError> {
     let scenario = &draft.scenario;
     let images = images(scenario, node, workshop, tell)?;
     let facts = Facts {
@@ -236,7 +231,12 @@ fn pool_of(scenario: &Scenario, configs: &[UnderTest]) -> Result<String, PlanErr
     }
 }
 
-fn render(scenario: &Scenario, pool: &str, configs: &[UnderTest], authority: &Authority) -> Result<Rendered, PlanError> {
+fn render(
+    scenario: &Scenario,
+    pool: &str,
+    configs: &[UnderTest],
+    authority: &Authority,
+) -> Result<Rendered, PlanError> {
     let refuse = |source| PlanError::Mco { scenario: file_of(scenario), source: Box::new(source) };
     let node = &scenario.spec.node;
     let mut repositories: Vec<String> =

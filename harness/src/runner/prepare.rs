@@ -78,13 +78,8 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
 fn probe_and_build(first: Option<&Draft>, node: &NodeImage, workshop: &Workshop) -> Result<Acceleration> {
     std::thread::scope(|scope| {
         let built = scope.spawn(|| first.map(|draft| lab::plan(draft, node, workshop, &progress::tell)));
-        let acceleration = machine::choose_acceleration(
-            &workshop.cache,
-            &node.disk,
-            &node.digest,
-            &workshop.scratch,
-            &progress::tell,
-        );
+        let acceleration =
+            machine::choose_acceleration(&workshop.cache, &node.disk, &node.digest, &workshop.scratch, &progress::tell);
         // The trial itself asks again, and tells what went wrong.
         let _ = built.join();
         Ok(acceleration?)

@@ -43,7 +43,7 @@ impl Ready {
     fn memory_mib(&self) -> u64 {
         let guest = self.draft.scenario.spec.node.memory.as_mib();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "MiB of one machine")]
-        let mib = lease::host_memory_mib(guest, self.acceleration.accel, 1).ceil() as u64;
+        let mib = lease::host_memory_mib(guest, 1).ceil() as u64;
         mib
     }
 }
@@ -117,8 +117,7 @@ fn perform(ready: &Ready, plan: &Plan) -> TrialResult {
             }
             std::future::pending::<()>().await;
         };
-        let trial =
-            lab::run(plan, &origin, &host, &dir, |bus| drop(sender.send(bus.clone())), interrupt::wait());
+        let trial = lab::run(plan, &origin, &host, &dir, |bus| drop(sender.send(bus.clone())), interrupt::wait());
         tokio::select! {
             outcome = trial => outcome,
             () = follower => Err(lab::Error::Interrupted),

@@ -12,7 +12,7 @@ use crate::run::find_above;
 
 /// Examples: `day1 bench`, `day1 bench --only floor,trials --rounds 1`, `day1 bench --json bench.json`.
 ///
-/// All parts together take about half an hour without KVM. Missed goals don't change the exit code.
+/// All parts together take about 40 minutes without KVM. Missed goals don't change the exit code.
 #[derive(Args)]
 pub struct Bench {
     /// Measure only these parts: `floor`, `trials`, `memory`, `suite`.
