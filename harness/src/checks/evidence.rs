@@ -54,7 +54,7 @@ fn witnesses(boot: &Boot<'_>, known: &mut BTreeSet<String>, contradictory: &mut 
     let count = |is: fn(&What) -> bool| boot.events.iter().filter(|event| is(&event.what)).count();
     let starts = count(|what| matches!(what, What::MachineStarted(_)));
     let resets = count(|what| matches!(what, What::Qmp(qmp) if qmp.event == "RESET"));
-    let banners = count(|what| matches!(what, What::Console(console) if is_banner(&console.line)));
+    let banners = count(|what| matches!(what, What::Console(console) if console.is_kernel_banner()));
     let ids: BTreeSet<&str> = boot.journal().map(|(_, record)| record.boot_id()).filter(|id| !id.is_empty()).collect();
     let mut findings = vec![];
     let mut lack = |message: String| findings.push(Finding::inconclusive(CHECK, boot.number, message));
@@ -87,11 +87,6 @@ fn witnesses(boot: &Boot<'_>, known: &mut BTreeSet<String>, contradictory: &mut 
         ));
     }
     findings
-}
-
-/// Whether a console line is the first of a booting kernel.
-fn is_banner(line: &str) -> bool {
-    line.contains("] Linux version ")
 }
 
 /// Missing sequence numbers of a boot's records.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::scenario::{self, Ends, Role, Scenario, Then};
-use crate::timeline::{Cause, Event, Timeline, What, message_id};
+use crate::timeline::{self, Cause, Event, Timeline, What, message_id};
 
 use super::boot::{Boot, journal_line, resolve};
 use super::{Evidence, Finding};
@@ -57,10 +57,9 @@ fn boot_end(timeline: &Timeline, number: u32) -> BootEnd {
 }
 
 fn is_panic(event: &Event) -> bool {
-    let says = |text: &str| text.contains("Kernel panic - not syncing");
     match &event.what {
-        What::Console(console) => says(&console.line),
-        What::Journal(record) => record.is_from_kernel() && says(record.message()),
+        What::Console(console) => timeline::is_panic(&console.line),
+        What::Journal(record) => record.is_from_kernel() && timeline::is_panic(record.message()),
         What::Qmp(qmp) => qmp.event == "GUEST_PANICKED",
         _ => false,
     }

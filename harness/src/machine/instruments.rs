@@ -84,11 +84,6 @@ impl Instrument {
     }
 }
 
-/// Whether a unit is one that the harness brings into the guest.
-pub fn is_instrument(unit: &str) -> bool {
-    unit.starts_with("day1-instrument-")
-}
-
 /// The SMBIOS type 11 strings that bring the instruments in.
 pub(super) fn smbios_strings() -> Vec<String> {
     let wants = INSTRUMENTS.iter().map(Instrument::unit_name).collect::<Vec<_>>().join(" ");

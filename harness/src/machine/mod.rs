@@ -13,8 +13,7 @@ mod template;
 pub use accel::{Accel, Acceleration, choose as choose_acceleration, qemu_version};
 pub(crate) use command::disk_name;
 pub use command::{Begins, Disk, Forward, Keeps, Nic, Spec};
-pub use instruments::is_instrument;
-pub use owner::{Machine, Stopped, WaitError, wait};
+pub use owner::{Machine, WaitError, wait};
 pub use template::Template;
 
 use std::io;

@@ -20,7 +20,9 @@ use super::qmp::Protocol;
 use super::streams::{self, Listener, Source, Tap};
 use super::template::{self, Template};
 use crate::process;
-use crate::timeline::{Bus, Event, Hardware, MachineExited, MachineStarted, Snapshot, Stream, StreamEnded, What};
+use crate::timeline::{
+    Bus, Event, Hardware, MachineExited, MachineStarted, Snapshot, Stream, StreamEnded, What, is_panic,
+};
 
 /// The program.
 pub(super) const QEMU: &str = "qemu-system-x86_64";
@@ -40,10 +42,6 @@ pub struct Machine {
     /// Copies of what the guest says, where a template is to be made.
     pub(super) taps: Vec<(Source, Tap)>,
 }
-
-/// The machine came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped;
 
 /// Why a wait gave up.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -232,13 +230,12 @@ impl Machine {
 
     /// Ends the machine at once: its disks have no name, so there is nothing to put in order. What its streams
     /// still held is in the timeline when this returns.
-    pub async fn stop(mut self) -> Stopped {
+    pub async fn stop(mut self) {
         self.expected_end.send_replace(true);
         let _ = (&mut self.supervisor).await;
         for reader in &mut self.readers {
             let _ = reader.await;
         }
-        Stopped
     }
 }
 
@@ -257,7 +254,7 @@ pub async fn wait<T>(
             }
             match &event.what {
                 What::MachineExited(_) => return Err(WaitError::MachineExited { what: what.to_owned() }),
-                What::Console(console) if console.line.contains("Kernel panic - not syncing") => {
+                What::Console(console) if is_panic(&console.line) => {
                     return Err(WaitError::Panic { what: what.to_owned(), line: console.line.clone() });
                 }
                 _ => {}

@@ -149,7 +149,7 @@ impl BootCounter {
         match what {
             What::MachineStarted(_) => self.begin(),
             What::Qmp(qmp) if qmp.event == "RESET" && self.kernel_seen => self.begin(),
-            What::Console(console) if is_kernel_banner(&console.line) => self.kernel_seen = true,
+            What::Console(console) if console.is_kernel_banner() => self.kernel_seen = true,
             What::Journal(record) => return self.boot_of(record),
             // One that was asked for before a reset may come after it.
             What::Snapshot(snapshot) => return self.known(&snapshot.boot_id).unwrap_or(self.current),
@@ -181,11 +181,6 @@ impl BootCounter {
         self.boot_ids.push((id.to_owned(), self.current));
         self.current
     }
-}
-
-/// Whether a console line is the first line of a booting Linux kernel.
-pub(super) fn is_kernel_banner(line: &str) -> bool {
-    line.contains("Linux version ") && line.contains("] ")
 }
 
 #[cfg(test)]

@@ -174,6 +174,18 @@ pub struct Console {
     pub line: String,
 }
 
+impl Console {
+    /// Whether it is the first line of a booting Linux kernel.
+    pub fn is_kernel_banner(&self) -> bool {
+        self.line.contains("] Linux version ")
+    }
+}
+
+/// Whether a text is the kernel's word that it panics.
+pub fn is_panic(text: &str) -> bool {
+    text.contains("Kernel panic - not syncing")
+}
+
 /// The kernel put a module in or took it out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModuleEvent {

@@ -12,7 +12,7 @@ mod snapshot;
 pub use bus::{Bus, Cursor};
 pub use event::{
     Cause, ConfigServed, Console, Event, Facts, Hardware, ImageFact, MachineExited, MachineStarted, ModuleEvent,
-    NicFact, Qmp, RegistryRequest, Stream, StreamEnded, What,
+    NicFact, Qmp, RegistryRequest, Stream, StreamEnded, What, is_panic,
 };
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};
