@@ -7,7 +7,9 @@ set -u
 # The device of the virtio-serial port with that name; /dev/virtio-ports needs udev, which may not run yet.
 port() {
     for entry in /sys/class/virtio-ports/*; do
-        [ "$(cat "$entry/name" 2>/dev/null)" = "$1" ] || continue
+        name=
+        read -r name 2>/dev/null <"$entry/name"
+        [ "$name" = "$1" ] || continue
         echo "/dev/${entry##*/}"
         return
     done
