@@ -9,6 +9,7 @@
 . "$LIBRARY" || exit 1
 
 PULLING=$STATE/pulling
+PULLED=$RUN/pulled
 PULL_LOG=$RUN/pull.log
 BOOT_ID=$(cat "$DAY1_ROOT/proc/sys/kernel/random/boot_id" 2>/dev/null)
 AGAIN="to try again: 'systemctl restart $PULL_UNIT'"
@@ -67,12 +68,14 @@ write_record() {
     } >"$new" && sync -f "$STATE" && sync "$new" && mv "$new" "$RECORD" && sync "${RECORD%/*}"
 }
 
-pulled_id() { podman_here image inspect --format '{{.Id}}' "$REFERENCE"; }
+# `podman pull` ends with the image's id on standard output; asking another podman for it would cost a start of one.
+pulled_id() { tail -n 1 "$PULLED"; }
 
 # Makes the pulled image the one to load at the next boot, if this kernel can load it.
 accept_image() {
     local id
-    id=$(pulled_id) || die "image $REFERENCE was pulled, but podman does not know it"
+    id=$(pulled_id)
+    [[ -n $id ]] || die "image $REFERENCE was pulled, but podman named no image"
     mount_image "$id" 120 || exit 1
     check_image "$MOUNT" || die "not rebooting for an image that this kernel cannot load; $AGAIN"
     write_record "$id" || die "cannot write $RECORD (disk full?); $AGAIN"
@@ -106,7 +109,8 @@ pull_once() {
         echo "cannot write $PULLING" >"$PULL_LOG"
         return 1
     fi
-    timeout --kill-after=10 "$1" podman "${PODMAN_OPTIONS[@]}" pull "${authfile[@]}" "$REFERENCE" >"$PULL_LOG" 2>&1 &
+    timeout --kill-after=10 "$1" podman "${PODMAN_OPTIONS[@]}" pull "${authfile[@]}" "$REFERENCE" \
+        >"$PULLED" 2>"$PULL_LOG" &
     wait $!
     local status=$?
     [[ $status -ne 124 ]] || echo "no end after $1 s" >>"$PULL_LOG"

@@ -258,9 +258,9 @@ fn parse_units(lines: &[&str], jobs: &[&str]) -> BTreeMap<String, Unit> {
     for line in jobs {
         // 123 name.service start running
         let words: Vec<&str> = line.split_whitespace().collect();
-        if let [_, name, kind, ..] = words[..]
-            && let Some(unit) = units.get_mut(name)
-        {
+        if let [_, name, kind, ..] = words[..] {
+            // A unit with a job counts, though nothing more may be known about it: a device that never comes, say.
+            let unit: &mut Unit = units.entry(name.to_owned()).or_default();
             kind.clone_into(&mut unit.job);
         }
     }
@@ -318,6 +318,7 @@ ActiveState=inactive
 ConditionTimestampMonotonic=0
 @@ jobs
 17 b.target start waiting
+18 dev-vdb.device start running
 @@ end
 ";
 
@@ -337,6 +338,7 @@ ConditionTimestampMonotonic=0
         assert_eq!(unit.after, ["b.target", "basic.target"]);
         assert_eq!(snapshot.units["b.target"].job, "start");
         assert_eq!(snapshot.units["b.target"].condition_result, None);
+        assert_eq!(snapshot.units["dev-vdb.device"].job, "start");
     }
 
     #[test]

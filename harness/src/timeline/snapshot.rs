@@ -23,7 +23,8 @@ pub struct Snapshot {
     pub links: BTreeMap<String, Link>,
     /// PCI devices, by address (`0000:00:03.0`).
     pub pci: BTreeMap<String, PciDevice>,
-    /// Loaded units, by name.
+    /// Units by name: those that ran or were spoken of, and all targets, mounts and sockets that systemd has loaded; of a
+    /// unit that only waits for its turn, such as a device, no more than its job.
     pub units: BTreeMap<String, Unit>,
 }
 

@@ -33,6 +33,18 @@ section() {
     echo "@@ $1"
 }
 
+# systemd takes a good while to describe a unit, so it is asked only for those that tell something: no devices, slices and
+# scopes, which are half of all and by which no one orders a service; and no services that never ran, of which systemd
+# has not spoken either.
+units_that_tell() {
+    { journalctl --field=UNIT; echo; systemctl list-units --all --plain --no-legend; } | awk '
+        $0 == "" { listing = 1; next }
+        !listing { spoken[$1]; next }
+        $1 ~ /\.(device|slice|scope)$/ { next }
+        $1 ~ /\.service$/ && $3 == "inactive" && !($1 in spoken) { next }
+        { print $1 }'
+}
+
 snapshot() {
     section boot
     echo "boot_id $(tr -d - </proc/sys/kernel/random/boot_id)"
@@ -60,11 +72,10 @@ snapshot() {
     section addresses
     ip -json address
     section units
-    # Devices, slices and scopes are half of all units, and no one orders a service by them.
-    systemctl show --all '*.service' '*.target' '*.mount' '*.automount' '*.socket' '*.path' '*.timer' '*.swap' \
+    units_that_tell | xargs -d '\n' systemctl show \
         --property=Id,LoadState,ActiveState,SubState,Result,ExecMainStatus \
         --property=ConditionResult,ConditionTimestampMonotonic,InactiveExitTimestampMonotonic \
-        --property=ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic --property=After,Wants,Requires,Job
+        --property=ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic --property=After,Wants,Requires --
     section jobs
     systemctl list-jobs --no-legend --plain
     section end
