@@ -157,7 +157,11 @@ pub fn run(options: &Options) -> Result<Report> {
         if wants(Part::Trials) {
             for start in [Start::Cold, Start::Template, Start::Pulled] {
                 tell(&format!("round {round} of {}: {TRIAL} from `{start}`", options.rounds));
-                report.trials.push(bench.trial(start)?);
+                let trial = bench.trial(start)?;
+                if let Some(first) = report.trials.first() {
+                    first.same_findings(&trial)?;
+                }
+                report.trials.push(trial);
             }
         }
     }

@@ -274,6 +274,7 @@ mod tests {
             restore_ms: (start == "template").then_some(20.0),
             cpu: Cpu { harness_s: 1.0, children_s: 100.0 },
             phases: Vec::new(),
+            findings: Vec::new(),
         };
         report.trials = vec![trial("template", 75.0), trial("cold", 120.0), trial("template", 77.0)];
         let suite = |asked_jobs, jobs, seconds| Suite {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::{Bench, TRIAL};
-use crate::checks::Verdict;
+use crate::checks::{Outcome, Verdict};
 use crate::process;
 use crate::report::{Cpu, Phase, RunResults};
 use crate::scenario::Start;
@@ -28,6 +28,29 @@ pub struct TrialTime {
     pub cpu: Cpu,
     /// Where the time went.
     pub phases: Vec<Phase>,
+    /// What the checks found: boot, check and outcome, in this order.
+    pub findings: Vec<(Option<u32>, String, Outcome)>,
+}
+
+impl TrialTime {
+    /// Refuses a trial whose findings are others than this one's: it is another trial then, and no time of it counts.
+    pub(super) fn same_findings(&self, other: &Self) -> Result<()> {
+        let only = |mine: &Self, others: &Self| {
+            let missing = mine.findings.iter().find(|finding| !others.findings.contains(finding));
+            missing.map(|(boot, check, outcome)| {
+                let boot = boot.map(|boot| format!(" in boot {boot}")).unwrap_or_default();
+                format!("only the start from `{}` found {check}{boot}: {outcome:?}", mine.start)
+            })
+        };
+        match only(self, other).or_else(|| only(other, self)) {
+            None => Ok(()),
+            Some(which) => bail!(
+                "{TRIAL} began with `{}` and with `{}`, and its findings differ: {which}",
+                self.start,
+                other.start
+            ),
+        }
+    }
 }
 
 /// One run of the whole suite.
@@ -62,6 +85,7 @@ impl Bench<'_> {
             restore_ms: trial.restore_ms,
             cpu: results.cpu,
             phases: trial.phases.clone(),
+            findings: trial.findings.iter().map(|one| (one.boot, one.check.clone(), one.outcome)).collect(),
         })
     }
 
@@ -102,4 +126,30 @@ impl Bench<'_> {
 fn read(path: &Path) -> Result<RunResults> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("cannot understand {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_finds_something_else_is_refused() {
+        let trial = |start: &str, checks: &[&str]| TrialTime {
+            start: start.into(),
+            seconds: 1.0,
+            run_s: 1.0,
+            restore_ms: None,
+            cpu: Cpu::default(),
+            phases: Vec::new(),
+            findings: checks.iter().map(|check| (Some(2), (*check).to_owned(), Outcome::Pass)).collect(),
+        };
+        let cold = trial("cold", &["unit.before", "nic.driver"]);
+        assert!(cold.same_findings(&trial("template", &["nic.driver", "unit.before"])).is_ok());
+        for other in
+            [trial("template", &["unit.before"]), trial("template", &["unit.before", "nic.driver", "evidence"])]
+        {
+            let error = cold.same_findings(&other).expect_err("other findings").to_string();
+            assert!(error.contains("`cold`") && error.contains("`template`") && error.contains("boot 2"), "{error}");
+        }
+    }
 }

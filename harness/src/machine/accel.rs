@@ -228,9 +228,29 @@ pub fn qemu_version() -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned())
 }
 
+/// Whether a QEMU with this version line can fork machines: migration to a file came with 8.2 (`file` of
+/// `MigrationAddressType` in its `qapi/migration.json`). A line that can't be read is believed to.
+pub fn can_fork(version: &str) -> bool {
+    let number = version.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    let mut parts = number.unwrap_or_default().split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (8, 2),
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_qemu_does_not_fork() {
+        assert!(!can_fork("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)"));
+        assert!(!can_fork("QEMU emulator version 8.1.0"));
+        assert!(can_fork("QEMU emulator version 8.2.0"));
+        assert!(can_fork("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)"));
+        assert!(can_fork("something else"));
+    }
 
     #[test]
     fn deadlines_are_stretched_on_a_slow_host_and_never_shrunk() {

@@ -10,7 +10,7 @@ mod qmp;
 mod streams;
 mod template;
 
-pub use accel::{Accel, Acceleration, choose as choose_acceleration, qemu_version};
+pub use accel::{Accel, Acceleration, can_fork, choose as choose_acceleration, qemu_version};
 pub(crate) use command::disk_name;
 pub use command::{Begins, Disk, Forward, Keeps, Nic, Spec};
 pub use owner::{Machine, WaitError, wait};

@@ -160,7 +160,7 @@ fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) 
         trial::note(&results, trial::never_ran(one));
     }
     let ledger = Arc::new(Ledger {
-        dir: options.results.clone(),
+        dir: (!is_one_of_nextest()).then(|| options.results.clone()),
         began,
         started: now(),
         results,
@@ -223,7 +223,8 @@ fn is_one_of_nextest() -> bool {
 
 /// The run's results, on disk from its start: a run that is killed leaves what it knew.
 struct Ledger {
-    dir: PathBuf,
+    /// None for one trial of nextest's, whose runs have results of their own.
+    dir: Option<PathBuf>,
     began: Instant,
     started: String,
     results: Results,
@@ -249,7 +250,7 @@ impl Ledger {
     fn write(&self) -> Result<()> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_one_of_nextest() { Ok(()) } else { write(&self.now(), &self.dir) }
+        self.dir.as_deref().map_or(Ok(()), |dir| write(&self.now(), dir))
     }
 
     /// Every trial gets the reason why none could begin.
@@ -315,7 +316,14 @@ mod tests {
         planned.iter().for_each(|one| trial::note(&results, trial::never_ran(one)));
         let (began, started) = (Instant::now(), now());
         (
-            Ledger { dir: dir.to_owned(), began, started, results, host: OnceLock::new(), jobs: AtomicUsize::new(0) },
+            Ledger {
+                dir: Some(dir.to_owned()),
+                began,
+                started,
+                results,
+                host: OnceLock::new(),
+                jobs: AtomicUsize::new(0),
+            },
             planned,
         )
     }
