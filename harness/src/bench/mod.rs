@@ -18,11 +18,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::cache::Cache;
-use crate::lab::Workshop;
+use crate::lab::{Failures, Workshop};
 use crate::machine::{self, Acceleration};
 use crate::node::{self, Catalogue, NodeImage};
 use crate::process;
-use crate::runner::Scratch;
+use crate::runner::{self, Scratch};
 use crate::scenario::Start;
 use crate::services::certs::Authority;
 
@@ -124,7 +124,20 @@ pub fn run(options: &Options) -> Result<Report> {
     if options.rounds == 0 {
         bail!("no rounds, nothing to measure");
     }
+    let wants = |part| options.parts.contains(&part);
+    let qemu = machine::qemu_version()?;
+    if (wants(Part::Trials) || wants(Part::Memory)) && !machine::can_fork(&qemu) {
+        bail!(
+            "trials and memory are measured with templates, which need QEMU 8.2 or newer, and this is {qemu}: measure `--only floor,suite`"
+        );
+    }
     let cache = Cache::open(options.cache.as_deref())?;
+    let others = runner::machines_running(&cache)?;
+    if others > 0 {
+        bail!(
+            "{others} machines of other runs are running on this host, and numbers beside them mean nothing: wait for their end"
+        );
+    }
     let catalogue = Catalogue::load(&options.vm_images)?;
     let node = node::ensure(&cache, catalogue.get(&options.node)?, &Steps)?;
     let scratch = Scratch::new(&options.day1).context("cannot make a temporary directory")?;
@@ -134,13 +147,13 @@ pub fn run(options: &Options) -> Result<Report> {
         vm_images: options.vm_images.clone(),
         day1: options.day1.clone(),
         scratch: scratch.dir().to_owned(),
+        failures: Failures::default(),
         cache,
     });
     let help_ms = help_ms(&options.day1)?;
     let bench = Bench { options, workshop, node, acceleration };
     let mut report = Report::new(HostFacts::here(&bench.node.name, &bench.acceleration)?);
     report.help_ms = help_ms;
-    let wants = |part| options.parts.contains(&part);
     if wants(Part::Trials) {
         // What is made once is not the trial's own time.
         for start in [Start::Template, Start::Pulled] {

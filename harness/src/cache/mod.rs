@@ -122,7 +122,13 @@ impl Cache {
             note_use(&path);
             return Ok(path);
         }
-        let _lock = self.lock(kind, key)?;
+        let _lock = match self.try_lock(kind, key) {
+            Some(lock) => lock,
+            None => {
+                tell(&format!("waiting for another process or trial that makes the {kind} {key}"));
+                self.lock(kind, key)?
+            }
+        };
         if let Some(path) = self.find(kind, key) {
             let Some(damage) = seal::damage(&path) else { return Ok(path) };
             tell(&format!("the {kind} {} is damaged ({damage}) and is made anew", path.display()));
@@ -188,11 +194,8 @@ impl Cache {
     }
 
     fn lock(&self, kind: &str, key: &str) -> Result<Flock<File>, Error> {
-        let dir = self.root.join(kind);
-        fs::create_dir_all(&dir).map_err(|source| Error::Io { what: "create", path: dir.clone(), source })?;
-        let path = dir.join(format!(".lock-{key}"));
-        let file = File::create(&path).map_err(|source| Error::Io { what: "create", path: path.clone(), source })?;
-        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| Error::Io {
+        let path = self.lock_path(kind, key);
+        Flock::lock(self.lock_file(kind, key)?, FlockArg::LockExclusive).map_err(|(_, errno)| Error::Io {
             what: "lock",
             path,
             source: errno.into(),
@@ -201,8 +204,18 @@ impl Cache {
 
     /// The entry's lock, if nobody has it.
     fn try_lock(&self, kind: &str, key: &str) -> Option<Flock<File>> {
-        let file = File::create(self.root.join(kind).join(format!(".lock-{key}"))).ok()?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()
+        Flock::lock(self.lock_file(kind, key).ok()?, FlockArg::LockExclusiveNonblock).ok()
+    }
+
+    fn lock_file(&self, kind: &str, key: &str) -> Result<File, Error> {
+        let dir = self.root.join(kind);
+        fs::create_dir_all(&dir).map_err(|source| Error::Io { what: "create", path: dir, source })?;
+        let path = self.lock_path(kind, key);
+        File::create(&path).map_err(|source| Error::Io { what: "create", path, source })
+    }
+
+    fn lock_path(&self, kind: &str, key: &str) -> PathBuf {
+        self.root.join(kind).join(format!(".lock-{key}"))
     }
 
     fn check_space(&self, what: &str, need_mib: u64) -> Result<(), Error> {
@@ -228,6 +241,11 @@ fn note_use(path: &Path) {
 fn is_stale(path: &Path) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > STALE))
+}
+
+/// Lower-case hex sha256 of what is in a file, without its holes; not the one that `sha256sum` prints.
+pub fn file_digest(path: &Path) -> Result<String, Error> {
+    seal::digest(path).map_err(|source| Error::Io { what: "read", path: path.to_owned(), source })
 }
 
 /// Lower-case hex sha256 over parts, each with its length, so that parts can't run into each other.

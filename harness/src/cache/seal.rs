@@ -55,7 +55,7 @@ fn digests(dir: &Path) -> io::Result<BTreeMap<String, String>> {
 
 /// Lower-case hex sha256 over a file's length and its blocks that are not all zeros. A machine's memory is a large
 /// file with little in it; its holes cost nothing here.
-fn digest(path: &Path) -> io::Result<String> {
+pub(super) fn digest(path: &Path) -> io::Result<String> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let mut hash = Sha256::new();

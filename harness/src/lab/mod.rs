@@ -9,7 +9,7 @@ mod roles;
 mod surroundings;
 
 pub use checkpoint::Checkpoint;
-pub use origin::{Origin, origin};
+pub use origin::{Failures, Origin, origin};
 pub use plan::{Draft, Image, Plan, PlanError, Workshop, draft, plan};
 pub use roles::Error as RolesError;
 pub use surroundings::{Host, Surroundings};
@@ -73,6 +73,12 @@ pub enum Error {
         source: WaitError,
         /// What the console said last.
         last_line: String,
+    },
+    /// The same, for another trial of the run.
+    #[error("{why} (seen with an earlier trial of this run)")]
+    FailedBefore {
+        /// What the earlier trial was told.
+        why: String,
     },
     /// The first boot did not come to its reboot.
     #[error("no checkpoint: {why}")]

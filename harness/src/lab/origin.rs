@@ -1,13 +1,15 @@
 //! Where a trial's node begins, and what must be made for that: a template or a checkpoint, in the cache.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::checkpoint::{self, Checkpoint};
 use super::surroundings::machine_spec;
 use super::{Error, Host, Plan, Surroundings};
 use crate::cache;
-use crate::machine::{self, Begins, Keeps, Template};
+use crate::machine::{self, Begins, Keeps, Template, WaitError};
 use crate::scenario::Start;
 use crate::timeline::{Bus, What};
 
@@ -43,7 +45,7 @@ impl Origin {
 }
 
 /// Changes when a template or a checkpoint of the same inputs would be another.
-const FORMAT: &[u8] = b"day1 origin 1";
+const FORMAT: &[u8] = b"day1 origin 2";
 
 /// Free space that a template takes: the pages that its guest has touched, and its disks.
 const TEMPLATE_MIB: u64 = 1024;
@@ -52,6 +54,9 @@ const CHECKPOINT_MIB: u64 = 1024;
 
 /// The longest way to the first request for a config, at reference speed.
 const FIRST_REQUEST: Duration = Duration::from_secs(180);
+
+/// The longest time in which a node reads the answer to its first request.
+const FIRST_ANSWER: Duration = Duration::from_secs(60);
 
 /// The trial's origin; made first where the cache has none. Of several processes that want one, one makes it.
 ///
@@ -75,7 +80,7 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
     let cache = &host.workshop.cache;
     let template = cache.sealed_entry("template", &template_key, TEMPLATE_MIB, host.tell, |dir| {
         (host.tell)(&format!("making the template that {} begins with (once)", plan.facts.trial));
-        in_loop(make_template(plan, host, dir), &interrupted)
+        host.workshop.failures.once(&template_key, || in_loop(make_template(plan, host, dir), &interrupted))
     });
     let template = Template::in_dir(template?);
     if start == Start::Template {
@@ -100,6 +105,25 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
             Ok(Origin::Template(template))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Templates that could not be made in this run: the next trials that want them are told so at once, and don't wait as
+/// long again.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<BTreeMap<String, String>>);
+
+impl Failures {
+    fn once(&self, key: &str, make: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let failures = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = failures().get(key) {
+            return Err(Error::FailedBefore { why: why.clone() });
+        }
+        let made = make();
+        if let Err(error @ Error::Template { .. }) = &made {
+            failures().insert(key.to_owned(), error.to_string());
+        }
+        made
     }
 }
 
@@ -135,7 +159,37 @@ async fn make_template(plan: &Plan, host: &Host<'_>, dir: &Path) -> Result<(), E
         machine.stop().await;
         return Err(Error::Template { image: plan.node.name.clone(), source, last_line });
     }
+    // An answer on its way would be lost to every fork, and each would wait in vain for it.
+    if tokio::time::timeout(FIRST_ANSWER, surroundings.config_was_read()).await.is_err() {
+        let source = WaitError::Deadline {
+            what: "end of the node's request for its config, which was answered".into(),
+            after_s: FIRST_ANSWER.as_secs_f64(),
+        };
+        machine.stop().await;
+        return Err(Error::Template { image: plan.node.name.clone(), source, last_line });
+    }
     machine.into_template(dir).await?;
     surroundings.stop().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_that_can_t_be_made_is_tried_once_in_a_run() {
+        let failures = Failures::default();
+        let failing = || {
+            let source = WaitError::Deadline { what: "request for its config".into(), after_s: 180.0 };
+            Err(Error::Template { image: "mine".into(), source, last_line: "login:".into() })
+        };
+        assert!(matches!(failures.once("a", failing), Err(Error::Template { .. })));
+        let again = failures.once("a", || panic!("tried again")).expect_err("no template").to_string();
+        assert!(again.contains("mine") && again.contains("earlier trial"), "{again}");
+        assert!(failures.once("b", || Ok(())).is_ok());
+        // An interrupt says nothing about the template.
+        assert!(failures.once("c", || Err(Error::Interrupted)).is_err());
+        assert!(failures.once("c", || Ok(())).is_ok());
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use day1_generator::{Day1Config, Tag};
 
 use super::disks;
+use super::origin::Failures;
 use super::roles;
 use crate::cache::{self, Cache};
 use crate::kmod::{self, BuildRoot, BuiltModule};
@@ -29,6 +30,8 @@ pub struct Workshop {
     pub day1: PathBuf,
     /// The run's temporary directory.
     pub scratch: PathBuf,
+    /// What could not be made in this run.
+    pub failures: Failures,
 }
 
 /// A trial with everything resolved.

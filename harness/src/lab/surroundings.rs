@@ -80,6 +80,11 @@ impl<'p> Surroundings<'p> {
         Ok(self.config_server.set(&self.plan.pool, config)?)
     }
 
+    /// Waits until the node has read what the config server last answered.
+    pub(super) async fn config_was_read(&self) {
+        self.config_server.is_idle().await;
+    }
+
     /// Ends them; every request has its event when this returns.
     pub async fn stop(self) {
         self.gateway.stop().await;

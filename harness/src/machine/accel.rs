@@ -41,16 +41,18 @@ impl Accel {
         }
     }
 
-    /// What of the host the guest can see: its processor, where instructions run in hardware.
+    /// What of the host the guest can see: where instructions run in hardware, its processor and what the host's
+    /// kernel makes of it.
     pub(super) fn host(self) -> String {
+        if let Self::Tcg = self {
+            return String::new();
+        }
         let wanted = ["vendor_id", "cpu family", "model", "stepping", "microcode", "flags"];
-        let text = match self {
-            Self::Kvm => fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
-            Self::Tcg => String::new(),
-        };
-        let first = text.lines().take_while(|line| !line.is_empty());
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let (processors, kernel) = (read("/proc/cpuinfo"), read("/proc/sys/kernel/osrelease"));
+        let first = processors.lines().take_while(|line| !line.is_empty());
         let seen = first.filter(|line| line.split('\t').next().is_some_and(|name| wanted.contains(&name.trim())));
-        seen.collect::<Vec<_>>().join(";")
+        seen.chain([kernel.trim()]).collect::<Vec<_>>().join(";")
     }
 }
 

@@ -93,8 +93,9 @@ fn parse_snapshot(text: &str) -> Result<Snapshot, String> {
         }
     }
     if !sections.contains_key("end") {
-        let start: String = text.chars().take(200).collect();
-        return Err(format!("a snapshot without its end: {start}"));
+        let last = text.lines().rev().take(3).collect::<Vec<_>>();
+        let last = last.into_iter().rev().collect::<Vec<_>>().join("; ");
+        return Err(format!("a snapshot without its end, whose last lines are: {last}"));
     }
     let lines = |name: &str| sections.get(name).map_or(&[] as &[&str], Vec::as_slice);
     let boot: BTreeMap<&str, &str> = lines("boot").iter().filter_map(|line| line.split_once(' ')).collect();
@@ -258,7 +259,9 @@ fn parse_units(lines: &[&str], jobs: &[&str]) -> BTreeMap<String, Unit> {
     for line in jobs {
         // 123 name.service start running
         let words: Vec<&str> = line.split_whitespace().collect();
-        if let [_, name, kind, ..] = words[..] {
+        if let [id, name, kind, ..] = words[..]
+            && id.parse::<u64>().is_ok()
+        {
             // A unit with a job counts, though nothing more may be known about it: a device that never comes, say.
             let unit: &mut Unit = units.entry(name.to_owned()).or_default();
             kind.clone_into(&mut unit.job);
@@ -319,6 +322,7 @@ ConditionTimestampMonotonic=0
 @@ jobs
 17 b.target start waiting
 18 dev-vdb.device start running
+Failed to list more
 @@ end
 ";
 
@@ -339,6 +343,7 @@ ConditionTimestampMonotonic=0
         assert_eq!(snapshot.units["b.target"].job, "start");
         assert_eq!(snapshot.units["b.target"].condition_result, None);
         assert_eq!(snapshot.units["dev-vdb.device"].job, "start");
+        assert_eq!(snapshot.units.len(), 3);
     }
 
     #[test]

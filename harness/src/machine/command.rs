@@ -80,14 +80,14 @@ pub(crate) fn disk_name(index: usize) -> String {
 
 impl Spec {
     /// What the guest can see of the machine before it asks for its config, and what runs it: machines that
-    /// differ in it can't be forked from one template.
+    /// differ in it can't be forked from one template. The code that makes the command line is part of it.
     pub fn shape(&self, qemu: &str) -> String {
         let Self { cpus, memory_mib, accel, image, disks, nics, ignition, instruments, .. } = self;
         let forwards: Vec<&str> = self.forwards.iter().map(|forward| forward.guest.as_str()).collect();
         let strings = if *instruments { instruments::smbios_strings() } else { Vec::new() };
         let host = accel.host();
         format!(
-            "{MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {ignition:?} {strings:?}",
+            "{CODE} {MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {ignition:?} {strings:?}",
             accel.arguments()
         )
     }
@@ -181,6 +181,9 @@ pub(super) struct InstrumentSockets {
     pub(super) agent: OwnedFd,
     pub(super) clock: OwnedFd,
 }
+
+/// This file, which says what devices there are and in what order.
+const CODE: &str = include_str!("command.rs");
 
 /// QEMU's machine type.
 const MACHINE: &str = "pc,vmport=off";

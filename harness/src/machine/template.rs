@@ -75,7 +75,9 @@ impl Machine {
         self.share_memory().await?;
         let uri = Some(format!("file:{}", template.dir().join(STATE).display()));
         self.ask("migrate-incoming", qmp::migrate_incoming { uri, channels: None, exit_on_error: None }).await?;
-        migrated(&mut events, format!("go on from the template {}", template.dir().display())).await?;
+        let dir = template.dir().display();
+        let what = format!("go on from the template {dir} (remove it to have it made anew, or use `--start cold`)");
+        migrated(&mut events, what).await?;
         Ok(began.elapsed())
     }
 

@@ -190,7 +190,9 @@ fn record(definition: &Definition, key: &str, dir: &Path) -> Result<(), Error> {
         return Err(Error::Output { image: definition.name.clone(), what: KERNELS, problem });
     }
     let record = Record {
-        digest: cache::key([key.as_bytes(), packages.as_bytes()]),
+        // Two builds of the same packages differ in their file systems, and what was forked from a node of one must
+        // not go on with the disk of the other.
+        digest: cache::key([key.as_bytes(), packages.as_bytes(), cache::file_digest(&dir.join(DISK))?.as_bytes()]),
         kernel_releases,
         distribution: Distribution {
             suite: definition.debian.suite.as_str().to_owned(),

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -27,7 +28,7 @@ pub struct Claim {
     pub memory_mib: u64,
 }
 
-/// Waits for a lease; `dir` is shared by all processes of the host that run machines.
+/// Waits for a lease; `dir` is shared by all processes that use one cache.
 ///
 /// Once `interrupted` can be read, the wait ends with `None`. A machine that is too large for the host gets its
 /// lease when nothing else runs.
@@ -38,18 +39,22 @@ pub fn take(dir: &Path, claim: Claim, interrupted: Option<BorrowedFd<'_>>) -> io
     // Who looks opens files for reading only, so only the end of a lease wakes.
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     inotify.add_watch(dir, AddWatchFlags::IN_CLOSE_WRITE)?;
+    let mut patience = PollTimeout::NONE;
     loop {
         let lock = Flock::lock(File::open(&gate)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-        if let Some(lease) = try_take(dir, claim)? {
+        if let Some(lease) = try_take(dir, claim, Memory::of_this_host())? {
             return Ok(Some(lease));
         }
         drop(lock);
         let mut wakers = vec![PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
         wakers.extend(interrupted.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match poll(&mut wakers, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
+        // The kernel tells that a dead holder's file is closed a moment before it lets go of the lock, so a wake that
+        // brings no lease is followed by one more look.
+        patience = match poll(&mut wakers, patience) {
+            Ok(0) | Err(Errno::EINTR) => PollTimeout::NONE,
+            Ok(_) => PollTimeout::from(200_u8),
             Err(errno) => return Err(errno.into()),
-        }
+        };
         if wakers.get(1).and_then(PollFd::any).unwrap_or(false) {
             return Ok(None);
         }
@@ -62,14 +67,15 @@ pub fn take(dir: &Path, claim: Claim, interrupted: Option<BorrowedFd<'_>>) -> io
 }
 
 /// A lease, if the host has room for one now. The gate is held meanwhile.
-fn try_take(dir: &Path, claim: Claim) -> io::Result<Option<Lease>> {
+fn try_take(dir: &Path, claim: Claim, host: Memory) -> io::Result<Option<Lease>> {
     let held = held(dir)?;
-    let room = held.iter().map(|(_, mib)| mib).sum::<u64>() + claim.memory_mib <= memory_for_machines_mib()
-        && claim.memory_mib <= available_memory_mib();
+    let sum = |leases: &mut dyn Iterator<Item = &Held>| leases.map(|one| one.memory_mib).sum::<u64>();
+    let room = sum(&mut held.iter()) + claim.memory_mib <= host.machines_mib
+        && sum(&mut held.iter().filter(|one| one.is_young)) + claim.memory_mib <= host.available_mib;
     if held.len() >= claim.jobs.max(1) || !(room || held.is_empty()) {
         return Ok(None);
     }
-    let is_free = |path: &PathBuf| held.iter().all(|(other, _)| other != path);
+    let is_free = |path: &PathBuf| held.iter().all(|one| one.path != *path);
     let Some(path) = (0..).map(|slot| dir.join(format!("slot-{slot}"))).find(is_free) else { return Ok(None) };
     let mut file = File::options().create(true).write(true).truncate(true).open(path)?;
     write!(file, "{}", claim.memory_mib)?;
@@ -77,8 +83,23 @@ fn try_take(dir: &Path, claim: Claim) -> io::Result<Option<Lease>> {
     Ok(Some(Lease { _lock: lock }))
 }
 
-/// The leases that live, with their memory in MiB.
-fn held(dir: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+/// A machine takes its memory bit by bit; for this long the host still calls some of it available.
+const YOUNG: Duration = Duration::from_secs(120);
+
+/// A lease that lives.
+struct Held {
+    path: PathBuf,
+    memory_mib: u64,
+    is_young: bool,
+}
+
+/// How many leases live.
+pub fn count(dir: &Path) -> io::Result<usize> {
+    if dir.exists() { Ok(held(dir)?.len()) } else { Ok(0) }
+}
+
+/// The leases that live.
+fn held(dir: &Path) -> io::Result<Vec<Held>> {
     let mut held = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -87,7 +108,11 @@ fn held(dir: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
         }
         match Flock::lock(File::open(&path)?, FlockArg::LockSharedNonblock) {
             Ok(_free) => {}
-            Err((_, Errno::EWOULDBLOCK)) => held.push((path.clone(), fs::read_to_string(&path)?.parse().unwrap_or(0))),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let memory_mib = fs::read_to_string(&path)?.parse().unwrap_or(0);
+                let taken = fs::metadata(&path)?.modified()?;
+                held.push(Held { path, memory_mib, is_young: taken.elapsed().is_ok_and(|age| age < YOUNG) });
+            }
             Err((_, errno)) => return Err(errno.into()),
         }
     }
@@ -121,13 +146,32 @@ pub fn host_memory_mib(guest_mib: u64, count: usize) -> f64 {
     SHARED_MIB + count as f64 * (OWN_MIB + guest_mib as f64 * PAGE_TABLE_PART)
 }
 
-/// All machines together get this part of the host's memory; the rest is for what else runs.
-fn memory_for_machines_mib() -> u64 {
-    meminfo_mib("MemTotal:").unwrap_or(u64::MAX) / 10 * 9
+/// The host's memory in MiB.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    /// What all machines together get; the rest is for what else runs.
+    machines_mib: u64,
+    /// What nobody uses now.
+    available_mib: u64,
 }
 
-fn available_memory_mib() -> u64 {
-    meminfo_mib("MemAvailable:").unwrap_or(u64::MAX)
+impl Memory {
+    fn of_this_host() -> Self {
+        let total = meminfo_mib("MemTotal:").unwrap_or(u64::MAX).min(memory_limit_mib());
+        Self { machines_mib: total / 10 * 9, available_mib: meminfo_mib("MemAvailable:").unwrap_or(u64::MAX) }
+    }
+}
+
+/// The smallest limit of this process's cgroup and those above it: a container's, say.
+fn memory_limit_mib() -> u64 {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let limits = Path::new("/sys/fs/cgroup").join(own);
+    let limits = limits.ancestors().take_while(|dir| dir.starts_with("/sys/fs/cgroup")).filter_map(|dir| {
+        let bytes: u64 = fs::read_to_string(dir.join("memory.max")).ok()?.trim().parse().ok()?;
+        Some(bytes / (1024 * 1024))
+    });
+    limits.min().unwrap_or(u64::MAX)
 }
 
 fn meminfo_mib(name: &str) -> Option<u64> {
@@ -145,10 +189,11 @@ mod tests {
     use super::*;
 
     const SMALL: u64 = 1;
+    const HOST: Memory = Memory { machines_mib: 1000, available_mib: 900 };
 
     fn try_one(dir: &Path, jobs: usize, memory_mib: u64) -> Option<Lease> {
         fs::create_dir_all(dir).expect("made");
-        try_take(dir, Claim { jobs, memory_mib }).expect("locked")
+        try_take(dir, Claim { jobs, memory_mib }, HOST).expect("locked")
     }
 
     #[test]
@@ -165,13 +210,26 @@ mod tests {
     #[test]
     fn memory_bounds_them_but_for_one_alone() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let most = memory_for_machines_mib();
+        let most = HOST.machines_mib;
         let alone = try_one(dir.path(), 9, most + 1).expect("too large, but nothing else runs");
         assert!(try_one(dir.path(), 9, SMALL).is_none());
         drop(alone);
         let _small = try_one(dir.path(), 9, SMALL).expect("a lease");
         assert!(try_one(dir.path(), 9, most).is_none());
         assert!(try_one(dir.path(), 9, SMALL).is_some());
+    }
+
+    #[test]
+    fn what_a_young_lease_will_take_is_not_given_again() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let host = Memory { machines_mib: 1000, available_mib: 500 };
+        let try_one = |memory_mib| try_take(dir.path(), Claim { jobs: 9, memory_mib }, host).expect("locked");
+        let _first = try_one(300).expect("a lease");
+        assert!(try_one(300).is_none());
+        let slot = File::options().append(true).open(dir.path().join("slot-0")).expect("opened");
+        slot.set_modified(std::time::SystemTime::now() - YOUNG).expect("made older");
+        let _second = try_one(300).expect("a lease, for the first one's memory is no longer among the available");
+        assert_eq!(count(dir.path()).expect("counted"), 2);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod scratch;
 mod trial;
 
 pub use lease::host_memory_mib;
+
 pub use partition::Partition;
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
 
@@ -24,6 +25,7 @@ use libtest_mimic::{Arguments, Trial};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use crate::cache::Cache;
 use crate::checks::Verdict;
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Scenario, Start};
@@ -296,6 +298,15 @@ fn seconds(time: TimeVal) -> f64 {
 fn now() -> String {
     let format = time::format_description::well_known::Rfc3339;
     time::OffsetDateTime::now_utc().format(&format).unwrap_or_default()
+}
+
+/// How many machines run now that share this cache.
+pub fn machines_running(cache: &Cache) -> std::io::Result<usize> {
+    lease::count(&leases(cache))
+}
+
+fn leases(cache: &Cache) -> PathBuf {
+    cache.root().join("leases")
 }
 
 /// Whether a verdict turns the trial red.

@@ -47,6 +47,7 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         vm_images: options.vm_images.clone(),
         day1: options.day1.clone(),
         scratch: scratch.to_owned(),
+        failures: lab::Failures::default(),
         cache,
     });
     // All drafts first: bad input is told before anything is built and any machine starts.

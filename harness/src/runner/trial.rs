@@ -66,7 +66,7 @@ pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), F
     let plan = lab::plan(&ready.draft, &ready.node, &ready.workshop, &progress::tell);
     let making = began.elapsed();
     let claim = lease::Claim { jobs, memory_mib: ready.memory_mib() };
-    let lease = match lease::take(&ready.workshop.cache.root().join("leases"), claim, interrupt::fd()) {
+    let lease = match lease::take(&super::leases(&ready.workshop.cache), claim, interrupt::fd()) {
         Ok(Some(lease)) if !interrupt::is_set() => lease,
         Ok(_) => return Err("not run: interrupted".into()),
         Err(error) => return Err(format!("cannot take a lease for a machine: {error}").into()),

@@ -85,6 +85,11 @@ impl ConfigServer {
         self.server.set_availability(availability);
     }
 
+    /// Waits until no connection is open: whoever was answered has read the answer and gone.
+    pub async fn is_idle(&self) {
+        self.server.is_idle().await;
+    }
+
     /// Ends it; every answer has its event when this returns.
     pub async fn stop(self) {
         self.server.stop().await;
@@ -137,7 +142,13 @@ impl Service for Pools {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             return response;
         }
-        answer(status, content_type, Bytes::new()).map(|_| Recorded::new(full(body), record, false).boxed())
+        let mut response =
+            answer(status, content_type, Bytes::new()).map(|_| Recorded::new(full(body), record, false).boxed());
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // Who asks again later does so on a connection of its own.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
     fn trouble(&self, text: String) {
@@ -215,7 +226,7 @@ fn newest_accepted(headers: &HeaderMap) -> Option<Version> {
         .max()
 }
 
-/// Pushes the event when the whole answer was sent, a note when it was cut.
+/// Pushes the event when the whole answer was handed to the connection, a note when it was cut.
 struct Record {
     event: ConfigServed,
     bus: Bus,

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -13,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -86,6 +87,8 @@ pub(super) struct Server {
 /// What the server's task is told.
 enum Order {
     Be(Availability),
+    /// Tell when no connection is open.
+    Idle(oneshot::Sender<()>),
     /// End, and tell when it is done.
     Stop(oneshot::Sender<()>),
 }
@@ -102,6 +105,14 @@ impl Server {
     pub(super) fn set_availability(&self, availability: Availability) {
         // A server whose listener failed has ended, and told so.
         let _ = self.orders.send(Order::Be(availability));
+    }
+
+    /// Waits until no connection is open, or the server has ended.
+    pub(super) async fn is_idle(&self) {
+        let (idle, told) = oneshot::channel();
+        if self.orders.send(Order::Idle(idle)).is_ok() {
+            let _ = told.await;
+        }
     }
 
     /// Ends the server; when this returns, every connection has ended and said its last event.
@@ -128,7 +139,14 @@ async fn accept<S: Service>(
     // The set lives in this task: ending the task ends every connection.
     let mut connections = JoinSet::new();
     let mut availability = Availability::Serving;
+    let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
     loop {
+        if connections.is_empty() {
+            for idle in waiting.drain(..) {
+                // Whoever asked may have given up waiting.
+                let _ = idle.send(());
+            }
+        }
         tokio::select! {
             // Orders first: who sees a connection refused can rely on the earlier ones being cut.
             biased;
@@ -138,6 +156,7 @@ async fn accept<S: Service>(
                     availability = Availability::Down;
                     connections.shutdown().await;
                 }
+                Order::Idle(idle) => waiting.push(idle),
                 Order::Stop(done) => {
                     connections.shutdown().await;
                     // Whoever asked may have given up waiting.
@@ -176,9 +195,17 @@ async fn serve_http<S: Service>(stream: impl Stream + 'static, service: Arc<S>) 
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(service.answer(request).await) }
     });
+    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
     // A cut connection is an error here; the request's own record tells it.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+    let Ok(parts) = served.without_shutdown().await else { return };
+    // The client closes first: only that tells that it has read the whole answer, wherever that was on its way.
+    let mut stream = parts.io.into_inner();
+    let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await;
+    let _ = stream.shutdown().await;
 }
+
+/// How long an answered client that does not close its connection is waited for: an old one may wait for ours.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// A body of bytes at hand.
 pub(super) fn full(bytes: impl Into<Bytes>) -> Body {

@@ -15,8 +15,10 @@ use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::certs::Authority;
 use super::config_server::{ConfigServer, PoolConfig, pointer_config};
@@ -82,6 +84,17 @@ impl Site {
 }
 
 async fn tls(socket: &str, authority: &Authority, address: &'static str) -> std::io::Result<Sender> {
+    let stream = tls_stream(socket, authority, address).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn tls_stream(
+    socket: &str,
+    authority: &Authority,
+    address: &'static str,
+) -> std::io::Result<TlsStream<UnixStream>> {
     let stream = super::socket::connect(socket)?;
     stream.set_nonblocking(true)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -91,10 +104,7 @@ async fn tls(socket: &str, authority: &Authority, address: &'static str) -> std:
         .with_root_certificates(authority.roots())
         .with_no_client_auth();
     let name = ServerName::try_from(address).expect("an address");
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, UnixStream::from_std(stream)?).await?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
-    tokio::spawn(connection);
-    Ok(sender)
+    TlsConnector::from(Arc::new(config)).connect(name, UnixStream::from_std(stream)?).await
 }
 
 async fn plain(base_url: &str) -> Sender {
@@ -425,6 +435,8 @@ async fn the_config_server_serves_exact_bytes_and_records_them() {
     assert_eq!(fetch(&mut node, "/config/worker", current).await.0, StatusCode::NOT_FOUND);
     server.set("worker", PoolConfig::NotReady).expect("set");
     assert_eq!(fetch(&mut node, "/config/worker", current).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    // A node that has to ask again makes a connection of its own for it.
+    let mut node = tls(server.socket(), &authority, CONFIG_SERVER_ADDRESS).await.expect("a TLS connection");
     server.set("worker", PoolConfig::Ready(config.clone())).expect("set");
     assert_eq!(fetch(&mut node, "/config/worker", old).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(fetch(&mut node, "/config/infra", current).await.0, StatusCode::NOT_FOUND);
@@ -445,6 +457,29 @@ async fn the_config_server_serves_exact_bytes_and_records_them() {
     let Some(What::ConfigServed(last)) = events.last().map(|event| &event.what) else { panic!("{events:?}") };
     assert_eq!(last.sha256, hex::encode(Sha256::digest(&config)));
     assert_eq!((last.bytes, last.user_agent.as_str()), (config.len() as u64, "Ignition/2.21.0"));
+}
+
+#[tokio::test]
+async fn the_config_server_is_idle_when_its_answers_were_read() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let authority = Authority::open(&Cache::open(Some(dir.path())).expect("cache")).expect("authority");
+    let bus = Bus::new(None);
+    let server = ConfigServer::start(&authority, bus.clone()).expect("config server");
+    server.set("worker", PoolConfig::NotReady).expect("set");
+    let mut events = bus.from_start();
+    let mut node = tls_stream(server.socket(), &authority, CONFIG_SERVER_ADDRESS).await.expect("a TLS connection");
+    node.write_all(b"GET /config/worker HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    assert!(matches!(&events.next().await.what, What::ConfigServed(served) if served.status == 503));
+    // The answer is on its way, and the node has not read it.
+    assert!(tokio::time::timeout(Duration::from_millis(100), server.is_idle()).await.is_err());
+    let mut answer = vec![0; 1024];
+    let count = node.read(&mut answer).await.expect("the answer");
+    let answer = String::from_utf8_lossy(&answer[..count]).to_lowercase();
+    assert!(answer.contains("503") && answer.contains("connection: close"), "{answer}");
+    node.shutdown().await.expect("closed");
+    tokio::time::timeout(Duration::from_secs(5), server.is_idle())
+        .await
+        .expect("idle before the server's own patience ends");
 }
 
 #[tokio::test]

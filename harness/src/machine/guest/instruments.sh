@@ -33,18 +33,21 @@ section() {
     echo "@@ $1"
 }
 
-# systemd takes a good while to describe a unit, so it is asked only for those that tell something: no devices, slices and
-# scopes, which are half of all and by which no one orders a service; and no services that never ran, of which systemd
-# has not spoken either.
+# systemd takes a good while to describe a unit, so it is asked only for those that tell something: no devices, slices
+# and scopes, which are half of all and by which no one orders a service; and no services that never ran: neither
+# systemd has spoken of them, nor has anyone configured them here.
 units_that_tell() {
-    { journalctl --field=UNIT; echo; systemctl list-units --all --plain --no-legend; } | awk '
-        $0 == "" { listing = 1; next }
-        !listing { spoken[$1]; next }
+    spoken=$(journalctl --field=UNIT) && configured=$(ls /etc/systemd/system) || return
+    listed=$(systemctl list-units --all --full --plain --no-legend) || return
+    printf '%s\n' "$spoken" "$configured" -- "$listed" | awk '
+        $0 == "--" { listing = 1; next }
+        !listing { known[$1]; next }
         $1 ~ /\.(device|slice|scope)$/ { next }
-        $1 ~ /\.service$/ && $3 == "inactive" && !($1 in spoken) { next }
+        $1 ~ /\.service$/ && $3 == "inactive" && !($1 in known) { next }
         { print $1 }'
 }
 
+# Without its end the harness refuses it: what a program could not say must not look like something that is not there.
 snapshot() {
     section boot
     echo "boot_id $(tr -d - </proc/sys/kernel/random/boot_id)"
@@ -72,12 +75,13 @@ snapshot() {
     section addresses
     ip -json address
     section units
-    units_that_tell | xargs -d '\n' systemctl show \
+    units=$(units_that_tell) || return
+    echo "$units" | xargs -r -d '\n' systemctl show \
         --property=Id,LoadState,ActiveState,SubState,Result,ExecMainStatus \
         --property=ConditionResult,ConditionTimestampMonotonic,InactiveExitTimestampMonotonic \
-        --property=ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic --property=After,Wants,Requires --
+        --property=ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic --property=After,Wants,Requires -- || return
     section jobs
-    systemctl list-jobs --no-legend --plain
+    systemctl list-jobs --no-legend --plain || return
     section end
 }
 
