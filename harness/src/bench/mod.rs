@@ -152,7 +152,7 @@ pub fn run(options: &Options) -> Result<Report> {
     });
     let help_ms = help_ms(&options.day1)?;
     let bench = Bench { options, workshop, node, acceleration };
-    let mut report = Report::new(HostFacts::here(&bench.node.name, &bench.acceleration)?);
+    let mut report = Report::new(HostFacts::here(&bench.node.name, qemu, &bench.acceleration)?);
     report.help_ms = help_ms;
     if wants(Part::Trials) {
         // What is made once is not the trial's own time.

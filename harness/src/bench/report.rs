@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::{Forks, PlainBoots, Suite, TrialTime};
-use crate::machine::{self, Acceleration};
+use crate::machine::Acceleration;
 
 /// Everything that was measured in one run on one host. A part that was not measured is empty.
 #[derive(Debug, Clone, Serialize)]
@@ -43,14 +43,14 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
-    pub(super) fn here(node: &str, acceleration: &Acceleration) -> Result<Self> {
+    pub(super) fn here(node: &str, qemu: String, acceleration: &Acceleration) -> Result<Self> {
         let path = "/proc/cpuinfo";
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
         let name = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
         Ok(Self {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             processor: name.map_or_else(|| "unknown".into(), |(_, name)| name.to_owned()),
-            qemu: machine::qemu_version()?,
+            qemu,
             accel: acceleration.accel.name().into(),
             node: node.to_owned(),
         })

@@ -155,16 +155,18 @@ async fn make_template(plan: &Plan, host: &Host<'_>, dir: &Path) -> Result<(), E
         }
         _ => None,
     });
-    if let Err(source) = asked.await {
-        machine.stop().await;
-        return Err(Error::Template { image: plan.node.name.clone(), source, last_line });
-    }
     // An answer on its way would be lost to every fork, and each would wait in vain for it.
-    if tokio::time::timeout(FIRST_ANSWER, surroundings.config_was_read()).await.is_err() {
-        let source = WaitError::Deadline {
+    let read = async {
+        tokio::time::timeout(FIRST_ANSWER, surroundings.config_was_read()).await.map_err(|_| WaitError::Deadline {
             what: "end of the node's request for its config, which was answered".into(),
             after_s: FIRST_ANSWER.as_secs_f64(),
-        };
+        })
+    };
+    let paused = async {
+        asked.await?;
+        read.await
+    };
+    if let Err(source) = paused.await {
         machine.stop().await;
         return Err(Error::Template { image: plan.node.name.clone(), source, last_line });
     }

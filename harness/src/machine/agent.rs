@@ -93,8 +93,8 @@ fn parse_snapshot(text: &str) -> Result<Snapshot, String> {
         }
     }
     if !sections.contains_key("end") {
-        let last = text.lines().rev().take(3).collect::<Vec<_>>();
-        let last = last.into_iter().rev().collect::<Vec<_>>().join("; ");
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(3)..].join("; ");
         return Err(format!("a snapshot without its end, whose last lines are: {last}"));
     }
     let lines = |name: &str| sections.get(name).map_or(&[] as &[&str], Vec::as_slice);

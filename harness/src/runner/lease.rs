@@ -69,9 +69,9 @@ pub fn take(dir: &Path, claim: Claim, interrupted: Option<BorrowedFd<'_>>) -> io
 /// A lease, if the host has room for one now. The gate is held meanwhile.
 fn try_take(dir: &Path, claim: Claim, host: Memory) -> io::Result<Option<Lease>> {
     let held = held(dir)?;
-    let sum = |leases: &mut dyn Iterator<Item = &Held>| leases.map(|one| one.memory_mib).sum::<u64>();
-    let room = sum(&mut held.iter()) + claim.memory_mib <= host.machines_mib
-        && sum(&mut held.iter().filter(|one| one.is_young)) + claim.memory_mib <= host.available_mib;
+    let sum = |of: fn(&Held) -> bool| held.iter().filter(|one| of(one)).map(|one| one.memory_mib).sum::<u64>();
+    let room = sum(|_| true) + claim.memory_mib <= host.machines_mib
+        && sum(|one| one.is_young) + claim.memory_mib <= host.available_mib;
     if held.len() >= claim.jobs.max(1) || !(room || held.is_empty()) {
         return Ok(None);
     }

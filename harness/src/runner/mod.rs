@@ -9,7 +9,6 @@ mod scratch;
 mod trial;
 
 pub use lease::host_memory_mib;
-
 pub use partition::Partition;
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
 

@@ -421,12 +421,17 @@ async fn fetch(sender: &mut Sender, path: &str, accept: &str) -> (StatusCode, By
     (response.status(), body(response).await)
 }
 
-#[tokio::test]
-async fn the_config_server_serves_exact_bytes_and_records_them() {
+fn config_server() -> (TempDir, Authority, Bus, ConfigServer) {
     let dir = tempfile::tempdir().expect("temporary directory");
     let authority = Authority::open(&Cache::open(Some(dir.path())).expect("cache")).expect("authority");
     let bus = Bus::new(None);
     let server = ConfigServer::start(&authority, bus.clone()).expect("config server");
+    (dir, authority, bus, server)
+}
+
+#[tokio::test]
+async fn the_config_server_serves_exact_bytes_and_records_them() {
+    let (_dir, authority, bus, server) = config_server();
     let config = Bytes::from_static(b"{ \"ignition\": {\"version\":\"3.2.0\"}, \"x\": 1 }\n");
     let mut node = tls(server.socket(), &authority, CONFIG_SERVER_ADDRESS).await.expect("a TLS connection");
     let current = "application/vnd.coreos.ignition+json;version=3.5.0, */*;q=0.1";
@@ -461,10 +466,7 @@ async fn the_config_server_serves_exact_bytes_and_records_them() {
 
 #[tokio::test]
 async fn the_config_server_is_idle_when_its_answers_were_read() {
-    let dir = tempfile::tempdir().expect("temporary directory");
-    let authority = Authority::open(&Cache::open(Some(dir.path())).expect("cache")).expect("authority");
-    let bus = Bus::new(None);
-    let server = ConfigServer::start(&authority, bus.clone()).expect("config server");
+    let (_dir, authority, bus, server) = config_server();
     server.set("worker", PoolConfig::NotReady).expect("set");
     let mut events = bus.from_start();
     let mut node = tls_stream(server.socket(), &authority, CONFIG_SERVER_ADDRESS).await.expect("a TLS connection");
