@@ -166,6 +166,34 @@ fn a_module_with_symbol_crcs_may_come_from_another_release_but_not_with_another_
 }
 
 #[test]
+fn without_a_list_of_symbols_the_kernels_own_modules_tell_their_crcs() {
+    for (depends, works) in [("", false), ("mii", true)] {
+        let node = StubNode::new();
+        // What a module with dependencies was built against may be another module's.
+        let own = ModuleFile::in_tree("e1000").with("crcs", "0xaaaa1111 module_layout").with("depends", depends);
+        node.add_kernel_file(&own);
+        node.push("id1", KERNEL, &[oot().with("crcs", "0xbbbb2222 module_layout")]);
+        let pull = node.pull();
+        assert_eq!(pull.code == 0, works, "{}", pull.log);
+        assert_ne!(pull.log.contains("disagrees about version of symbol module_layout"), works, "{}", pull.log);
+    }
+}
+
+#[test]
+fn a_dependency_that_modules_dep_names_and_the_image_lacks_is_seen_before_the_reboot() {
+    let node = StubNode::new();
+    node.push("id1", KERNEL, &[oot().with("depends", "day1_core"), ModuleFile::out_of_tree("day1_core")]);
+    node.remove(&format!("{}/opt/lib/modules/{KERNEL}/day1_core.ko", node.pushed_root()));
+    let pull = node.pull();
+    assert_eq!(pull.code, 1, "{}", pull.log);
+    assert!(
+        pull.log.contains("or a module it depends on is missing") && pull.log.contains("day1_core"),
+        "{}",
+        pull.log
+    );
+}
+
+#[test]
 fn a_symbol_that_the_image_brings_in_another_version_than_the_kernels_module_is_no_fault() {
     let node = StubNode::new();
     ship_symvers(&node, "0xaaaa1111\tcore_probe\tdrivers/net/day1_core\tEXPORT_SYMBOL");

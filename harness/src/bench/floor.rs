@@ -51,6 +51,7 @@ impl Bench<'_> {
             forwards: Vec::new(),
             ignition: None,
             instruments: false,
+            delays: Vec::new(),
             scratch: self.workshop.scratch.clone(),
         };
         let deadline = DEADLINE.mul_f64(self.acceleration.deadline_factor());

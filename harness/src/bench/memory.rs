@@ -36,7 +36,7 @@ pub struct Forks {
 impl Bench<'_> {
     pub(super) fn forks(&self, count: usize) -> Result<Forks> {
         let path = self.options.scenarios.join(SCENARIO);
-        let scenario = Scenario::load(&path).map_err(|mistakes| anyhow::anyhow!("{}", mistakes.plain()))?.into();
+        let scenario = Scenario::load_one(&path).map_err(|mistakes| anyhow::anyhow!("{}", mistakes.plain()))?.into();
         let draft = lab::draft(&scenario, Some(Start::Template), &self.workshop.authority)?;
         let plan = lab::plan(&draft, &self.node, &self.workshop, &tell)?;
         let host = Host { acceleration: &self.acceleration, workshop: &self.workshop, tell: &tell };

@@ -151,7 +151,8 @@ fn role_of(key: &str) -> &str {
     key.split('/').next().unwrap_or(key)
 }
 
-pub(super) fn resolve(facts: Option<&Facts>, unit: &UnitRef) -> Result<String, String> {
+/// The name of a unit that a scenario speaks of, by the trial's facts; or why it can't be told.
+pub fn resolve(facts: Option<&Facts>, unit: &UnitRef) -> Result<String, String> {
     let (role, machine_config) = match unit {
         UnitRef::Name(name) => return Ok(name.as_str().to_owned()),
         UnitRef::Role { role, machine_config } => (role.as_str(), machine_config),

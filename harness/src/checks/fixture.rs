@@ -20,12 +20,13 @@ pub const NM: &str = "NetworkManager.service";
 /// The project's own scenario that the good trial follows.
 pub fn scenario() -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/pull/pull-then-reboot.yaml");
-    Scenario::load(&path).unwrap()
+    Scenario::load_one(&path).unwrap()
 }
 
 /// An expectation out of its YAML.
 pub fn expect<T: DeserializeOwned>(text: &str) -> T {
-    serde_yaml::from_str(text).unwrap()
+    // Through JSON's form: this YAML reader wants tags for enums.
+    serde_json::from_value(serde_yaml::from_str(text).unwrap()).unwrap()
 }
 
 pub fn boot_of(timeline: &Timeline, number: u32) -> Boot<'_> {
@@ -368,6 +369,8 @@ fn snapshot() -> Snapshot {
         label: "ready".into(),
         mono_us: 23_000_000,
         boot_id: "boot-2".into(),
+        tainted: 1 << 12 | 1 << 13,
+        mounts: vec!["/".into()],
         modules: [("virtio_net".to_owned(), in_tree), ("day1_nic".to_owned(), vendor)].into(),
         links: [
             ("ens3".to_owned(), link("52:54:00:00:00:01", "virtio_net", "0000:00:03.0")),
@@ -392,6 +395,7 @@ fn units() -> std::collections::BTreeMap<String, Unit> {
         result: "success".into(),
         inactive_exit_us: start,
         active_enter_us: active,
+        start_timeout_us: Some(120_000_000),
         after: after.iter().map(|one| (*one).to_owned()).collect(),
         ..Unit::default()
     };

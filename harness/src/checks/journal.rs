@@ -1,11 +1,11 @@
-//! `journal.clean` and `journal.says`: what console and journal hold, and must not hold.
+//! `journal.clean`, `journal.says` and `journal.lacks`: what console and journal hold, and must not hold.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::scenario::{JournalSays, OptOut};
-use crate::timeline::{Event, What};
+use crate::scenario::{JournalLacks, JournalSays, OptOut};
+use crate::timeline::{Event, Timeline, What};
 
 use super::boot::{Boot, journal_line};
 use super::units::last_words;
@@ -13,6 +13,7 @@ use super::{Evidence, Finding};
 
 const CLEAN: &str = "journal.clean";
 const SAYS: &str = "journal.says";
+const LACKS: &str = "journal.lacks";
 
 /// Who must have said a bad pattern for it to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +186,31 @@ pub(super) fn says(boot: &Boot<'_>, expected: &JournalSays) -> Finding {
     )
 }
 
+/// None of the boot's lines matches.
+pub(super) fn lacks(timeline: &Timeline, boot: &Boot<'_>, expected: &JournalLacks) -> Finding {
+    let unit = match expected.unit.as_ref().map(|unit| boot.resolve(unit)).transpose() {
+        Ok(unit) => unit,
+        Err(why) => return Finding::inconclusive(LACKS, boot.number, why),
+    };
+    let records = match &unit {
+        Some(unit) => boot.said_by(unit),
+        None => boot.journal().collect(),
+    };
+    let who = unit.as_deref().unwrap_or("the journal");
+    if let Some((event, record)) =
+        records.iter().find(|(_, record)| expected.matches.regex().is_match(record.message()))
+    {
+        let message = format!("{who} says what it must not (`{}`): {}", expected.matches, record.message());
+        return Finding::fail(LACKS, boot.number, message).seen([journal_line(event, record)]);
+    }
+    if boot.journal().next().is_none() || !boot.was_followed_to_its_end(timeline) {
+        let message = format!("{who} does not match `{}` so far, but the recording is not whole", expected.matches);
+        return Finding::inconclusive(LACKS, boot.number, message);
+    }
+    let message = format!("none of {} lines of {who} matches `{}`", records.len(), expected.matches);
+    Finding::pass(LACKS, boot.number, message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,5 +315,23 @@ mod tests {
         assert_eq!(judged(&node, elsewhere).outcome, Outcome::Pass);
         node.boot(2).remove_journal("");
         assert_eq!(judged(&node, elsewhere).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn what_must_not_be_said_is_looked_for_everywhere_or_with_one_unit() {
+        let judged = |node: &Node, text| {
+            let timeline = node.timeline();
+            lacks(&timeline, &boot_of(&timeline, 2), &expect(text))
+        };
+        let mut node = Node::pulled_and_loaded();
+        let (anywhere, by_load) = ("{matches: vermagic}", "{unit: load, matches: vermagic}");
+        assert_eq!(judged(&node, anywhere).outcome, Outcome::Pass);
+        node.boot(2).say("other.service", "vermagic is wrong");
+        assert_eq!(judged(&node, anywhere).outcome, Outcome::Fail);
+        assert_eq!(judged(&node, by_load).outcome, Outcome::Pass);
+        node.boot(2).say(LOAD, "vermagic is wrong");
+        assert_eq!(judged(&node, by_load).outcome, Outcome::Fail);
+        node.boot(2).remove_journal("");
+        assert_eq!(judged(&node, anywhere).outcome, Outcome::Inconclusive);
     }
 }

@@ -6,7 +6,10 @@ use crate::scenario::{self, Ends, Expectation, OptOut, Scenario};
 use crate::timeline::{Timeline, What};
 
 use super::boot::Boot;
-use super::{Finding, Outcome, Verdict, config, evidence, image, journal, module, nic, ordering, ready, reboot, units};
+use super::{
+    Finding, Outcome, Verdict, budget, config, evidence, file, happened, image, journal, leftovers, module, nic,
+    ordering, ready, reboot, taint, units,
+};
 
 /// A trial, judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +52,10 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     }
     let seen = timeline.boots();
     let planned = u32::try_from(scenario.spec.boots.len()).unwrap_or(u32::MAX);
+    findings.extend(happened::all(scenario, timeline));
     for number in 1..=seen.max(planned) {
-        let plan = scenario.spec.boots.get(number as usize - 1);
+        // Of several boots that may pass until the node settles, what is expected is expected of the last.
+        let plan = scenario.spec.boot(number).filter(|plan| plan.at_most.is_none() || number >= seen);
         findings.extend(match number <= seen {
             true => of_boot(scenario, timeline, number, plan),
             false => plan.map(|plan| never_came(scenario, number, plan)).unwrap_or_default(),
@@ -73,6 +78,18 @@ fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&
     if let Some(plan) = plan.filter(|plan| plan.ends == Ends::Ready && !is_without(without, "node.ready")) {
         findings.push(ready::ready(&boot, &[&plan.expect, &scenario.spec.every_boot]));
     }
+    // What is left, in which state the kernel is and how long things took counts once the boot settled.
+    if boot.settled().is_some() && plan.is_some_and(|plan| plan.ends == Ends::Ready) {
+        if !is_without(without, "node.leftovers") {
+            findings.push(leftovers::leftovers(&boot));
+        }
+        if !is_without(without, "kernel.taint") {
+            findings.push(taint::taint(&boot));
+        }
+        if !is_without(without, "unit.budget") {
+            findings.extend(budget::all(&boot));
+        }
+    }
     if !is_without(without, "journal.clean") {
         findings.extend(journal::clean(&boot, without));
     }
@@ -94,6 +111,8 @@ fn one(timeline: &Timeline, boot: &Boot<'_>, expectation: Expectation<'_>) -> Fi
         Expectation::ImageNotPulled(one) => image::not_pulled(timeline, boot, one),
         Expectation::ImageRefused(one) => image::refused(timeline, boot, one),
         Expectation::JournalSays(one) => journal::says(boot, one),
+        Expectation::JournalLacks(one) => journal::lacks(timeline, boot, one),
+        Expectation::FileState(one) => file::state(boot, one),
     }
 }
 
@@ -147,10 +166,13 @@ mod tests {
             "image.not-pulled",
             "image.pulled",
             "journal.clean",
+            "kernel.taint",
             "module.replaced",
             "nic.driver",
+            "node.leftovers",
             "node.ready",
             "unit.before",
+            "unit.budget",
             "unit.result",
         ];
         assert_eq!(checks, all);

@@ -6,22 +6,28 @@
 //! exception.
 
 mod boot;
+mod budget;
 mod config;
 mod evidence;
+mod file;
 #[cfg(test)]
 mod fixture;
+mod happened;
 mod image;
 mod journal;
 mod judge;
+mod leftovers;
 mod module;
 mod nic;
 mod ordering;
 mod ready;
 mod reboot;
+mod taint;
 mod units;
 
 use serde::{Deserialize, Serialize};
 
+pub use boot::resolve;
 pub use journal::{BAD_PATTERNS, BadPattern, Where, bad_pattern};
 pub use judge::{Judgement, SetAside, judge};
 pub use ordering::{Guarantee, guarantee};

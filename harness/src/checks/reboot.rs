@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::scenario::{self, Ends, Role, Scenario, Then};
+use crate::scenario::{self, Ends, Role, Scenario};
 use crate::timeline::{self, Cause, Event, Timeline, What, message_id};
 
 use super::boot::{Boot, journal_line, resolve};
@@ -121,44 +121,47 @@ fn starting_at<'t>(boot: &Boot<'t>, moment: Option<u64>) -> Vec<&'t str> {
 /// Whether there were the boots that the scenario has, each ending as it must.
 pub(super) fn count(scenario: &Scenario, timeline: &Timeline) -> Finding {
     let ends = boot_ends(timeline);
-    let planned = &scenario.spec.boots;
-    for (plan, end) in planned.iter().zip(&ends) {
+    let spec = &scenario.spec;
+    for end in &ends {
+        let Some(plan) = spec.boot(end.boot) else { break };
         if let Some(finding) = compare(timeline, plan, end) {
             return finding.seen(end.evidence.clone());
         }
     }
-    if let Some(extra) = ends.get(planned.len()) {
+    let most = spec.most_boots();
+    let planned = match spec.boots.len() {
+        least if least as u64 == u64::from(most) => most.to_string(),
+        least => format!("{least} to {most}"),
+    };
+    if let Some(extra) = ends.get(most as usize) {
         // The comparison above has shown that the boot before it settled and was not to end.
-        let before = ends.get(planned.len().saturating_sub(1));
+        let before = ends.get((most as usize).saturating_sub(1));
         let cause = before.map_or_else(|| "nothing".to_owned(), |end| tell(&end.cause));
-        let message = format!(
-            "{} boots, expected: {}; boot {} followed because of {cause}",
-            ends.len(),
-            planned.len(),
-            extra.boot
-        );
+        let message =
+            format!("{} boots, expected: {planned}; boot {} followed because of {cause}", ends.len(), extra.boot);
         let finding = Finding::fail(CHECK, None, message).seen(before.into_iter().flat_map(|end| end.evidence.clone()));
         return finding.advise(
             "A reboot that nobody planned is a loop in the making: what decides about it, and what bounds it?",
         );
     }
-    if ends.len() < planned.len() {
-        let message = format!("{} of {} boots were seen; the trial ended early", ends.len(), planned.len());
+    if ends.len() < spec.boots.len() {
+        let message = format!("{} of {planned} boots were seen; the trial ended early", ends.len());
         return Finding::inconclusive(CHECK, None, message);
     }
     let plural = if ends.len() == 1 { "boot" } else { "boots" };
-    let causes: Vec<String> = ends.iter().map(|end| format!("{}: {}", end.boot, summary(end, planned))).collect();
+    let causes: Vec<String> = ends.iter().map(|end| format!("{}: {}", end.boot, summary(end, spec))).collect();
     let message = format!("{} {plural} as expected ({})", ends.len(), causes.join("; "));
     Finding::pass(CHECK, None, message).seen(ends.into_iter().flat_map(|end| end.evidence))
 }
 
-fn summary(end: &BootEnd, planned: &[scenario::Boot]) -> String {
-    let then = planned.get(end.boot as usize - 1).and_then(|plan| plan.then);
-    match (&end.cause, then) {
-        (Cause::Running, _) => "settled".to_owned(),
-        (_, Some(Then::Reboot)) => "settled, then rebooted by the trial".to_owned(),
-        (Cause::Unit(unit), _) if end.inferred => format!("reboot by {unit}, which was starting then"),
-        (cause, _) => format!("reboot by {}", tell(cause)),
+fn summary(end: &BootEnd, spec: &scenario::Spec) -> String {
+    let by_the_trial = spec.boot(end.boot).is_some_and(scenario::Boot::is_ended_by_the_trial);
+    match &end.cause {
+        Cause::Running => "settled".to_owned(),
+        Cause::Harness => "cut by the trial".to_owned(),
+        _ if by_the_trial => "settled, then rebooted by the trial".to_owned(),
+        Cause::Unit(unit) if end.inferred => format!("reboot by {unit}, which was starting then"),
+        cause => format!("reboot by {}", tell(cause)),
     }
 }
 
@@ -179,26 +182,37 @@ fn compare(timeline: &Timeline, plan: &scenario::Boot, end: &BootEnd) -> Option<
     let fail = |message: String| Some(Finding::fail(CHECK, number, message));
     let unsure = |message: String| Some(Finding::inconclusive(CHECK, number, message));
     let is_last = number == timeline.boots();
-    match (plan.ends, plan.then, &end.cause) {
+    // Of several boots that may pass until the node settles, only the last is to.
+    let may_end = plan.at_most.is_some() && !is_last;
+    match (plan.ends, plan.is_ended_by_the_trial(), &end.cause) {
         (_, _, Cause::Panic) => fail(format!("boot {number} ended in a kernel panic")),
         (Ends::Reboot, _, Cause::Running) => did_not_reboot(&boot),
         (Ends::Reboot, _, Cause::Harness) => {
-            unsure(format!("boot {number} was reset from outside before it rebooted by itself"))
+            unsure(format!("boot {number} was cut from outside before it rebooted by itself"))
         }
         (Ends::Reboot, _, cause) => wrong_cause(&boot, plan, cause),
+        (Ends::Cut, _, Cause::Harness) => None,
+        (Ends::Cut, _, cause) => unsure(match cause {
+            Cause::Running => format!("boot {number} was not cut as the scenario wants it"),
+            cause => format!("boot {number} was rebooted by {} before the scenario cut it", tell(cause)),
+        }),
         (Ends::Ready, _, Cause::Running) if is_last => powered_off(&boot).or_else(|| match boot.settled() {
             Some(_) => None,
             // node.ready tells what keeps it.
             None => unsure(format!("boot {number} was not seen to settle")),
         }),
-        (Ends::Ready, None, Cause::Unit(_) | Cause::Guest(_)) => {
+        _ if may_end => None,
+        (Ends::Ready, false, Cause::Unit(_) | Cause::Guest(_)) => {
             fail(format!("boot {number} must settle and stay up, but it was rebooted by {}", tell(&end.cause)))
         }
-        (Ends::Ready, Some(Then::Reboot), Cause::Unit(unit)) if is_under_test(&boot, unit) => {
+        (Ends::Ready, false, Cause::Harness) => {
+            unsure(format!("boot {number} was cut by the trial, and the scenario does not say `ends: cut`"))
+        }
+        (Ends::Ready, true, Cause::Unit(unit)) if is_under_test(&boot, unit) => {
             fail(format!("boot {number} must settle and stay up, but {unit} rebooted it"))
         }
-        (Ends::Ready, Some(Then::Reboot), _) if boot.settled().is_none() => {
-            fail(format!("boot {number} was rebooted by {} before it settled", tell(&end.cause)))
+        (Ends::Ready, true, _) if boot.settled().is_none() => {
+            fail(format!("boot {number} was ended by {} before it settled", tell(&end.cause)))
         }
         _ => None,
     }

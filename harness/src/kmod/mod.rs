@@ -26,7 +26,7 @@ pub use build::{BuiltModule, BuiltModules, build_modules};
 pub use build_root::{BuildRoot, Distribution, HOST_PACKAGES, ensure_build_root};
 pub use image::ensure_image;
 pub use inspect::{InspectError, ModuleInfo, Parameter, Signature};
-pub use pack::{Base, OciLayout, PackSpec, pack_image};
+pub use pack::{Base, ImageConfig, OciLayout, PackSpec, pack_image};
 pub use variant::Variant;
 
 use crate::{cache, process};

@@ -4,25 +4,28 @@ use std::fs;
 use std::path::Path;
 
 use oci_spec::image::{
-    Arch, Config, Descriptor, ImageConfigurationBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType,
-    OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder, Sha256Digest,
+    Arch, Config, Descriptor, ImageConfigurationBuilder, ImageIndex, ImageIndexBuilder, ImageManifestBuilder,
+    MediaType, OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder, Sha256Digest,
 };
 use oci_spec::{OciSpecError, image::SCHEMA_VERSION};
 
 use super::Error;
 use super::layer::{Layer, digest};
+use super::pack::ImageConfig;
 
-/// Writes an image with one layer into an existing directory; gives the manifest's digest. The same layer gives the
+/// Writes an image with one layer into an existing directory; gives the digest of what a tag names. The same layer gives the
 /// same bytes: nothing in the image tells when it was made.
-pub(super) fn write(dir: &Path, layer: &Layer, architecture: &Arch) -> Result<String, Error> {
+pub(super) fn write(dir: &Path, layer: &Layer, about: &ImageConfig) -> Result<String, Error> {
     let blobs = dir.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
     let layer_descriptor = blob(&blobs, MediaType::ImageLayerGzip, &layer.bytes)?;
     let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![layer.diff_id.clone()]).build()?;
+    let mut process = Config::default();
+    process.set_user(about.user.clone());
     let config = ImageConfigurationBuilder::default()
-        .architecture(architecture.clone())
+        .architecture(about.architecture.clone())
         .os(Os::Linux)
-        .config(Config::default())
+        .config(process)
         .rootfs(rootfs)
         .build()?;
     let config = blob(&blobs, MediaType::ImageConfig, &json(&config)?)?;
@@ -34,16 +37,30 @@ pub(super) fn write(dir: &Path, layer: &Layer, architecture: &Arch) -> Result<St
         .build()?;
     let mut manifest = blob(&blobs, MediaType::ImageManifest, &json(&manifest)?)?;
     let digest = manifest.digest().to_string();
-    manifest.set_platform(Some(PlatformBuilder::default().architecture(architecture.clone()).os(Os::Linux).build()?));
+    manifest
+        .set_platform(Some(PlatformBuilder::default().architecture(about.architecture.clone()).os(Os::Linux).build()?));
+    let index = json(&index_of(manifest)?)?;
+    let (named, digest) = if about.architecture == Arch::Amd64 {
+        (index, digest)
+    } else {
+        // For another architecture as builds for several publish it: the tag names an index of platforms.
+        let index = blob(&blobs, MediaType::ImageIndex, &index)?;
+        let digest = index.digest().to_string();
+        (json(&index_of(index)?)?, digest)
+    };
+    write_file(&dir.join("index.json"), &named)?;
+    let layout = OciLayoutBuilder::default().image_layout_version("1.0.0").build()?;
+    write_file(&dir.join("oci-layout"), &json(&layout)?)?;
+    Ok(digest)
+}
+
+fn index_of(manifest: Descriptor) -> Result<ImageIndex, Error> {
     let index = ImageIndexBuilder::default()
         .schema_version(SCHEMA_VERSION)
         .media_type(MediaType::ImageIndex)
         .manifests(vec![manifest])
         .build()?;
-    write_file(&dir.join("index.json"), &json(&index)?)?;
-    let layout = OciLayoutBuilder::default().image_layout_version("1.0.0").build()?;
-    write_file(&dir.join("oci-layout"), &json(&layout)?)?;
-    Ok(digest)
+    Ok(index)
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
@@ -64,7 +81,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use oci_spec::image::{ImageConfiguration, ImageIndex, ImageManifest};
+    use oci_spec::image::{ImageConfiguration, ImageManifest};
 
     use super::super::layer;
     use super::*;
@@ -73,7 +90,7 @@ mod tests {
     fn every_digest_and_size_in_the_layout_is_that_of_its_blob() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let layer = layer::build(&[("/a/b".to_owned(), b"x".to_vec())].into()).expect("a layer");
-        let manifest_digest = write(dir.path(), &layer, &Arch::Amd64).expect("written");
+        let manifest_digest = write(dir.path(), &layer, &ImageConfig::default()).expect("written");
         let blob = |descriptor: &Descriptor| {
             let bytes = fs::read(dir.path().join("blobs/sha256").join(descriptor.digest().digest())).expect("a blob");
             assert_eq!(descriptor.digest().to_string(), digest(&bytes));
@@ -90,6 +107,21 @@ mod tests {
         let blobs = fs::read_dir(dir.path().join("blobs/sha256")).expect("listed").count();
         assert_eq!(blobs, 3, "nothing else lies among the blobs");
         let again = tempfile::tempdir().expect("temporary directory");
-        assert_eq!(write(again.path(), &layer, &Arch::Amd64).expect("written"), manifest_digest);
+        assert_eq!(write(again.path(), &layer, &ImageConfig::default()).expect("written"), manifest_digest);
+    }
+
+    #[test]
+    fn an_image_for_another_architecture_stands_in_an_index_of_platforms() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let layer = layer::build(&[("/a".to_owned(), b"x".to_vec())].into()).expect("a layer");
+        let about = ImageConfig { architecture: Arch::ARM64, user: Some("1001".to_owned()) };
+        let digest = write(dir.path(), &layer, &about).expect("written");
+        let index = ImageIndex::from_file(dir.path().join("index.json")).expect("an index");
+        assert_eq!(index.manifests()[0].digest().to_string(), digest);
+        assert_eq!(index.manifests()[0].media_type(), &MediaType::ImageIndex);
+        let nested = dir.path().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+        let nested = ImageIndex::from_file(nested).expect("an index");
+        let platform = nested.manifests()[0].platform().as_ref().expect("a platform").clone();
+        assert_eq!(platform.architecture(), &Arch::ARM64);
     }
 }

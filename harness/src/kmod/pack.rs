@@ -27,6 +27,25 @@ pub struct PackSpec {
     pub base: Base,
     /// A fault to put into it.
     pub variant: Option<Variant>,
+    /// Bytes that do not compress, for an image whose pull takes its time.
+    pub filler_bytes: u64,
+    /// What its config says.
+    pub config: ImageConfig,
+}
+
+/// What an image's config says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// Its architecture.
+    pub architecture: Arch,
+    /// The user that its processes run as; none for root.
+    pub user: Option<String>,
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        Self { architecture: Arch::Amd64, user: None }
+    }
 }
 
 /// What a driver image is based on.
@@ -46,6 +65,8 @@ pub struct OciLayout {
     pub manifest_digest: String,
     /// The `srcversion` of each module in the image, where it has one.
     pub modules: BTreeMap<String, Option<String>>,
+    /// The size of its blobs, as they are pulled.
+    pub bytes: u64,
 }
 
 /// Packs an image into `dest_dir`, which is made, or is there and empty. The build root brings `depmod`.
@@ -64,10 +85,24 @@ pub fn pack_image(build_root: &BuildRoot, dest_dir: &Path, spec: &PackSpec) -> R
             return Err(Error::Content(format!("{path} is made by packing: leave it out of the further files")));
         }
     }
-    let layer = layer::build(&files)?;
+    if spec.filler_bytes > 0 {
+        files.insert("/filler".to_owned(), filler(spec.filler_bytes));
+    }
+    let mut layer = layer::build(&files)?;
+    if spec.variant == Some(Variant::TruncatedLayer) {
+        layer.bytes.truncate(layer.bytes.len() / 2);
+    }
     let Base::Scratch = spec.base;
-    let manifest_digest = oci::write(dest_dir, &layer, &Arch::Amd64)?;
-    Ok(OciLayout { dir: dest_dir.to_owned(), manifest_digest, modules })
+    let manifest_digest = oci::write(dest_dir, &layer, &spec.config)?;
+    let bytes = layer.bytes.len() as u64;
+    Ok(OciLayout { dir: dest_dir.to_owned(), manifest_digest, modules, bytes })
+}
+
+/// The same bytes for the same length.
+fn filler(length: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    fastrand::Rng::with_seed(length).fill(&mut bytes);
+    bytes
 }
 
 type Modules = BTreeMap<String, Option<String>>;
@@ -95,6 +130,17 @@ fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(File
     }
     if spec.variant.is_none_or(Variant::has_indexes) {
         index(build_root, stage.path(), &modules_dir, &directory, &order)?;
+    }
+    if let Some(variant @ Variant::MissingDependency) = spec.variant {
+        let depended =
+            spec.modules.iter().flat_map(|module| &module.info.depends).find(|name| modules.contains_key(*name));
+        let name = depended.ok_or_else(|| Error::Variant {
+            variant,
+            module: modules.keys().cloned().collect::<Vec<_>>().join(", "),
+            reason: "none of them depends on another one".to_owned(),
+        })?;
+        let path = extra.join(format!("{name}.ko"));
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
     }
     Ok((read_back(stage.path())?, modules))
 }

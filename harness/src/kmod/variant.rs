@@ -21,12 +21,22 @@ pub enum Variant {
     MissingModulesDep,
     /// The modules lie in the directory of another kernel release.
     OtherKernelDirectory,
+    /// A module that another one depends on was taken out after `depmod` ran.
+    MissingDependency,
+    /// The layer ends in the middle of its archive; the manifest has the digest of what is there.
+    TruncatedLayer,
 }
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::WrongVermagic, Self::CrcMismatch, Self::MissingModulesDep, Self::OtherKernelDirectory];
+    pub const ALL: [Self; 6] = [
+        Self::WrongVermagic,
+        Self::CrcMismatch,
+        Self::MissingModulesDep,
+        Self::OtherKernelDirectory,
+        Self::MissingDependency,
+        Self::TruncatedLayer,
+    ];
 
     /// The module file with the fault in it; unchanged where the fault is not in the file. An error says why the
     /// fault can't be put into this module.
@@ -34,7 +44,7 @@ impl Variant {
         match self {
             Self::WrongVermagic => alter_vermagic(&mut module)?,
             Self::CrcMismatch => alter_crc(&mut module)?,
-            Self::MissingModulesDep | Self::OtherKernelDirectory => {}
+            _ => {}
         }
         Ok(module)
     }
@@ -60,6 +70,8 @@ impl fmt::Display for Variant {
             Self::CrcMismatch => "crc-mismatch",
             Self::MissingModulesDep => "missing-modules-dep",
             Self::OtherKernelDirectory => "other-kernel-directory",
+            Self::MissingDependency => "missing-dependency",
+            Self::TruncatedLayer => "truncated-layer",
         })
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::drive::Driver;
+use super::hands::Hands;
 use super::{Error, Host, Plan, Surroundings, files};
 use crate::machine::{Begins, Keeps, Template};
 use crate::process;
@@ -53,7 +54,11 @@ pub(super) async fn make(plan: &Plan, host: &Host<'_>, template: &Template, dir:
     let keeps = Keeps::Disks(dir.to_owned());
     let machine = surroundings.start(begins, keeps, Some(&dir.join(files::CONSOLE))).await?;
     let boot = plan.scenario.spec.boots.first();
-    let ended = Driver::new(&machine, &bus, host.acceleration.deadline_factor()).first_boot(boot).await;
+    let factor = host.acceleration.deadline_factor();
+    let hands = Hands { machine: &machine, surroundings: &surroundings, bus: &bus, factor };
+    // Nothing happens in a boot that others begin after.
+    let (_none, armed) = tokio::sync::watch::channel(0);
+    let ended = Driver::new(&hands, armed).first_boot(boot).await;
     machine.stop().await;
     surroundings.stop().await;
     ended.map_err(|why| Error::NoCheckpoint { why })?;

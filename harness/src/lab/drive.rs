@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::hands::Hands;
 use crate::checks::bad_pattern;
-use crate::machine::{Machine, WaitError, wait};
-use crate::scenario::{Boot, Ends, Then};
+use crate::machine::{WaitError, wait};
+use crate::scenario::{Boot, Ends, Spec};
 use crate::timeline::{Bus, Cursor, Event, What, message_id};
 
 /// A loop of reboots is followed this many boots past the plan: enough to call it a loop.
-const BOOTS_PAST_THE_PLAN: usize = 2;
+const BOOTS_PAST_THE_PLAN: u32 = 2;
 
 /// The longest that an unplanned boot is followed, at reference speed.
 const PAST_THE_PLAN: Duration = Duration::from_secs(180);
 
 /// Times at reference speed, before they are stretched to the host's.
 const SNAPSHOT: Duration = Duration::from_secs(60);
-const SCRIPT: Duration = Duration::from_secs(30);
 /// A unit may ask for a reboot and end at once, so that systemd finishes its start-up while the reboot is on
 /// its way.
 const REBOOT_ON_ITS_WAY: Duration = Duration::from_secs(20);
@@ -32,22 +34,22 @@ enum End {
 
 /// Waits, looks and acts, boot after boot. What happens is in the timeline; what it means is for the checks.
 pub(super) struct Driver<'m> {
-    machine: &'m Machine,
+    hands: &'m Hands<'m>,
     bus: &'m Bus,
     events: Cursor,
-    factor: f64,
+    /// How many happenings are under way.
+    armed: watch::Receiver<usize>,
 }
 
 impl<'m> Driver<'m> {
-    pub(super) fn new(machine: &'m Machine, bus: &'m Bus, factor: f64) -> Self {
-        Self { machine, bus, events: bus.from_start(), factor }
+    pub(super) fn new(hands: &'m Hands<'m>, armed: watch::Receiver<usize>) -> Self {
+        Self { hands, bus: hands.bus, events: hands.bus.from_start(), armed }
     }
 
     /// Follows the node from one of its boots until the plan is done, or until it can't be done any more.
-    pub(super) async fn follow(&mut self, boots: &[Boot], from: usize) {
-        for number in from..=boots.len() + BOOTS_PAST_THE_PLAN {
-            let planned = boots.get(number - 1);
-            if !self.boot(number, planned, boots.len()).await {
+    pub(super) async fn follow(&mut self, spec: &Spec, from: u32) {
+        for number in from..=spec.most_boots() + BOOTS_PAST_THE_PLAN {
+            if !self.boot(number, spec).await {
                 return;
             }
         }
@@ -65,31 +67,55 @@ impl<'m> Driver<'m> {
     }
 
     /// One boot; tells whether another one follows.
-    async fn boot(&mut self, number: usize, planned: Option<&Boot>, count: usize) -> bool {
+    async fn boot(&mut self, number: u32, spec: &Spec) -> bool {
+        let planned = spec.boot(number);
         let deadline = planned.map_or(PAST_THE_PLAN, |boot| boot.deadline().duration());
-        let must_reboot = planned.is_some_and(|boot| boot.ends == Ends::Reboot);
-        match self.end_of(number, must_reboot, deadline).await {
+        let may_reboot = planned.is_some_and(|boot| boot.ends == Ends::Reboot || boot.at_most.is_some());
+        match self.end_of(number, may_reboot, deadline).await {
             Ok(End::Reset) => true,
-            Ok(End::Settled) => {
-                self.look("ready").await;
-                match planned.and_then(|boot| boot.then) {
-                    Some(Then::Reboot) => self.reboot(number).await,
-                    // A node that settled where it had to reboot, or before the last planned boot, goes nowhere.
-                    None => false,
-                }
-            }
+            Ok(End::Settled) => self.settled(number, spec).await,
             Ok(End::Hopeless(meaning)) => {
                 self.bus.push(What::Note { text: format!("boot {number} is not waited for any longer: {meaning}") });
                 false
             }
             Err(error) => {
-                self.give_up(&error, number, count).await;
+                self.give_up(&error, number, spec.most_boots()).await;
                 false
             }
         }
     }
 
-    async fn end_of(&mut self, number: usize, must_reboot: bool, deadline: Duration) -> Result<End, WaitError> {
+    /// Looks at a settled node, waits for what is about to happen to it, and does what is to be done then.
+    async fn settled(&mut self, number: u32, spec: &Spec) -> bool {
+        let planned = spec.boot(number);
+        let paths = paths_to_look_at(spec, number);
+        let looked = async {
+            self.look("ready").await;
+            if !paths.is_empty() {
+                self.hands.look_at(&paths).await;
+            }
+        };
+        // A node that is cut meanwhile does not answer.
+        let mut events = self.bus.from_start();
+        tokio::select! {
+            () = looked => {}
+            () = reset(&mut events, number) => return true,
+        }
+        // The sender lives as long as the trial.
+        let _ = self.armed.wait_for(|armed| *armed == 0).await;
+        if self.bus.boot() > number {
+            return true;
+        }
+        for action in planned.into_iter().flat_map(|boot| boot.then.iter()) {
+            if !self.hands.perform(action, None, None).await {
+                return false;
+            }
+        }
+        // A node that settled where it had to reboot, or before the last planned boot, goes nowhere.
+        planned.is_some_and(Boot::is_ended_by_the_trial)
+    }
+
+    async fn end_of(&mut self, number: u32, may_reboot: bool, deadline: Duration) -> Result<End, WaitError> {
         let what = format!("end of boot {number}");
         let deadline = self.stretched(deadline);
         let end = wait(&mut self.events, &what, deadline, |event| {
@@ -105,7 +131,7 @@ impl<'m> Driver<'m> {
         })
         .await?;
         if let End::Settled = end
-            && must_reboot
+            && may_reboot
         {
             let grace = self.stretched(REBOOT_ON_ITS_WAY);
             let reset =
@@ -119,32 +145,12 @@ impl<'m> Driver<'m> {
         Ok(end)
     }
 
-    /// Reboots a settled node as a person would.
-    async fn reboot(&mut self, number: usize) -> bool {
-        if let Err(error) = self.machine.run("systemctl --no-block reboot", self.stretched(SCRIPT)).await {
-            self.bus.push(What::Note { text: format!("the harness could not ask for a reboot: {error}") });
-            return false;
-        }
-        let deadline = self.stretched(Duration::from_secs(120));
-        match wait(&mut self.events, "reboot that was asked for", deadline, |event| {
-            begins_after(event, number).then_some(())
-        })
-        .await
-        {
-            Ok(()) => true,
-            Err(error) => {
-                self.give_up(&error, number, number).await;
-                false
-            }
-        }
-    }
-
     /// The node's state; a failure to read it is in the timeline, and the checks say what is missing for it.
     async fn look(&self, label: &str) {
-        let _ = self.machine.snapshot(label, self.stretched(SNAPSHOT)).await;
+        let _ = self.hands.machine.snapshot(label, self.stretched(SNAPSHOT)).await;
     }
 
-    async fn give_up(&self, error: &WaitError, number: usize, count: usize) {
+    async fn give_up(&self, error: &WaitError, number: u32, count: u32) {
         match error {
             WaitError::Deadline { what, after_s } => {
                 self.bus.push(What::DeadlinePassed { waiting_for: what.clone(), after_s: *after_s });
@@ -158,22 +164,37 @@ impl<'m> Driver<'m> {
     }
 
     fn stretched(&self, at_reference: Duration) -> Duration {
-        at_reference.mul_f64(self.factor)
+        at_reference.mul_f64(self.hands.factor)
     }
 }
 
 /// The next boot has begun, or would have: where a checkpoint is made, the machine is paused there.
-fn ends_in_reset(event: &Event, number: usize) -> bool {
+fn ends_in_reset(event: &Event, number: u32) -> bool {
     let is_paused = matches!(&event.what, What::Qmp(qmp) if qmp.is_paused_at_reset());
     begins_after(event, number) || (in_boot(event, number) && is_paused)
 }
 
-fn begins_after(event: &Event, number: usize) -> bool {
-    event.boot as usize > number
+fn begins_after(event: &Event, number: u32) -> bool {
+    event.boot > number
 }
 
-fn in_boot(event: &Event, number: usize) -> bool {
-    event.boot as usize == number
+fn in_boot(event: &Event, number: u32) -> bool {
+    event.boot == number
+}
+
+/// Waits for the end of a boot.
+async fn reset(events: &mut Cursor, number: u32) {
+    while !begins_after(&*events.next().await, number) {}
+}
+
+/// The files that checks of a boot want to see.
+fn paths_to_look_at(spec: &Spec, number: u32) -> Vec<&str> {
+    let expected = spec.boot(number).map(|boot| &boot.expect).into_iter().chain([&spec.every_boot]);
+    let mut paths: Vec<&str> =
+        expected.flat_map(|expect| expect.file_state.iter()).map(|file| file.path.as_str()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
 }
 
 /// systemd has started everything that it was asked to start, in the real root.

@@ -3,10 +3,13 @@
 mod checkpoint;
 mod disks;
 mod drive;
+mod hands;
+mod happen;
 mod origin;
 mod plan;
 mod roles;
 mod surroundings;
+mod under_test;
 
 pub use checkpoint::Checkpoint;
 pub use origin::{Failures, Origin, origin};
@@ -15,6 +18,10 @@ pub use roles::Error as RolesError;
 pub use surroundings::{Host, Surroundings};
 
 use std::path::Path;
+
+use drive::Driver;
+use hands::Hands;
+use happen::Happenings;
 
 use crate::cache;
 use crate::machine::{self, Keeps, WaitError};
@@ -151,8 +158,20 @@ async fn in_the_lab(plan: &Plan, origin: &Origin, host: &Host<'_>, dir: &Path, b
         Origin::Cold | Origin::Template(_) => 1,
     };
     let machine = surroundings.start(origin.begins(), Keeps::Nothing, Some(&console)).await?;
-    let boots = &plan.scenario.spec.boots;
-    drive::Driver::new(&machine, bus, host.acceleration.deadline_factor()).follow(boots, first_boot).await;
+    let hands =
+        Hands { machine: &machine, surroundings: &surroundings, bus, factor: host.acceleration.deadline_factor() };
+    let happenings = Happenings::new(&hands, bus, &plan.facts);
+    let spec = &plan.scenario.spec;
+    let mut driver = Driver::new(&hands, happenings.armed());
+    // What happens goes on until the trial is over, and is given up then.
+    let happen = async {
+        happenings.follow(&spec.happens).await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = driver.follow(spec, first_boot) => {}
+        () = happen => {}
+    }
     machine.stop().await;
     surroundings.stop().await;
     Ok(())

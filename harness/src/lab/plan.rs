@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use day1_generator::{Day1Config, Tag};
+use day1_generator::Tag;
+use oci_spec::image::Arch;
 
 use super::disks;
 use super::origin::Failures;
 use super::roles;
+use super::under_test::{self, UnderTest};
 use crate::cache::{self, Cache};
 use crate::kmod::{self, BuildRoot, BuiltModule};
 use crate::mco::{self, Pool, Prerequisites, Rendered};
 use crate::node::NodeImage;
-use crate::scenario::{Mistakes, Scenario, Start, Variant};
+use crate::scenario::{self, Mistakes, Scenario, Start, Variant};
 use crate::services::GATEWAY_ADDRESS;
 use crate::services::certs::Authority;
 use crate::timeline::{Facts, ImageFact, NicFact};
@@ -60,6 +62,8 @@ pub struct Image {
     pub repository: String,
     /// Its tags.
     pub tags: Vec<String>,
+    /// The size of all that is pulled of it.
+    pub bytes: u64,
 }
 
 /// Why a scenario can't be planned.
@@ -91,6 +95,16 @@ pub enum PlanError {
         scenario: String,
         /// Why.
         source: roles::Error,
+    },
+    /// A MachineConfig can't be changed as the scenario wants it.
+    #[error("{scenario}: cannot change {origin}: {source}")]
+    Patch {
+        /// The scenario's file.
+        scenario: String,
+        /// The MachineConfig.
+        origin: String,
+        /// Why.
+        source: mco::PatchError,
     },
     /// The MachineConfigs under test are for different pools.
     #[error("{scenario}: its MachineConfigs are for the pools {pools:?}; a node is in one pool")]
@@ -128,14 +142,14 @@ pub struct Draft {
 /// Refuses a scenario whose MachineConfigs can't be used. `start` takes the place of the scenario's own where the
 /// scenario can begin there.
 pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authority) -> Result<Draft, PlanError> {
-    let configs = under_test(scenario)?;
+    let configs = under_test::all(scenario)?;
     let pool = pool_of(scenario, &configs)?;
     Ok(Draft {
         scenario: Arc::clone(scenario),
         start: start_of(scenario, start),
         rendered: render(scenario, &pool, &configs, authority)?,
         pool,
-        units: units(&configs),
+        units: under_test::units(&configs),
     })
 }
 
@@ -169,56 +183,8 @@ fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {
     }
 }
 
-/// A MachineConfig under test.
-struct UnderTest {
-    config: mco::MachineConfig,
-    load: Option<String>,
-    pull: Option<String>,
-    /// The repository that it names, where that is known.
-    repository: Option<String>,
-}
-
 fn file_of(scenario: &Scenario) -> String {
     scenario.document.path.display().to_string()
-}
-
-fn under_test(scenario: &Scenario) -> Result<Vec<UnderTest>, PlanError> {
-    let mut all = Vec::new();
-    for (index, spec) in scenario.spec.machine_configs.iter().enumerate() {
-        let generated = scenario.generator_config::<Day1Config>(index).transpose();
-        let generated = generated.map_err(|mistakes| PlanError::Scenario(Box::new(mistakes)))?;
-        let name = |unit: &Option<crate::scenario::UnitName>| unit.as_ref().map(ToString::to_string);
-        let said = roles::Roles { load: name(&spec.units.load), pull: name(&spec.units.pull) };
-        let (texts, found) = match (&generated, scenario.machine_config_file(index)) {
-            (Some(config), _) => {
-                let text = config
-                    .to_machine_config()
-                    .map_err(|source| PlanError::Generate { scenario: file_of(scenario), source })?;
-                let name = config.machine_config_name().to_string();
-                let found = roles::Roles {
-                    load: said.load.or_else(|| Some(config.load_unit())),
-                    pull: said.pull.or_else(|| Some(config.pull_unit())),
-                };
-                (mco::MachineConfig::parse(&text, &format!("the generated MachineConfig {name}")), found)
-            }
-            (None, Some(path)) => {
-                let found = roles::detect(&path, said)
-                    .map_err(|source| PlanError::Roles { scenario: file_of(scenario), source })?;
-                (mco::MachineConfig::read(&path), found)
-            }
-            (None, None) => continue,
-        };
-        let texts = texts.map_err(|source| PlanError::Mco { scenario: file_of(scenario), source: Box::new(source) })?;
-        for config in texts {
-            all.push(UnderTest {
-                config,
-                load: found.load.clone(),
-                pull: found.pull.clone(),
-                repository: generated.as_ref().map(|config| config.kernel_module_image().to_string()),
-            });
-        }
-    }
-    Ok(all)
 }
 
 fn pool_of(scenario: &Scenario, configs: &[UnderTest]) -> Result<String, PlanError> {
@@ -271,7 +237,12 @@ fn render(
         role: pool,
         registry: GATEWAY_ADDRESS,
         ca_pem: authority.ca_pem(),
-        basic_auth: &authority.credentials().basic(),
+        pull_secret: match scenario.spec.registry.pull_secret {
+            scenario::PullSecret::Good => mco::PullSecret::Auth(authority.credentials().basic()),
+            scenario::PullSecret::Wrong => mco::PullSecret::Auth(authority.wrong_credentials().basic()),
+            scenario::PullSecret::Missing => mco::PullSecret::OfOthers,
+            scenario::PullSecret::NoFile => mco::PullSecret::NoFile,
+        },
         repositories: &repositories,
         files: &files,
         units: &units,
@@ -280,19 +251,6 @@ fn render(
     all.extend(disks::machine_config(pool, &node.disks).map_err(refuse)?);
     all.extend(configs.iter().map(|one| one.config.clone()));
     mco::render(&Pool::new(pool), &all).map_err(refuse)
-}
-
-/// Units by role; with several MachineConfigs, by role and the MachineConfig's name.
-fn units(configs: &[UnderTest]) -> BTreeMap<String, String> {
-    let mut units = BTreeMap::new();
-    for one in configs {
-        for (role, unit) in [("load", &one.load), ("pull", &one.pull)] {
-            let Some(unit) = unit else { continue };
-            let key = if configs.len() == 1 { role.to_owned() } else { format!("{role}/{}", one.config.name) };
-            units.insert(key, unit.clone());
-        }
-    }
-    units
 }
 
 /// Fixed addresses, so that a rendered config may name them.
@@ -323,7 +281,7 @@ fn images(
     for image in &scenario.spec.registry.images {
         let names: Vec<&str> = image.modules.iter().map(|name| name.as_str()).collect();
         let modules = modules(&names, &build_root, workshop, tell)?;
-        let packed = pack(&modules, kernel, image.variant, &build_root, workshop)?;
+        let packed = pack(&modules, kernel, image, &build_root, workshop)?;
         let tags: Vec<String> = image.tags.iter().map(|tag| tag.fill(&kernel_tag)).collect();
         let fact = ImageFact {
             repository: image.repository.to_string(),
@@ -335,7 +293,8 @@ fn images(
                 .map(|(name, version)| (name.clone(), version.clone().unwrap_or_default()))
                 .collect(),
         };
-        all.push((Image { layout: packed.dir, repository: image.repository.to_string(), tags }, fact));
+        let bytes = packed.bytes;
+        all.push((Image { layout: packed.dir, repository: image.repository.to_string(), tags, bytes }, fact));
     }
     Ok(all)
 }
@@ -356,22 +315,32 @@ fn modules(
 fn pack(
     modules: &[BuiltModule],
     kernel: &str,
-    variant: Option<Variant>,
+    image: &scenario::Image,
     build_root: &BuildRoot,
     workshop: &Workshop,
 ) -> Result<kmod::OciLayout, PlanError> {
-    let variant = variant.map(|variant| match variant {
+    let variant = image.variant.map(|variant| match variant {
         Variant::WrongVermagic => kmod::Variant::WrongVermagic,
         Variant::CrcMismatch => kmod::Variant::CrcMismatch,
         Variant::MissingModulesDep => kmod::Variant::MissingModulesDep,
         Variant::OtherKernelDirectory => kmod::Variant::OtherKernelDirectory,
+        Variant::MissingDependency => kmod::Variant::MissingDependency,
+        Variant::TruncatedLayer => kmod::Variant::TruncatedLayer,
     });
     let spec = kmod::PackSpec {
         kernel_release: kernel.to_owned(),
         modules: modules.to_vec(),
-        files: BTreeMap::new(),
+        files: image.files.iter().map(|(path, text)| (path.to_string(), text.clone().into_bytes())).collect(),
         base: kmod::Base::Scratch,
         variant,
+        filler_bytes: image.filler.map_or(0, scenario::Size::bytes),
+        config: kmod::ImageConfig {
+            architecture: match image.architecture {
+                scenario::Architecture::Amd64 => Arch::Amd64,
+                scenario::Architecture::Arm64 => Arch::ARM64,
+            },
+            user: image.user.clone(),
+        },
     };
     Ok(kmod::ensure_image(&workshop.cache, build_root, &spec)?)
 }

@@ -89,11 +89,10 @@ impl Unit {
     }
 }
 
-/// Reads the roles that are not `said` from the units of a MachineConfig's file. A file that is no MachineConfig has none: what is
-/// wrong with it is told by the merge.
-pub(super) fn detect(path: &Path, said: Roles) -> Result<Roles, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let config: MachineConfig = serde_yaml::from_str(&text).unwrap_or_default();
+/// Reads the roles that are not `said` from the units of a MachineConfig's text. A text that is no MachineConfig has
+/// none: what is wrong with it is told by the merge.
+pub(super) fn detect(path: &Path, text: &str, said: Roles) -> Result<Roles, Error> {
+    let config: MachineConfig = serde_yaml::from_str(text).unwrap_or_default();
     let units = config.spec.config.systemd.units;
     let services: Vec<&Unit> = units
         .iter()
@@ -118,9 +117,7 @@ mod tests {
     use super::*;
 
     fn roles(units: &str) -> Result<Roles, Error> {
-        let file = tempfile::NamedTempFile::new().expect("temporary file");
-        std::fs::write(file.path(), format!("spec: {{config: {{systemd: {{units: [{units}]}}}}}}")).expect("written");
-        detect(file.path(), Roles::default())
+        detect(Path::new("mc.yaml"), &format!("spec: {{config: {{systemd: {{units: [{units}]}}}}}}"), Roles::default())
     }
 
     #[test]
@@ -147,11 +144,10 @@ mod tests {
 
     #[test]
     fn what_the_scenario_says_is_not_looked_for() {
-        let file = tempfile::NamedTempFile::new().expect("temporary file");
         let units = "{name: a.service, enabled: true, contents: x}, {name: b.service, enabled: true, contents: x}";
-        std::fs::write(file.path(), format!("spec: {{config: {{systemd: {{units: [{units}]}}}}}}")).expect("written");
+        let text = format!("spec: {{config: {{systemd: {{units: [{units}]}}}}}}");
         let said = Roles { load: Some("a.service".into()), pull: Some("b.service".into()) };
-        assert_eq!(detect(file.path(), said.clone()).expect("roles"), said);
+        assert_eq!(detect(Path::new("mc.yaml"), &text, said.clone()).expect("roles"), said);
     }
 
     #[test]

@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use super::{CONNECT_SUBCOMMAND, Error, Plan, Workshop};
-use crate::machine::{Acceleration, Begins, Disk, Forward, Keeps, Machine, Nic, Spec};
+use crate::checks::resolve;
+use crate::machine::{Acceleration, Begins, Delay, Disk, Forward, Keeps, Machine, Nic, Spec};
+use crate::scenario::{self, Asked, Percent, Seconds, Size, Trigger};
+use crate::services::certs;
 use crate::services::config_server::{ConfigServer, PoolConfig, pointer_config};
-use crate::services::gateway::Gateway;
+use crate::services::faults::{Effect, Fault};
+use crate::services::gateway::{Behaviour, Gateway, Mark};
 use crate::services::registry::Registry;
 use crate::services::{Availability, CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, GATEWAY_ADDRESS, GATEWAY_PORT, push};
 use crate::timeline::Bus;
@@ -41,7 +45,7 @@ impl<'p> Surroundings<'p> {
         for image in plan.images.iter().filter(|image| !image.tags.is_empty()) {
             push::push_layout(registry.base_url(), &image.layout, &image.repository, &image.tags).await?;
         }
-        let gateway = Gateway::start(&workshop.authority, registry.base_url(), bus.clone())?;
+        let gateway = Gateway::start(&workshop.authority, registry.base_url(), behaviour(plan), bus.clone())?;
         if !plan.scenario.spec.registry.reachable {
             gateway.set_availability(Availability::Down);
         }
@@ -75,6 +79,16 @@ impl<'p> Surroundings<'p> {
         Ok(Machine::start(&spec, &self.bus, console_log).await?)
     }
 
+    /// What the surroundings are made for.
+    pub(super) fn plan(&self) -> &Plan {
+        self.plan
+    }
+
+    /// Takes the registry away from the node, or gives it back.
+    pub(super) fn set_registry(&self, availability: Availability) {
+        self.gateway.set_availability(availability);
+    }
+
     fn serve_config(&self) -> Result<(), Error> {
         let config = PoolConfig::Ready(self.plan.rendered.ignition_json.clone().into());
         Ok(self.config_server.set(&self.plan.pool, config)?)
@@ -90,6 +104,52 @@ impl<'p> Surroundings<'p> {
         self.gateway.stop().await;
         self.config_server.stop().await;
         self.registry.stop().await;
+    }
+}
+
+/// How the scenario wants the gateway to behave.
+fn behaviour(plan: &Plan) -> Behaviour {
+    let registry = &plan.scenario.spec.registry;
+    let faults = registry.faults.iter().map(|fault| Fault {
+        subject: match fault.on {
+            Asked::Ping => Some("ping"),
+            Asked::Manifest => Some("manifest"),
+            Asked::Blob => Some("blob"),
+            Asked::Anything => None,
+        },
+        repository: fault.repository.as_ref().map(ToString::to_string),
+        skip: fault.skip,
+        first: fault.first,
+        effect: Effect {
+            answer: fault.answer,
+            delay: fault.delay.map(Seconds::duration),
+            bytes_per_second: fault.rate.map(Size::bytes),
+            cut_at_percent: fault.cut_at.map(Percent::get),
+        },
+    });
+    let marks = plan.scenario.spec.happens.iter().filter_map(|happening| match &happening.when {
+        Trigger::Pulled(pulled) => Some(Mark {
+            repository: pulled.repository.to_string(),
+            bytes: plan
+                .images
+                .iter()
+                .filter(|one| one.repository == pulled.repository.as_str())
+                .map(|one| one.bytes)
+                .sum(),
+            percent: pulled.share.get(),
+        }),
+        _ => None,
+    });
+    Behaviour {
+        certificate: match registry.certificate {
+            scenario::Certificate::Good => certs::Certificate::Good,
+            scenario::Certificate::Recent => certs::Certificate::Recent,
+            scenario::Certificate::Expired => certs::Certificate::Expired,
+            scenario::Certificate::OtherName => certs::Certificate::OtherName,
+            scenario::Certificate::UnknownAuthority => certs::Certificate::UnknownAuthority,
+        },
+        faults: faults.collect(),
+        marks: marks.collect(),
     }
 }
 
@@ -117,7 +177,14 @@ pub(super) fn machine_spec(
             .and_then(|throttle| throttle.bytes_per_second)
             .map(|size| size.bytes()),
     };
+    let delays = plan.scenario.spec.delays.iter().filter_map(|delay| {
+        // A role that no MachineConfig has was refused when the trial was planned.
+        let unit = resolve(Some(&plan.facts), &delay.unit).ok()?;
+        let after = delay.after.as_ref().map(ToString::to_string);
+        Some(Delay { unit, by: delay.by.duration(), after })
+    });
     Spec {
+        delays: delays.collect(),
         name: plan.facts.trial.clone(),
         cpus: node.cpus,
         memory_mib: node.memory.as_mib(),

@@ -186,6 +186,7 @@ fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) 
         forwards: Vec::new(),
         ignition: None,
         instruments: false,
+        delays: Vec::new(),
         scratch: scratch.to_owned(),
     };
     runtime.block_on(async {

@@ -116,6 +116,9 @@ fn parse_snapshot(text: &str) -> Result<Snapshot, String> {
         links: BTreeMap::new(),
         pci: parse_pci(lines("pci"), lines("pci-drivers")),
         units: parse_units(lines("units"), lines("jobs")),
+        mounts: lines("mounts").iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect(),
+        containers: lines("containers").iter().map(|line| (*line).to_owned()).collect(),
+        volumes: lines("volumes").iter().map(|line| (*line).to_owned()).collect(),
     };
     snapshot.links = parse_links(lines("links"), &lines("addresses").join("\n"))?;
     Ok(snapshot)
@@ -250,6 +253,7 @@ fn parse_units(lines: &[&str], jobs: &[&str]) -> BTreeMap<String, Unit> {
             inactive_exit_us: time("InactiveExitTimestampMonotonic"),
             active_enter_us: time("ActiveEnterTimestampMonotonic"),
             inactive_enter_us: time("InactiveEnterTimestampMonotonic"),
+            start_timeout_us: properties.get("TimeoutStartUSec").and_then(|span| time_span_us(span)),
             after: words("After"),
             wants,
             job: String::new(),
@@ -268,6 +272,34 @@ fn parse_units(lines: &[&str], jobs: &[&str]) -> BTreeMap<String, Unit> {
         }
     }
     units
+}
+
+/// A time span as systemd prints it (`systemd.time(7)`): `1min 30s`, `infinity`.
+fn time_span_us(text: &str) -> Option<u64> {
+    if text == "infinity" {
+        return Some(Unit::FOR_EVER);
+    }
+    let units = [
+        ("us", 1.0),
+        ("ms", 1e3),
+        ("month", 2_629_800e6),
+        ("min", 60e6),
+        ("s", 1e6),
+        ("h", 3_600e6),
+        ("d", 86_400e6),
+        ("w", 604_800e6),
+        ("y", 31_557_600e6),
+    ];
+    let word = |word: &str| {
+        let at = word.find(|c: char| c.is_ascii_alphabetic())?;
+        let (number, unit) = word.split_at(at);
+        let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+        Some(number.parse::<f64>().ok()? * factor)
+    };
+    let sum: f64 = text.split_whitespace().map(word).sum::<Option<f64>>()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time span is not negative")]
+    let us = sum as u64;
+    Some(us)
 }
 
 #[cfg(test)]
@@ -312,6 +344,7 @@ ConditionTimestampMonotonic=5
 InactiveExitTimestampMonotonic=7
 ActiveEnterTimestampMonotonic=9
 InactiveEnterTimestampMonotonic=0
+TimeoutStartUSec=1min 30s
 After=b.target basic.target
 Wants=b.target
 Requires=
@@ -319,6 +352,13 @@ Requires=
 Id=b.target
 ActiveState=inactive
 ConditionTimestampMonotonic=0
+@@ mounts
+/ ext4
+/var/lib/containers/storage/overlay/x/merged overlay
+@@ containers
+kmm-pod-infra
+@@ volumes
+kmm-volume
 @@ jobs
 17 b.target start waiting
 18 dev-vdb.device start running
@@ -340,10 +380,22 @@ Failed to list more
         let unit = &snapshot.units["a.service"];
         assert_eq!((unit.condition_result, unit.active_enter_us), (Some(true), 9));
         assert_eq!(unit.after, ["b.target", "basic.target"]);
+        assert_eq!(unit.start_timeout_us, Some(90_000_000));
+        assert_eq!((snapshot.containers, snapshot.volumes), (vec!["kmm-pod-infra".into()], vec!["kmm-volume".into()]));
+        assert_eq!(snapshot.mounts[1], "/var/lib/containers/storage/overlay/x/merged");
         assert_eq!(snapshot.units["b.target"].job, "start");
         assert_eq!(snapshot.units["b.target"].condition_result, None);
         assert_eq!(snapshot.units["dev-vdb.device"].job, "start");
         assert_eq!(snapshot.units.len(), 3);
+    }
+
+    #[test]
+    fn time_spans_are_read_as_systemd_prints_them() {
+        assert_eq!(time_span_us("2min 30.500s"), Some(150_500_000));
+        assert_eq!(time_span_us("1h 15min"), Some(4_500_000_000));
+        assert_eq!(time_span_us("250ms"), Some(250_000));
+        assert_eq!(time_span_us("infinity"), Some(Unit::FOR_EVER));
+        assert_eq!(time_span_us("soon"), None);
     }
 
     #[test]

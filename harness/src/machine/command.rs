@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::accel::Accel;
+use super::delay::Delay;
 use super::template::{self, Template};
 use super::{Error, instruments};
 
@@ -38,6 +39,8 @@ pub struct Spec {
     pub ignition: Option<Vec<u8>>,
     /// Whether the instruments are brought in.
     pub instruments: bool,
+    /// Units that are held up; with instruments only.
+    pub delays: Vec<Delay>,
     /// Where the disks are made; QEMU gets them without a name.
     pub scratch: PathBuf,
 }
@@ -84,7 +87,7 @@ impl Spec {
     pub fn shape(&self, qemu: &str) -> String {
         let Self { cpus, memory_mib, accel, image, disks, nics, ignition, instruments, .. } = self;
         let forwards: Vec<&str> = self.forwards.iter().map(|forward| forward.guest.as_str()).collect();
-        let strings = if *instruments { instruments::smbios_strings() } else { Vec::new() };
+        let strings = if *instruments { instruments::smbios_strings(&[]) } else { Vec::new() };
         let host = accel.host();
         format!(
             "{CODE} {MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {ignition:?} {strings:?}",
@@ -218,7 +221,7 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
         line.add("fw_cfg", format!("name=opt/com.coreos/config,file={path}"));
     }
     if spec.instruments {
-        add_instruments(&mut line, sockets.instruments)?;
+        add_instruments(&mut line, sockets.instruments, &spec.delays)?;
     }
     Ok(line)
 }
@@ -275,9 +278,15 @@ fn throttled(line: &mut CommandLine, disk: &Disk, index: usize) -> String {
     format!("slow{index}")
 }
 
+/// QEMU's name of the network of the n-th card.
+pub(super) fn network_name(index: usize) -> String {
+    format!("net{index}")
+}
+
 fn add_nics(line: &mut CommandLine, spec: &Spec) {
     for (index, nic) in spec.nics.iter().enumerate() {
-        let mut network = format!("user,id=net{index},restrict=on,ipv6=off,net=10.0.{}.0/24", index + 2);
+        let name = network_name(index);
+        let mut network = format!("user,id={name},restrict=on,ipv6=off,net=10.0.{}.0/24", index + 2);
         if index == 0 {
             for forward in &spec.forwards {
                 let command = forward.command.join(" ").replace(',', ",,");
@@ -289,12 +298,12 @@ fn add_nics(line: &mut CommandLine, spec: &Spec) {
             "virtio-net" => "virtio-net-pci",
             model => model,
         };
-        line.add("device", format!("{model},netdev=net{index},mac={},romfile=", nic.mac));
+        line.add("device", format!("{model},netdev={name},mac={},romfile=", nic.mac));
     }
 }
 
-fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets) -> Result<(), Error> {
-    for (index, string) in instruments::smbios_strings().into_iter().enumerate() {
+fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets, delays: &[Delay]) -> Result<(), Error> {
+    for (index, string) in instruments::smbios_strings(delays).into_iter().enumerate() {
         let path = line.pass_bytes(&format!("credential-{index}"), string.as_bytes())?;
         line.add("smbios", format!("type=11,path={path}"));
     }
@@ -336,6 +345,7 @@ mod tests {
             forwards: vec![Forward { guest: "10.0.2.100:443".into(), command: vec!["day1".into(), "x".into()] }],
             ignition: Some(b"{}".to_vec()),
             instruments: true,
+            delays: Vec::new(),
             scratch: "/tmp/x".into(),
         }
     }
@@ -369,6 +379,7 @@ mod tests {
         // What the guest can't see.
         assert_eq!(shape(|spec| spec.name = "d/e@f".into()), plain);
         assert_eq!(shape(|spec| spec.forwards[0].command = vec!["day1".into(), "y".into()]), plain);
+        assert_eq!(shape(|spec| spec.delays.push(Delay::default())), plain);
         assert_eq!(shape(|spec| spec.scratch = "/tmp/y".into()), plain);
     }
 }

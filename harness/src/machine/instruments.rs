@@ -7,6 +7,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::delay::{self, Delay};
+
 /// The virtio-serial ports, by the name that the guest sees.
 pub(super) const JOURNAL_INITRAMFS: &str = "day1.journal-initramfs";
 pub(super) const JOURNAL: &str = "day1.journal";
@@ -84,14 +86,15 @@ impl Instrument {
     }
 }
 
-/// The SMBIOS type 11 strings that bring the instruments in.
-pub(super) fn smbios_strings() -> Vec<String> {
+/// The SMBIOS type 11 strings that bring the instruments in, and the delays.
+pub(super) fn smbios_strings(delays: &[Delay]) -> Vec<String> {
     let wants = INSTRUMENTS.iter().map(Instrument::unit_name).collect::<Vec<_>>().join(" ");
     let mut credentials = vec![
         ("day1.instruments".to_owned(), SCRIPT.to_owned()),
         ("systemd.unit-dropin.sysinit.target~day1".to_owned(), format!("[Unit]\nWants={wants}\n")),
     ];
     credentials.extend(INSTRUMENTS.iter().map(|one| (format!("systemd.extra-unit.{}", one.unit_name()), one.unit())));
+    credentials.extend(delay::credentials(delays));
     credentials
         .into_iter()
         .map(|(name, content)| format!("io.systemd.credential.binary:{name}={}", STANDARD.encode(content)))
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_string_fits_into_an_smbios_structure() {
-        for string in smbios_strings() {
+        for string in smbios_strings(&[]) {
             assert!(string.len() < 0xffff, "{} bytes", string.len());
         }
     }

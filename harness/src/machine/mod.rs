@@ -4,6 +4,7 @@ mod accel;
 mod agent;
 mod command;
 mod console;
+mod delay;
 mod instruments;
 mod owner;
 mod qmp;
@@ -13,6 +14,7 @@ mod template;
 pub use accel::{Accel, Acceleration, can_fork, choose as choose_acceleration, qemu_version};
 pub(crate) use command::disk_name;
 pub use command::{Begins, Disk, Forward, Keeps, Nic, Spec};
+pub use delay::Delay;
 pub use owner::{Machine, WaitError, wait};
 pub use template::Template;
 

@@ -13,12 +13,12 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Error;
 use super::agent::{Agent, Output};
 use super::command::{self, Begins, InstrumentSockets, Keeps, Sockets, Spec};
 use super::qmp::Protocol;
 use super::streams::{self, Listener, Source, Tap};
 use super::template::{self, Template};
+use super::{Error, delay};
 use crate::process;
 use crate::timeline::{
     Bus, Event, Hardware, MachineExited, MachineStarted, Snapshot, Stream, StreamEnded, What, is_panic,
@@ -137,7 +137,7 @@ impl Machine {
         machine.listen(sources, template, console_log, matches!(spec.keeps, Keeps::Template(_))).await?;
         machine.ask("cont", qapi::qmp::cont {}).await?;
         if template.is_some() {
-            template::set_clock(clock).await?;
+            template::set_clock(clock, &delay::runtime_files(&spec.delays)).await?;
         }
         Ok(machine)
     }
@@ -226,6 +226,23 @@ impl Machine {
     pub async fn run(&self, script: &str, deadline: Duration) -> Result<Output, Error> {
         self.bus.push(What::Note { text: format!("the harness runs in the guest: {script}") });
         within(deadline, "the end of a script", self.agent.run(script)).await
+    }
+
+    /// As [`Machine::run`], for a script that only looks: the timeline does not note it.
+    pub async fn query(&self, script: &str, deadline: Duration) -> Result<Output, Error> {
+        within(deadline, "the end of a script", self.agent.run(script)).await
+    }
+
+    /// Resets the machine as a cut of its power would: the guest gets no chance to write anything.
+    pub async fn reset(&self) -> Result<(), Error> {
+        self.ask("system_reset", qapi::qmp::system_reset {}).await?;
+        Ok(())
+    }
+
+    /// Pulls the cable of the n-th network card out, or puts it in.
+    pub async fn set_link(&self, index: usize, up: bool) -> Result<(), Error> {
+        self.ask("set_link", qapi::qmp::set_link { name: command::network_name(index), up }).await?;
+        Ok(())
     }
 
     /// Ends the machine at once: its disks have no name, so there is nothing to put in order. What its streams

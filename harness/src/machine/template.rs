@@ -109,13 +109,14 @@ fn migration_status(event: &Event) -> Option<String> {
     }
 }
 
-/// Sets the guest's clock, which stood still since the template was paused, to the host's.
-pub(super) async fn set_clock(port: UnixStream) -> Result<(), Error> {
+/// Sets the guest's clock, which stood still since the template was paused, to the host's; and writes files there that
+/// are this fork's own, given with their texts.
+pub(super) async fn set_clock(port: UnixStream, files: &[(String, String)]) -> Result<(), Error> {
     let failed = |why: String| Error::Fork { what: "set the clock of the forked guest".into(), why };
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut port = BufReader::new(port);
     let asked = async {
-        port.write_all(format!("{:.3}\n", since.as_secs_f64()).as_bytes()).await?;
+        port.write_all(format!("{:.3}\n{}.\n", since.as_secs_f64(), lines_of(files)).as_bytes()).await?;
         let mut lines = port.lines();
         loop {
             match lines.next_line().await? {
@@ -129,5 +130,31 @@ pub(super) async fn set_clock(port: UnixStream) -> Result<(), Error> {
         Ok(Ok(answer)) => Err(failed(format!("it answered {answer:?}"))),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed(format!("no answer within {} s; does its initramfs have `date`?", ANSWER.as_secs()))),
+    }
+}
+
+/// A line for each file, for `printf %b` of the guest's shell.
+fn lines_of(files: &[(String, String)]) -> String {
+    let line =
+        |(path, text): &(String, String)| format!("{path} {}\n", text.replace('\\', "\\\\").replace('\n', "\\n"));
+    files.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_one_line_that_the_shell_reads_back() {
+        let text = "[Unit]\nWants=a\\x2db.service\n";
+        let lines = lines_of(&[("/run/x.d/y.conf".into(), text.into())]);
+        assert_eq!(lines.matches('\n').count(), 1);
+        let script = format!("read -r file text; printf '%s|%b' \"$file\" \"$text\"");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = shell.spawn().expect("sh runs");
+        std::io::Write::write_all(&mut child.stdin.take().expect("its input"), lines.as_bytes()).expect("written");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("/run/x.d/y.conf|{text}"));
     }
 }

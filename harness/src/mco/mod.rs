@@ -7,13 +7,15 @@ mod error;
 mod ignition;
 mod machine_config;
 mod merge;
+mod patch;
 mod prerequisites;
 mod render;
 
 pub use error::Error;
 pub use ignition::SpecVersion;
 pub use machine_config::MachineConfig;
-pub use prerequisites::{File, PREREQUISITES_NAME, Prerequisites, Unit};
+pub use patch::{Change, Patch, PatchError, Place, patch};
+pub use prerequisites::{File, PREREQUISITES_NAME, Prerequisites, PullSecret, Unit};
 pub use render::{Pool, Rendered, SIZE_LIMIT, render};
 
 #[cfg(test)]

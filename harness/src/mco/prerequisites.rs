@@ -44,6 +44,18 @@ pub struct Unit {
     pub dropins: Vec<(String, String)>,
 }
 
+/// What the node's pull secret holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PullSecret {
+    /// `user:password` of the registry, in base64.
+    Auth(String),
+    /// Credentials of other registries only.
+    #[default]
+    OfOthers,
+    /// There is no such file.
+    NoFile,
+}
+
 /// Makes the node's base MachineConfig: what the MCO provides, pointed at the harness's registry.
 #[derive(Debug, Clone, Default)]
 pub struct Prerequisites<'a> {
@@ -53,8 +65,8 @@ pub struct Prerequisites<'a> {
     pub registry: &'a str,
     /// The certificate authority of that registry, in PEM.
     pub ca_pem: &'a str,
-    /// `user:password` of that registry in base64.
-    pub basic_auth: &'a str,
+    /// The cluster's pull secret.
+    pub pull_secret: PullSecret,
     /// Repositories (`quay.io/vendor/driver`) that resolve to the registry and to nothing else.
     pub repositories: &'a [String],
     /// What the scenario adds, after and over the files above.
@@ -91,24 +103,33 @@ impl Prerequisites<'_> {
         configs.pop().ok_or_else(|| Error::Empty { origin: origin.to_owned() })
     }
 
-    fn own_files(&self) -> [File; 4] {
+    fn own_files(&self) -> Vec<File> {
         let file = |path: String, mode, contents: String| File { path, mode, contents: contents.into_bytes() };
         let registry = self.registry;
-        [
+        let mut files = vec![
             file("/etc/mco/proxy.env".to_owned(), 0o644, PROXY_ENV.to_owned()),
-            file("/var/lib/kubelet/config.json".to_owned(), 0o600, self.pull_secret()),
             file(format!("/etc/containers/certs.d/{registry}/ca.crt"), 0o644, self.ca_pem.to_owned()),
             file("/etc/containers/registries.conf.d/50-day1-mirrors.conf".to_owned(), 0o644, self.mirrors()),
-        ]
+        ];
+        let secret = self.pull_secret();
+        files.extend(secret.map(|secret| file("/var/lib/kubelet/config.json".to_owned(), 0o600, secret)));
+        files
     }
 
     /// The cluster's pull secret: the registry, and the registries that it mirrors, as a real one names them.
-    fn pull_secret(&self) -> String {
+    fn pull_secret(&self) -> Option<String> {
         let sources = self.repositories.iter().filter_map(|repository| repository.split('/').next());
-        let registries: BTreeSet<&str> = sources.chain([self.registry]).collect();
-        let auths: BTreeMap<&str, Value> =
-            registries.into_iter().map(|registry| (registry, json!({ "auth": self.basic_auth }))).collect();
-        json!({ "auths": auths }).to_string()
+        let auths: BTreeMap<&str, Value> = match &self.pull_secret {
+            PullSecret::Auth(auth) => {
+                let registries: BTreeSet<&str> = sources.chain([self.registry]).collect();
+                registries.into_iter().map(|registry| (registry, json!({ "auth": auth }))).collect()
+            }
+            PullSecret::OfOthers => {
+                [("registry.example.com", json!({ "auth": STANDARD.encode("somebody:else") }))].into()
+            }
+            PullSecret::NoFile => return None,
+        };
+        Some(json!({ "auths": auths }).to_string())
     }
 
     /// Mirror entries as the MCO renders an ImageTagMirrorSet with `NeverContactSource` (`blocked`), but for

@@ -265,7 +265,8 @@ fn a_file_is_read_and_a_missing_one_is_told() {
 
 fn prerequisites<'a>(repositories: &'a [String], files: &'a [File], units: &'a [Unit]) -> Prerequisites<'a> {
     let ca_pem = "-----BEGIN CERTIFICATE-----\n";
-    Prerequisites { role: "worker", registry: "10.0.2.100", ca_pem, basic_auth: "dTpw", repositories, files, units }
+    let pull_secret = PullSecret::Auth("dTpw".to_owned());
+    Prerequisites { role: "worker", registry: "10.0.2.100", ca_pem, pull_secret, repositories, files, units }
 }
 
 fn contents(config: &Value, path: &str) -> (String, Value) {
@@ -335,4 +336,16 @@ fn a_scenario_adds_files_and_units_over_the_base() {
     let bad = [Unit { name: "nounit".into(), ..Unit::default() }];
     let error = prerequisites(&[], &[], &bad).machine_config().expect_err("refused").to_string();
     assert!(error.contains("the node's base configuration") && error.contains("nounit"), "{error}");
+}
+
+#[test]
+fn the_pull_secret_may_hold_nothing_for_this_registry_or_not_exist() {
+    let made = |pull_secret| {
+        let mut made = prerequisites(&[], &[], &[]);
+        made.pull_secret = pull_secret;
+        made.to_json()
+    };
+    let others = made(PullSecret::OfOthers);
+    assert!(others.contains("/var/lib/kubelet/config.json") && !others.contains("dTpw"), "{others}");
+    assert!(!made(PullSecret::NoFile).contains("/var/lib/kubelet/config.json"));
 }

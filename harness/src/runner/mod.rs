@@ -319,7 +319,7 @@ mod tests {
 
     fn ledger(dir: &Path) -> (Ledger, Vec<Planned>) {
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-        let scenario = Scenario::load(&scenarios.join("pull/pull-then-reboot.yaml")).expect("a good scenario");
+        let scenario = Scenario::load_one(&scenarios.join("pull/pull-then-reboot.yaml")).expect("a good scenario");
         let name = scenario.trial_name("debian-13");
         let planned = vec![Planned { name, scenario: Arc::new(scenario), node: "debian-13".into() }];
         let results = Results::default();

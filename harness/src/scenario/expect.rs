@@ -4,9 +4,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor, value::MapAccessDeserializer, value::SeqAccessDeserializer};
+use serde::de::{
+    Deserializer, IntoDeserializer, SeqAccess, Visitor, value::MapAccessDeserializer, value::SeqAccessDeserializer,
+};
 
-use super::{Id, ModuleName, Pattern, Repository, UnitName, UnitRef};
+use super::{AbsolutePath, FileMode, Id, ModuleName, Pattern, Repository, UnitName, UnitRef};
 
 /// What must be true of one boot. Each key is a check's id; its value is one expectation, or a list of them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -42,6 +44,12 @@ pub struct Expectations {
     /// A unit's own journal says something.
     #[serde(rename = "journal.says")]
     pub journal_says: Many<JournalSays>,
+    /// Nobody says something.
+    #[serde(rename = "journal.lacks")]
+    pub journal_lacks: Many<JournalLacks>,
+    /// A file of the settled node.
+    #[serde(rename = "file.state")]
+    pub file_state: Many<FileState>,
 }
 
 macro_rules! expectations {
@@ -83,6 +91,8 @@ expectations! {
     ImageNotPulled(ImageNotPulled) = image_not_pulled, "image.not-pulled";
     ImageRefused(ImageRefused) = image_refused, "image.refused";
     JournalSays(JournalSays) = journal_says, "journal.says";
+    JournalLacks(JournalLacks) = journal_lacks, "journal.lacks";
+    FileState(FileState) = file_state, "file.state";
 }
 
 /// How a unit ended.
@@ -234,6 +244,35 @@ pub struct JournalSays {
     pub matches: Pattern,
 }
 
+/// No line of the boot's journal matches.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JournalLacks {
+    /// Only what this unit's own processes say; default: anybody, kernel and systemd included.
+    pub unit: Option<UnitRef>,
+    /// A regular expression that none of the lines may match.
+    pub matches: Pattern,
+}
+
+/// A file of the settled node.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FileState {
+    /// The file.
+    pub path: AbsolutePath,
+    /// Whether it must be there.
+    #[serde(default = "yes")]
+    pub exists: bool,
+    /// Its mode.
+    pub mode: Option<FileMode>,
+    /// A regular expression that its text must match: the first 4 KiB, without white space at the end.
+    pub matches: Option<Pattern>,
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// One or several: written as the thing itself, or as a list of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Many<T>(Vec<T>);
@@ -264,7 +303,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ManyVisitor<T> {
     type Value = Many<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map, or a list of maps")
+        f.write_str("one of them, or a list")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Self::Value, E> {
+        T::deserialize(word.into_deserializer()).map(|one| Many(vec![one]))
     }
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::decode::{decode, nearest};
 use super::document::Value;
+use super::matrix::{self, Row};
 use super::value::is_kebab;
 use super::verify::verify;
 use super::{ConfigSource, Document, Mistakes, Path, Spec};
@@ -18,6 +19,8 @@ pub struct Scenario {
     pub family: String,
     /// Its file's name without `.yaml`.
     pub name: String,
+    /// Which row of the file's matrix it is, `[name=value,…]`; empty without a matrix.
+    pub row: String,
     /// What it says.
     pub spec: Spec,
     /// The file, for messages about values that only others can judge, and to keep with a run.
@@ -25,17 +28,47 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Reads and verifies a scenario file, and that the files it names are there.
-    pub fn load(path: &FsPath) -> Result<Self, Mistakes> {
-        let scenario = Self::parse(path, read(path)?)?;
-        scenario.verify_files()?;
-        Ok(scenario)
+    /// Reads and verifies a scenario file, and that the files it names are there. One scenario for each row of its
+    /// matrix.
+    pub fn load(path: &FsPath) -> Result<Vec<Self>, Mistakes> {
+        let scenarios = Self::parse(path, read(path)?)?;
+        // Which files are named is no row's own matter, or each row's mistake is worth telling.
+        scenarios.iter().try_for_each(Self::verify_files)?;
+        Ok(scenarios)
+    }
+
+    /// As [`Scenario::load`], of a file without a matrix.
+    pub fn load_one(path: &FsPath) -> Result<Self, Mistakes> {
+        let mut rows = Self::load(path)?;
+        match (rows.pop(), rows.is_empty()) {
+            (Some(scenario), true) => Ok(scenario),
+            _ => Err(Mistakes::unplaced(
+                path,
+                "its matrix makes several scenarios of it",
+                "Name a file without `matrix`.",
+            )),
+        }
     }
 
     /// Verifies a scenario's text; `path` gives its name and family and is not read. Files that it names are
     /// not looked for.
-    pub fn parse(path: &FsPath, text: impl Into<Arc<str>>) -> Result<Self, Mistakes> {
-        let mut document = Document::parse(path, text)?;
+    pub fn parse(path: &FsPath, text: impl Into<Arc<str>>) -> Result<Vec<Self>, Mistakes> {
+        let document = Document::parse(path, text)?;
+        matrix::rows(document)?.into_iter().map(Self::of_row).collect()
+    }
+
+    /// The scenario of a recorded trial: `id` is that of [`Scenario::id`], `text` the whole file.
+    pub fn of_trial(id: &str, text: impl Into<Arc<str>>) -> Result<Self, Mistakes> {
+        let path = PathBuf::from(format!("{}.yaml", matrix::without_row(id)));
+        let rows = Self::parse(&path, text)?;
+        rows.into_iter().find(|scenario| scenario.id() == id).ok_or_else(|| {
+            let help = "The trial is another file's, or the matrix has changed since.";
+            Mistakes::unplaced(&path, &format!("the scenario has no row that makes it {id}"), help)
+        })
+    }
+
+    fn of_row(row: Row) -> Result<Self, Mistakes> {
+        let Row { name: row, mut document } = row;
         let decoded = decode::<Spec>(&mut document);
         let mut mistakes = decoded.mistakes;
         let (family, name) = names(&document).unwrap_or_else(|mistake| {
@@ -46,17 +79,17 @@ impl Scenario {
             mistakes.extend(verify(spec, &document, &decoded.taken_out));
         }
         match decoded.value {
-            Some(spec) if mistakes.is_empty() => Ok(Self { family, name, spec, document }),
+            Some(spec) if mistakes.is_empty() => Ok(Self { family, name, row, spec, document }),
             _ => Err(Mistakes::new(&document, mistakes)),
         }
     }
 
-    /// `family/name`.
+    /// `family/name`, and the row behind it where the file has a matrix.
     pub fn id(&self) -> String {
-        format!("{}/{}", self.family, self.name)
+        format!("{}/{}{}", self.family, self.name, self.row)
     }
 
-    /// The trial's name on a node image: `family/name@image`.
+    /// The trial's name on a node image: `family/name@image`, `family/name[seed=1]@image`.
     pub fn trial_name(&self, node_image: &str) -> String {
         format!("{}@{node_image}", self.id())
     }
@@ -123,8 +156,7 @@ fn read(path: &FsPath) -> Result<String, Mistakes> {
             || "Is the path right? `day1 run --list` shows the scenarios.".to_owned(),
             |near| format!("Did you mean {near}?"),
         );
-        let mistake = super::Mistake::unreadable(path.into(), format!("cannot read {}: {error}", path.display()), help);
-        Mistakes { path: path.into(), mistakes: vec![mistake] }
+        Mistakes::unplaced(path, &format!("cannot read {}: {error}", path.display()), &help)
     })
 }
 
@@ -157,7 +189,7 @@ pub fn list(dir: &FsPath) -> std::io::Result<Listing> {
             continue;
         }
         match Scenario::load(&file) {
-            Ok(scenario) => listing.scenarios.push(scenario),
+            Ok(rows) => listing.scenarios.extend(rows),
             Err(mistakes) => listing.refused.push(mistakes),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
@@ -45,11 +45,6 @@ impl Mistake {
             at: Some(span.into()),
         }
     }
-
-    /// A file that can't be read: there is no line to show.
-    pub(super) fn unreadable(path: PathBuf, message: String, help: String) -> Self {
-        Self { path, line: 1, column: 1, message, help: Some(help), at: None, source_code: None }
-    }
 }
 
 /// All the mistakes found in a file, in the order of its lines. Rendered by miette, each comes with its source
@@ -68,6 +63,14 @@ impl Mistakes {
     pub fn new(document: &Document, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
         Self { path: document.path.clone(), mistakes }
+    }
+
+    /// One mistake of a whole file, such as one that can't be read: there is no line to show.
+    pub(super) fn unplaced(path: &Path, message: &str, help: &str) -> Self {
+        let (message, help) = (message.to_owned(), Some(help.to_owned()));
+        let path = path.to_owned();
+        let mistake = Mistake { path: path.clone(), line: 1, column: 1, message, help, at: None, source_code: None };
+        Self { path, mistakes: vec![mistake] }
     }
 
     /// One line per mistake, `file:line:column: what is wrong (what would be right)`, without colours or source.

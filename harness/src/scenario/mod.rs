@@ -7,8 +7,13 @@
 mod decode;
 mod document;
 mod expect;
+mod happening;
 mod load;
+mod matrix;
 mod mistake;
+mod node;
+mod patch;
+mod registry;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -17,15 +22,22 @@ mod verify;
 
 pub use document::{Document, Path, Step};
 pub use expect::{
-    Expectation, Expectations, ImageNotPulled, ImagePulled, ImageRefused, JournalSays, Many, ModuleAbsent,
-    ModulePresent, ModuleReplaced, NicDriver, Origin, UnitBefore, UnitOutcome, UnitResult,
+    Expectation, Expectations, FileState, ImageNotPulled, ImagePulled, ImageRefused, JournalLacks, JournalSays, Many,
+    ModuleAbsent, ModulePresent, ModuleReplaced, NicDriver, Origin, UnitBefore, UnitOutcome, UnitResult,
+};
+pub use happening::{
+    Action, After, Clock, Damage, Delay, Fill, Filling, Happening, Harm, JournalTrigger, LinkAction, LinkState,
+    ModuleMoment, ModuleTrigger, Phase, PulledTrigger, Reach, Trigger, UnitMoment, UnitTrigger,
 };
 pub use load::{Listing, Scenario, list};
 pub use mistake::{Mistake, Mistakes};
+pub use node::{Disk, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
+pub use patch::{Patch, PatchChange, PatchPlace};
+pub use registry::{Architecture, Asked, Certificate, Fault, Image, PullSecret, Registry, Variant};
 pub use spec::{
-    BASE_CHECKS, Boot, ConfigSource, Disk, Ends, Generate, Image, JOURNAL_PATTERNS, MachineConfig, Nic, NicModel,
-    NodeFile, NodeShape, NodeUnit, OptOut, Registry, Roles, Spec, Start, Then, Throttle, Variant,
+    BASE_CHECKS, Boot, ConfigSource, Ends, Generate, JOURNAL_PATTERNS, MachineConfig, OptOut, Roles, Spec, Start,
 };
 pub use value::{
-    AbsolutePath, FileMode, Id, ModuleName, Pattern, Repository, Role, Seconds, Size, TagTemplate, UnitName, UnitRef,
+    AbsolutePath, FileMode, Id, ModuleName, Pattern, Percent, Repository, Role, Seconds, Size, TagTemplate, UnitName,
+    UnitRef,
 };

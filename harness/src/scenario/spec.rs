@@ -1,13 +1,9 @@
 //! The scenario file's shape.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{
-    AbsolutePath, Expectations, FileMode, Id, ModuleName, Repository, Seconds, Size, TagTemplate, UnitName, UnitRef,
-};
+use super::{Action, Delay, Expectations, Happening, Id, Many, NodeShape, Patch, Registry, Seconds, UnitName, UnitRef};
 
 /// A scenario file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -29,6 +25,12 @@ pub struct Spec {
     pub registry: Registry,
     /// The MachineConfigs under test.
     pub machine_configs: Vec<MachineConfig>,
+    /// What happens to the node and its surroundings.
+    #[serde(default)]
+    pub happens: Vec<Happening>,
+    /// Units that take longer to start than they would.
+    #[serde(default)]
+    pub delays: Vec<Delay>,
     /// What must happen, boot by boot.
     pub boots: Vec<Boot>,
     /// What must be true of each boot.
@@ -80,194 +82,24 @@ impl std::str::FromStr for Start {
     }
 }
 
-/// What the node starts from.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct NodeShape {
-    /// Virtual CPUs.
-    pub cpus: u32,
-    /// Memory.
-    pub memory: Size,
-    /// Network cards, in the order of their PCI slots. The first reaches the harness.
-    pub nics: Vec<Nic>,
-    /// Disks beside the one with the operating system.
-    pub disks: Vec<Disk>,
-    /// Files of the node's own base MachineConfig.
-    pub files: Vec<NodeFile>,
-    /// Units of the node's own base MachineConfig.
-    pub units: Vec<NodeUnit>,
-}
-
-impl Default for NodeShape {
-    fn default() -> Self {
-        let nic = |id: &str, model| Id::try_from(id.to_owned()).map(|id| Nic { id, model });
-        let nics = [nic("primary", NicModel::VirtioNet), nic("test", NicModel::E1000)];
-        Self {
-            cpus: 2,
-            memory: Size::mib(2048),
-            nics: nics.into_iter().flatten().collect(),
-            disks: vec![],
-            files: vec![],
-            units: vec![],
-        }
-    }
-}
-
-/// A network card.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Nic {
-    /// Its name in this scenario.
-    pub id: Id,
-    /// What QEMU shows the guest.
-    pub model: NicModel,
-}
-
-/// A model of network card that QEMU has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NicModel {
-    /// Paravirtual; in-tree driver `virtio_net`.
-    VirtioNet,
-    /// Intel 82540EM; in-tree driver `e1000`.
-    E1000,
-    /// Intel 82574L; in-tree driver `e1000e`.
-    E1000e,
-    /// Intel 82576; in-tree driver `igb`.
-    Igb,
-}
-
-impl NicModel {
-    /// As the scenario writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::VirtioNet => "virtio-net",
-            Self::E1000 => "e1000",
-            Self::E1000e => "e1000e",
-            Self::Igb => "igb",
-        }
-    }
-}
-
-/// A disk beside the one with the operating system, empty at the first boot. With `mount`, Ignition makes an
-/// ext4 file system on it, whose label is the disk's id, and a mount unit.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Disk {
-    /// Its name in this scenario, its file system's label and its serial number.
-    pub id: Id,
-    /// How large it is.
-    pub size: Size,
-    /// Where the node mounts it.
-    pub mount: Option<AbsolutePath>,
-    /// How slow it is; default: as fast as the host's.
-    pub throttle: Option<Throttle>,
-}
-
-/// How slow a disk is.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Throttle {
-    /// Requests per second.
-    pub iops: Option<u32>,
-    /// Bytes per second.
-    pub bytes_per_second: Option<Size>,
-}
-
-/// A file of the node's own base MachineConfig.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct NodeFile {
-    /// Where it stands.
-    pub path: AbsolutePath,
-    /// Its mode.
-    #[serde(default = "plain_file")]
-    pub mode: FileMode,
-    /// Its text.
-    pub contents: String,
-}
-
-fn plain_file() -> FileMode {
-    FileMode::new(0o644)
-}
-
-/// A unit of the node's own base MachineConfig.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct NodeUnit {
-    /// Its name.
-    pub name: UnitName,
-    /// Whether it is enabled.
-    #[serde(default = "yes")]
-    pub enabled: bool,
-    /// Whether it is masked.
-    #[serde(default)]
-    pub masked: bool,
-    /// Its text; absent for a unit that the node has already.
-    pub contents: Option<String>,
-    /// Drop-ins, by file name.
-    #[serde(default)]
-    pub dropins: BTreeMap<String, String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
 impl Spec {
     /// Whether the first boot can be a checkpoint's: it ends in a reboot, and another one follows.
     pub fn has_first_boot_to_skip(&self) -> bool {
         self.boots.len() > 1 && self.boots[0].ends == Ends::Reboot
     }
-}
 
-/// What the registry holds, and whether the node reaches it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Registry {
-    /// Whether anything answers at the registry's address.
-    pub reachable: bool,
-    /// The images in it.
-    pub images: Vec<Image>,
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self { reachable: true, images: vec![] }
+    /// What is planned for a boot, from 1. The last planned one stands for as many as it may take.
+    pub fn boot(&self, number: u32) -> Option<&Boot> {
+        let index = (number as usize).checked_sub(1)?;
+        self.boots.get(index).or_else(|| self.boots.last().filter(|_| number <= self.most_boots()))
     }
-}
 
-/// A driver image.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Image {
-    /// Where it stands, as a MachineConfig names it.
-    pub repository: Repository,
-    /// The modules in it; their sources are in `vm-images/kmods/`.
-    pub modules: Vec<ModuleName>,
-    /// What is wrong with it; default: nothing.
-    pub variant: Option<Variant>,
-    /// Its tags; default: the tag for the node's kernel. An empty list leaves it without any.
-    #[serde(default = "kernel_tag")]
-    pub tags: Vec<TagTemplate>,
-}
-
-fn kernel_tag() -> Vec<TagTemplate> {
-    TagTemplate::try_from(TagTemplate::KERNEL_TAG.to_owned()).into_iter().collect()
-}
-
-/// What is wrong with an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Variant {
-    /// Its modules say that they are for another kernel.
-    WrongVermagic,
-    /// Its modules carry another checksum of a symbol than the kernel has.
-    CrcMismatch,
-    /// `modules.dep` and its like are missing.
-    MissingModulesDep,
-    /// Its modules stand in another kernel's directory.
-    OtherKernelDirectory,
+    /// The most boots that the node may take.
+    pub fn most_boots(&self) -> u32 {
+        let planned = u32::try_from(self.boots.len()).unwrap_or(u32::MAX);
+        let more = self.boots.last().and_then(|last| last.at_most).map_or(0, |most| most.saturating_sub(1));
+        planned.saturating_add(more)
+    }
 }
 
 /// A MachineConfig under test: made by the generator, or a file as it is.
@@ -278,6 +110,8 @@ pub struct MachineConfig {
     pub source: ConfigSource,
     /// Which of its units does what, where that is not to be found out from the units.
     pub units: Roles,
+    /// Changes to it.
+    pub patch: Vec<Patch>,
 }
 
 /// Where a MachineConfig under test comes from.
@@ -296,6 +130,8 @@ struct MachineConfigForm {
     file: Option<String>,
     #[serde(default)]
     units: Roles,
+    #[serde(default)]
+    patch: Vec<Patch>,
 }
 
 impl TryFrom<MachineConfigForm> for MachineConfig {
@@ -316,7 +152,7 @@ impl TryFrom<MachineConfigForm> for MachineConfig {
                 );
             }
         };
-        Ok(Self { source, units: form.units })
+        Ok(Self { source, units: form.units, patch: form.patch })
     }
 }
 
@@ -356,8 +192,13 @@ pub struct Boot {
     pub ends: Ends,
     /// With `ends: reboot`: the unit that must ask for it.
     pub by: Option<UnitRef>,
-    /// With `ends: ready`: what is done to the settled node.
-    pub then: Option<Then>,
+    /// With `ends: ready`: what is done to the settled node, in this order. The next boot follows on a `reboot` or a
+    /// `power-cut`, which stands last.
+    #[serde(default)]
+    pub then: Many<Action>,
+    /// With `ends: ready`, for the last boot: how many boots the node may take from here until it settles and stays.
+    /// What is expected is expected of the one that settles. Default: this one.
+    pub at_most: Option<u32>,
     /// The longest it may take, at reference speed.
     pub deadline: Option<Seconds>,
     /// What must be true of it.
@@ -366,11 +207,16 @@ pub struct Boot {
 }
 
 impl Boot {
+    /// Whether another boot follows since something in `then` ends this one.
+    pub fn is_ended_by_the_trial(&self) -> bool {
+        self.then.iter().any(Action::ends_the_boot)
+    }
+
     /// The longest this boot may take, at reference speed. A boot that pulls gets more.
     pub fn deadline(&self) -> Seconds {
         self.deadline.unwrap_or(match self.ends {
             Ends::Ready => Seconds::new(240),
-            Ends::Reboot => Seconds::new(300),
+            Ends::Reboot | Ends::Cut => Seconds::new(300),
         })
     }
 }
@@ -383,14 +229,8 @@ pub enum Ends {
     Ready,
     /// The node reboots of its own.
     Reboot,
-}
-
-/// What is done to a settled node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Then {
-    /// It is asked to reboot, as a person would.
-    Reboot,
+    /// Something that happens in this scenario cuts its power.
+    Cut,
 }
 
 /// A base check that a scenario does without.
@@ -404,7 +244,16 @@ pub struct OptOut {
 }
 
 /// The checks that always run unless a scenario does without.
-pub const BASE_CHECKS: [&str; 5] = ["boots.count", "config.identical", "evidence", "journal.clean", "node.ready"];
+pub const BASE_CHECKS: [&str; 8] = [
+    "boots.count",
+    "config.identical",
+    "evidence",
+    "journal.clean",
+    "kernel.taint",
+    "node.leftovers",
+    "node.ready",
+    "unit.budget",
+];
 
 /// Names of the bad patterns that `journal.clean` knows.
 pub const JOURNAL_PATTERNS: [&str; 16] = [

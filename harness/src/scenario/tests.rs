@@ -6,6 +6,10 @@ fn root() -> PathBuf {
     FsPath::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+fn one(path: &str, text: impl Into<std::sync::Arc<str>>) -> Scenario {
+    Scenario::parse(FsPath::new(path), text).expect("good").pop().expect("a row")
+}
+
 /// The mistakes in a scenario's text, `line:column what`.
 fn mistakes(text: &str) -> Vec<String> {
     match Scenario::parse(FsPath::new("pull/x.yaml"), text) {
@@ -40,7 +44,7 @@ fn changed(from: &str, to: &str) -> String {
 
 #[test]
 fn the_good_one_is_accepted_with_its_defaults() {
-    let scenario = Scenario::parse(FsPath::new("scenarios/pull/x.yaml"), GOOD).expect("good");
+    let scenario = one("scenarios/pull/x.yaml", GOOD);
     assert_eq!(scenario.trial_name("debian-13"), "pull/x@debian-13");
     assert_eq!(scenario.spec.node.nics[1].model, NicModel::E1000);
     assert_eq!(scenario.spec.node.memory.as_mib(), 2048);
@@ -52,7 +56,7 @@ fn the_good_one_is_accepted_with_its_defaults() {
 fn a_start_is_one_of_three_and_needs_what_it_skips() {
     let with = |start: &str| changed("description: d\n", &format!("description: d\nstart: {start}\n"));
     for (text, start) in [("cold", Start::Cold), ("template", Start::Template), ("pulled", Start::Pulled)] {
-        let scenario = Scenario::parse(FsPath::new("scenarios/pull/x.yaml"), with(text)).expect("good");
+        let scenario = one("scenarios/pull/x.yaml", with(text));
         assert_eq!(scenario.spec.start, start);
         assert_eq!(text.parse::<Start>(), Ok(start));
     }
@@ -200,7 +204,7 @@ fn expectations_may_be_one_or_a_list() {
         "nic.driver: {nic: test, driver: day1_nic}",
         "nic.driver: [{nic: test, driver: a}, {nic: primary, driver: b}]",
     );
-    let scenario = Scenario::parse(FsPath::new("pull/x.yaml"), text).expect("good");
+    let scenario = one("pull/x.yaml", text);
     let each = scenario.spec.boots[1].expect.each();
     assert_eq!(each.len(), 2);
     assert_eq!(each[1].1.check(), "nic.driver");
@@ -216,7 +220,7 @@ fn the_generators_parameters_are_decoded_with_places() {
         kernel_module_image: Repository,
     }
     let text = changed("kernel_module_image: quay.io/day1/day1-nic", "kernel_module_imgae: 'quay.io/x:1'");
-    let scenario = Scenario::parse(FsPath::new("pull/x.yaml"), text).expect("the passthrough takes anything");
+    let scenario = one("pull/x.yaml", text);
     let found = scenario.generator_config::<Parameters>(0).expect("generated").expect_err("two mistakes");
     let places: Vec<_> = found.mistakes.iter().map(|m| (m.line, m.column)).collect();
     assert_eq!(places, [(6, 43), (6, 64)], "{}", found.plain());

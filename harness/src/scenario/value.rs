@@ -248,20 +248,20 @@ impl TryFrom<String> for Size {
     }
 }
 
-/// Seconds at reference speed (a host where the stand-in node boots in 30 s), written as `90s` or `2min`.
+/// A time at reference speed (a host where the stand-in node boots in 30 s), written as `90s`, `2min` or `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Seconds(u64);
+pub struct Seconds(Duration);
 
 impl Seconds {
     /// So many seconds.
     pub const fn new(seconds: u64) -> Self {
-        Self(seconds)
+        Self(Duration::from_secs(seconds))
     }
 
     /// As a duration, not scaled to any host.
     pub const fn duration(self) -> Duration {
-        Duration::from_secs(self.0)
+        self.0
     }
 }
 
@@ -269,14 +269,42 @@ impl TryFrom<String> for Seconds {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let units = [("min", 60), ("s", 1)];
+        let units = [("min", 60_000), ("ms", 1), ("s", 1_000)];
         let parsed = units.iter().find_map(|(unit, factor)| {
             let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
             number.checked_mul(*factor)
         });
         match parsed {
-            Some(seconds) if seconds > 0 => Ok(Self(seconds)),
-            _ => refuse(format!("`{text}` is not a time"), "Write a whole number and its unit: `90s` or `2min`."),
+            Some(ms) if ms > 0 => Ok(Self(Duration::from_millis(ms))),
+            _ => refuse(
+                format!("`{text}` is not a time"),
+                "Write a whole number and its unit: `90s`, `2min` or `500ms`.",
+            ),
+        }
+    }
+}
+
+/// A share between nothing and everything, written as `50%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Percent(u8);
+
+impl Percent {
+    /// From 1 to 99.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Percent {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.strip_suffix('%').and_then(|number| number.parse().ok()) {
+            Some(number @ 1..=99) => Ok(Self(number)),
+            _ => {
+                refuse(format!("`{text}` is not a share"), "Write a whole number from 1 to 99 with `%`, such as `50%`.")
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::decode::nearest;
 use super::{
-    BASE_CHECKS, ConfigSource, Document, Ends, Expectation, Expectations, JOURNAL_PATTERNS, Mistake, Path, Repository,
-    Spec, Start, UnitRef,
+    Action, BASE_CHECKS, Boot, ConfigSource, Document, Ends, Expectation, Expectations, JOURNAL_PATTERNS, Mistake,
+    Path, Reach, Repository, Spec, Start, Trigger, UnitRef,
 };
 
 /// Every mistake that no single value shows. Where a part was taken out since it was wrong itself, what refers
@@ -15,6 +15,7 @@ pub(super) fn verify(spec: &Spec, document: &Document, taken_out: &[Path]) -> Ve
     verifier.registry();
     verifier.machine_configs();
     verifier.boots();
+    verifier.happens();
     verifier.without();
     for (at, expectations) in verifier.expectations() {
         verifier.expect(&at, expectations);
@@ -120,6 +121,20 @@ impl<'s> Verifier<'s> {
                 self.wrong(&place, "an image without a module".to_owned(), "Name at least one of `vm-images/kmods/`.");
             }
         }
+        for (index, fault) in self.spec.registry.faults.iter().enumerate() {
+            let place = at("registry").key("faults").index(index);
+            if fault.answer.is_none() && fault.delay.is_none() && fault.rate.is_none() && fault.cut_at.is_none() {
+                let help = "Give `answer`, `delay`, `rate` or `cut-at`.";
+                self.wrong(&place, "this fault does nothing".to_owned(), help);
+            }
+            if fault.answer.is_some_and(|status| !(400..600).contains(&status)) {
+                let help = "Write a status from 400 to 599, such as 503.";
+                self.wrong(&place.key("answer"), "this answer refuses nothing".to_owned(), help);
+            }
+            if let Some(repository) = &fault.repository {
+                self.repository(&place, repository);
+            }
+        }
     }
 
     fn names(&self) -> Vec<&'s str> {
@@ -150,47 +165,113 @@ impl<'s> Verifier<'s> {
         let last = self.spec.boots.len().saturating_sub(1);
         for (index, boot) in self.spec.boots.iter().enumerate() {
             let place = at("boots").index(index);
-            match (boot.ends, boot.then, index == last) {
-                (Ends::Reboot, Some(_), _) => {
-                    self.wrong(
-                        &place.key("then"),
-                        "a boot that ends by itself leaves nothing to do".to_owned(),
-                        "Remove `then`, or write `ends: ready`.",
-                    );
-                }
-                (Ends::Reboot, None, true) if self.is_whole(&at("boots")) => {
-                    self.wrong(
-                        &place.key("ends"),
-                        "the node reboots, but no boot follows".to_owned(),
-                        "Say how the next boot ends: add `- ends: ready`.",
-                    );
-                }
-                (Ends::Ready, None, false) => {
-                    self.wrong(
-                        &place.key("ends"),
-                        "a boot follows, but nothing reboots this one".to_owned(),
-                        "Add `then: reboot` here, or write `ends: reboot`.",
-                    );
-                }
-                (Ends::Ready, Some(_), true) if self.is_whole(&at("boots")) => {
-                    self.wrong(
-                        &place.key("then"),
-                        "the node is rebooted, but no boot follows".to_owned(),
-                        "Add the boot that follows, or remove `then`.",
-                    );
-                }
-                _ => {}
-            }
-            if let (Some(by), Ends::Ready) = (&boot.by, boot.ends) {
+            self.end(boot, &place, index == last);
+            if let (Some(by), Ends::Ready | Ends::Cut) = (&boot.by, boot.ends) {
                 self.wrong(
                     &place.key("by"),
-                    format!("`by: {by}` with a boot that does not end"),
+                    format!("`by: {by}` with a boot that does not reboot by itself"),
                     "`by` goes with `ends: reboot`.",
                 );
             }
             if let Some(by) = &boot.by {
                 self.unit(&place.key("by"), by);
             }
+        }
+    }
+
+    /// What ends a boot, and what follows it.
+    fn end(&mut self, boot: &Boot, place: &Path, is_last: bool) {
+        let is_whole = self.is_whole(&at("boots"));
+        let then = place.key("then");
+        match (boot.ends, boot.is_ended_by_the_trial(), is_last) {
+            (Ends::Reboot | Ends::Cut, ..) if !boot.then.is_empty() => {
+                let help = "Remove `then`, or write `ends: ready`.";
+                self.wrong(&then, "a boot that ends by itself leaves nothing to do".to_owned(), help);
+            }
+            (Ends::Reboot | Ends::Cut, _, true) if is_whole => {
+                let help = "Say how the next boot ends: add `- ends: ready`.";
+                self.wrong(&place.key("ends"), "the boot ends, but no boot follows".to_owned(), help);
+            }
+            (Ends::Ready, false, false) => {
+                let help = "Add `then: reboot` here, or write `ends: reboot`.";
+                self.wrong(&place.key("ends"), "a boot follows, but nothing reboots this one".to_owned(), help);
+            }
+            (Ends::Ready, true, true) if is_whole => {
+                let help = "Add the boot that follows, or remove `then`.";
+                self.wrong(&then, "the node is rebooted, but no boot follows".to_owned(), help);
+            }
+            _ => {}
+        }
+        let early = boot.then.iter().rev().skip(1).find(|action| action.ends_the_boot());
+        if let Some(early) = early {
+            let message = format!("`{}` ends the boot, but more is to be done in it", early.name());
+            self.wrong(&then, message, "Put it last.");
+        }
+        if let Some(most) = boot.at_most {
+            let wrong = match (most, boot.ends, is_last) {
+                (0, ..) => "a node can't settle in no boot",
+                (_, Ends::Reboot | Ends::Cut, _) => "`at-most` goes with `ends: ready`",
+                (_, _, false) => "only the last boot can stand for several",
+                _ => return,
+            };
+            let help = "Write it into the last of `boots`, with at least 1.";
+            self.wrong(&place.key("at-most"), wrong.to_owned(), help);
+        }
+    }
+
+    fn happens(&mut self) {
+        let spec = self.spec;
+        let mut cuts = false;
+        for (index, happening) in spec.happens.iter().enumerate() {
+            let place = at("happens").index(index);
+            let most = spec.most_boots();
+            if happening.boot.is_some_and(|boot| boot == 0 || boot > most) && self.is_whole(&at("boots")) {
+                let help = format!("Boots are counted from 1, and this scenario has {most} at most.");
+                self.wrong(&place.key("boot"), "there is no such boot".to_owned(), help);
+            }
+            if spec.start == Start::Pulled && happening.boot.is_none_or(|boot| boot < 2) {
+                let help = "Say `boot:`, 2 or later; or write `start: template`.";
+                let message = "with `start: pulled` the first boot was before this trial, so nothing can happen in it";
+                self.wrong(&place, message.to_owned(), help);
+            }
+            self.trigger(&place.key("when"), &happening.when);
+            for action in happening.actions.iter() {
+                self.action(&place.key("do"), action);
+            }
+            cuts |= happening.actions.iter().any(Action::ends_the_boot);
+        }
+        for (index, boot) in spec.boots.iter().enumerate() {
+            let place = at("boots").index(index);
+            for action in boot.then.iter() {
+                self.action(&place.key("then"), action);
+            }
+            if boot.ends == Ends::Cut && !cuts && self.is_whole(&at("happens")) {
+                let help = "Say when: add `- {when: …, do: power-cut}` to `happens`.";
+                self.wrong(&place.key("ends"), "nothing cuts the power of this boot".to_owned(), help);
+            }
+        }
+        for (index, delay) in spec.delays.iter().enumerate() {
+            self.unit(&at("delays").index(index).key("unit"), &delay.unit);
+        }
+    }
+
+    fn trigger(&mut self, place: &Path, trigger: &Trigger) {
+        match trigger {
+            Trigger::Unit(unit) => self.unit(&place.key("unit").key("name"), &unit.name),
+            Trigger::Journal(journal) => {
+                if let Some(unit) = &journal.unit {
+                    self.unit(&place.key("journal").key("unit"), unit);
+                }
+            }
+            Trigger::Pulled(pulled) => self.repository(&place.key("pulled"), &pulled.repository),
+            Trigger::Phase(_) | Trigger::Module(_) => {}
+        }
+    }
+
+    fn action(&mut self, place: &Path, action: &Action) {
+        if let Action::Link(link) = action {
+            let known = self.spec.node.nics.iter().map(|nic| nic.id.as_str());
+            self.known(&at("node").key("nics"), &place.key("link"), "network card", link.nic.as_str(), known);
         }
     }
 
@@ -274,7 +355,7 @@ impl<'s> Verifier<'s> {
                 }
                 Expectation::ImagePulled(one) => {
                     self.repository(&place, &one.repository);
-                    if !self.spec.registry.reachable {
+                    if !self.spec.registry.reachable && !self.registry_comes_back() {
                         self.wrong(
                             &place,
                             "nothing can be pulled from a registry that is not reachable".to_owned(),
@@ -297,9 +378,26 @@ impl<'s> Verifier<'s> {
                         );
                     }
                 }
+                Expectation::JournalLacks(one) => {
+                    if let Some(unit) = &one.unit {
+                        self.unit(&place.key("unit"), unit);
+                    }
+                }
+                Expectation::FileState(one) => {
+                    if !one.exists && (one.mode.is_some() || one.matches.is_some()) {
+                        let help = "Remove `exists: false`, or what is said of the file.";
+                        self.wrong(&place, "a file that is not there has neither mode nor text".to_owned(), help);
+                    }
+                }
                 Expectation::ModulePresent(_) | Expectation::ModuleAbsent(_) => {}
             }
         }
+    }
+
+    fn registry_comes_back(&self) -> bool {
+        let happens = self.spec.happens.iter().flat_map(|one| one.actions.iter());
+        let then = self.spec.boots.iter().flat_map(|boot| boot.then.iter());
+        happens.chain(then).any(|action| matches!(action, Action::Registry(Reach::Reachable)))
     }
 
     fn repository(&mut self, place: &Path, repository: &Repository) {

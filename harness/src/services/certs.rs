@@ -2,6 +2,7 @@
 //!
 //! They are made once per cache, because they are part of rendered configs, which must keep their bytes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -21,15 +22,58 @@ use crate::cache::{self, Cache};
 use crate::services::{CONFIG_SERVER_ADDRESS, GATEWAY_ADDRESS};
 
 /// Changes when what an entry holds changes.
-const FORMAT: &str = "v1";
+const FORMAT: &str = "v2";
 
 /// One certificate authority, the two servers' certificates that it signed, and the pull credentials.
 #[derive(Debug, Clone)]
 pub struct Authority {
     ca_pem: String,
-    gateway: Arc<ServerConfig>,
+    gateway: BTreeMap<Certificate, Arc<ServerConfig>>,
     config_server: Arc<ServerConfig>,
     credentials: Credentials,
+}
+
+/// What the gateway's certificate is like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Certificate {
+    /// It holds from 1970 to 2099.
+    #[default]
+    Good,
+    /// It holds from 2024 on.
+    Recent,
+    /// It ended in 2001.
+    Expired,
+    /// It is for another address.
+    OtherName,
+    /// Another authority signed it.
+    UnknownAuthority,
+}
+
+impl Certificate {
+    const ALL: [Self; 5] = [Self::Good, Self::Recent, Self::Expired, Self::OtherName, Self::UnknownAuthority];
+
+    /// The name of its files.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Good => "gateway",
+            Self::Recent => "gateway-recent",
+            Self::Expired => "gateway-expired",
+            Self::OtherName => "gateway-other-name",
+            Self::UnknownAuthority => "gateway-unknown-authority",
+        }
+    }
+
+    fn params(self) -> CertificateParams {
+        // An address for documentation (RFC 5737): nobody's.
+        let address = if self == Self::OtherName { "192.0.2.1" } else { GATEWAY_ADDRESS };
+        let mut params = leaf_params("gateway", address);
+        match self {
+            Self::Recent => params.not_before = rcgen::date_time_ymd(2024, 1, 1),
+            Self::Expired => params.not_after = rcgen::date_time_ymd(2001, 1, 1),
+            Self::Good | Self::OtherName | Self::UnknownAuthority => {}
+        }
+        params
+    }
 }
 
 /// User and password of the gateway's basic auth.
@@ -94,8 +138,14 @@ impl Authority {
         &self.credentials
     }
 
-    pub(super) fn gateway_tls(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.gateway)
+    /// Credentials that the gateway refuses.
+    pub fn wrong_credentials(&self) -> Credentials {
+        Credentials { user: self.credentials.user.clone(), password: "wrong".to_owned() }
+    }
+
+    pub(super) fn gateway_tls(&self, certificate: Certificate) -> Arc<ServerConfig> {
+        // All of them were read.
+        Arc::clone(&self.gateway[&certificate])
     }
 
     pub(super) fn config_server_tls(&self) -> Arc<ServerConfig> {
@@ -111,7 +161,10 @@ impl Authority {
             .ok_or_else(|| unusable("`credentials` is not `user:password`".to_owned()))?;
         Ok(Self {
             ca_pem: read(&dir.join("ca.crt"))?,
-            gateway: server_config(dir, "gateway").map_err(unusable)?,
+            gateway: Certificate::ALL
+                .into_iter()
+                .map(|certificate| Ok((certificate, server_config(dir, certificate.name()).map_err(unusable)?)))
+                .collect::<Result<_, Error>>()?,
             config_server: server_config(dir, "config-server").map_err(unusable)?,
             credentials: Credentials { user: user.to_owned(), password: password.to_owned() },
         })
@@ -130,12 +183,12 @@ fn make(dir: &Path) -> Result<(), Error> {
     let ca = ca_params();
     write(&dir.join("ca.crt"), 0o644, &ca.self_signed(&ca_key)?.pem())?;
     let issuer = Issuer::new(ca, ca_key);
-    for (name, address) in [("gateway", GATEWAY_ADDRESS), ("config-server", CONFIG_SERVER_ADDRESS)] {
-        let key = KeyPair::generate()?;
-        let certificate = leaf_params(name, address).signed_by(&key, &issuer)?;
-        write(&dir.join(format!("{name}.crt")), 0o644, &certificate.pem())?;
-        write(&dir.join(format!("{name}.key")), 0o600, &key.serialize_pem())?;
+    let stranger = Issuer::new(ca_params(), KeyPair::generate()?);
+    for certificate in Certificate::ALL {
+        let issuer = if certificate == Certificate::UnknownAuthority { &stranger } else { &issuer };
+        sign(dir, certificate.name(), certificate.params(), issuer)?;
     }
+    sign(dir, "config-server", leaf_params("config-server", CONFIG_SERVER_ADDRESS), &issuer)?;
     let path = dir.join("credentials");
     let random = super::socket::random_uuid().map_err(|source| Error::File {
         what: "make a password for",
@@ -143,6 +196,12 @@ fn make(dir: &Path) -> Result<(), Error> {
         source,
     })?;
     write(&path, 0o600, &format!("day1:{}\n", random.replace('-', "")))
+}
+
+fn sign(dir: &Path, name: &str, params: CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<(), Error> {
+    let key = KeyPair::generate()?;
+    write(&dir.join(format!("{name}.crt")), 0o644, &params.signed_by(&key, issuer)?.pem())?;
+    write(&dir.join(format!("{name}.key")), 0o600, &key.serialize_pem())
 }
 
 /// A guest's clock may be off: certificates hold from the epoch that an empty real-time clock shows.

@@ -3,8 +3,9 @@
 //! It rewrites nothing but the host. A node can only read: content comes in on the other side, straight into
 //! the registry.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use base64::Engine;
@@ -19,11 +20,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use url::Url;
 
-use super::certs::{Authority, Credentials};
+use super::certs::{Authority, Certificate, Credentials};
+use super::faults::{Fault, Faults};
 use super::recorded::{Ending, Listen, Recorded};
 use super::registry_path::RegistryPath;
 use super::server::{Availability, Body, Listener, Server, Service, answer};
-use crate::timeline::{Bus, RegistryRequest, What};
+use crate::timeline::{Bus, RegistryProgress, RegistryRequest, What};
 
 /// Headers that belong to one connection (RFC 9110, 7.6.1), and those that the gateway answers for itself.
 const NOT_FORWARDED: [HeaderName; 9] = [
@@ -42,6 +44,28 @@ const NOT_FORWARDED: [HeaderName; 9] = [
 pub struct Gateway {
     server: Server,
     socket: String,
+}
+
+/// How a gateway behaves.
+#[derive(Debug, Clone, Default)]
+pub struct Behaviour {
+    /// What its certificate is like.
+    pub certificate: Certificate,
+    /// What goes wrong with requests.
+    pub faults: Vec<Fault>,
+    /// What of its progress is told.
+    pub marks: Vec<Mark>,
+}
+
+/// A share of an image's bytes that is worth an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The image's repository.
+    pub repository: String,
+    /// All the bytes of its blobs.
+    pub bytes: u64,
+    /// The share.
+    pub percent: u8,
 }
 
 /// Why a gateway can't start.
@@ -63,17 +87,19 @@ pub enum Error {
 impl Gateway {
     /// Starts a gateway in front of the registry at `backend` (such as `http://127.0.0.1:5000`), on the
     /// current tokio runtime. Every request is recorded on `bus` when its answer ended.
-    pub fn start(authority: &Authority, backend: &str, bus: Bus) -> Result<Self, Error> {
+    pub fn start(authority: &Authority, backend: &str, behaviour: Behaviour, bus: Bus) -> Result<Self, Error> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let proxy = Proxy {
             backend: origin(backend)?,
             client: Client::builder(TokioExecutor::new()).build(connector),
             credentials: authority.credentials().clone(),
+            faults: Faults::new(behaviour.faults),
+            progress: Arc::new(Progress::new(behaviour.marks)),
             bus,
         };
         let (listener, socket) = Listener::unix()?;
-        let server = Server::start(listener, Some(authority.gateway_tls()), Arc::new(proxy));
+        let server = Server::start(listener, Some(authority.gateway_tls(behaviour.certificate)), Arc::new(proxy));
         Ok(Self { server, socket })
     }
 
@@ -107,16 +133,55 @@ struct Proxy {
     backend: String,
     client: Client<HttpConnector, Empty<Bytes>>,
     credentials: Credentials,
+    faults: Faults,
+    progress: Arc<Progress>,
     bus: Bus,
+}
+
+/// The bytes of each image's blobs that were sent.
+struct Progress {
+    marks: Vec<Mark>,
+    sent: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Progress {
+    fn new(marks: Vec<Mark>) -> Self {
+        Self { marks, sent: Mutex::default() }
+    }
+
+    /// Counts bytes; gives the marks that they reached.
+    fn count(&self, repository: &str, bytes: u64) -> Vec<RegistryProgress> {
+        if !self.marks.iter().any(|mark| mark.repository == repository) {
+            return vec![];
+        }
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = sent.entry(repository.to_owned()).or_default();
+        let before = *sent;
+        *sent += bytes;
+        let reached = self.marks.iter().filter(|mark| {
+            let at = mark.bytes * u64::from(mark.percent) / 100;
+            mark.repository == repository && before < at && at <= *sent
+        });
+        reached.map(|mark| RegistryProgress { repository: repository.to_owned(), percent: mark.percent }).collect()
+    }
 }
 
 impl Service for Proxy {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let mut record = Record::begin(&request, self.bus.clone());
+        let mut record = Record::begin(&request, Arc::clone(&self.progress), self.bus.clone());
         let bodiless = request.method() == Method::HEAD;
-        let response = self.respond(&request, &mut record.event).await;
+        let effect = self.faults.strike(&record.event.subject, &record.event.repository);
+        record.event.fault = effect.describe();
+        if let Some(delay) = effect.delay {
+            // The lateness is what the scenario asks for.
+            tokio::time::sleep(delay).await;
+        }
+        let response = match effect.refusal() {
+            Some(refusal) => refusal,
+            None => self.respond(&request, &mut record.event).await,
+        };
         record.event.status = response.status().as_u16();
-        response.map(|body| Recorded::new(body, record, bodiless).boxed())
+        response.map(|body| Recorded::new(effect.shape(body), record, bodiless).boxed())
     }
 
     fn trouble(&self, text: String) {
@@ -125,8 +190,7 @@ impl Service for Proxy {
 }
 
 impl Proxy {
-    /// What the node gets. Whatever changes an answer on purpose belongs here, between who may ask and what
-    /// the registry says; the record is around it and sees what was really sent.
+    /// What the node gets where nothing goes wrong on purpose.
     async fn respond(&self, request: &Request<Incoming>, event: &mut RegistryRequest) -> Response<Body> {
         if !self.is_authorized(request.headers()) {
             return unauthorized();
@@ -203,11 +267,12 @@ struct Record {
     began: Instant,
     /// The boot that the node was in when it asked; the answer may outlive it.
     boot: u32,
+    progress: Arc<Progress>,
     bus: Bus,
 }
 
 impl Record {
-    fn begin(request: &Request<Incoming>, bus: Bus) -> Self {
+    fn begin(request: &Request<Incoming>, progress: Arc<Progress>, bus: Bus) -> Self {
         let path = RegistryPath::parse(request.uri().path());
         let event = RegistryRequest {
             method: request.method().to_string(),
@@ -221,11 +286,19 @@ impl Record {
                 .map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
             ..RegistryRequest::default()
         };
-        Self { event, began: Instant::now(), boot: bus.boot(), bus }
+        Self { event, began: Instant::now(), boot: bus.boot(), progress, bus }
     }
 }
 
 impl Listen for Record {
+    fn sent(&mut self, bytes: u64) {
+        if self.event.subject == "blob" {
+            for progress in self.progress.count(&self.event.repository, bytes) {
+                self.bus.push_in(self.boot, What::RegistryProgress(progress));
+            }
+        }
+    }
+
     fn ended(&mut self, ending: Ending) {
         self.event.bytes = ending.bytes;
         self.event.complete = ending.complete;
@@ -242,6 +315,14 @@ impl Drop for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_is_told_once_when_its_share_is_reached() {
+        let progress = Progress::new(vec![Mark { repository: "a".into(), bytes: 1000, percent: 50 }]);
+        let told: Vec<usize> = [100, 300, 200, 500].map(|bytes| progress.count("a", bytes).len()).into();
+        assert_eq!(told, [0, 0, 1, 0]);
+        assert!(progress.count("b", 1000).is_empty());
+    }
 
     #[test]
     fn a_backend_is_an_http_origin() {

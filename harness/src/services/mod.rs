@@ -12,6 +12,7 @@
 
 pub mod certs;
 pub mod config_server;
+pub mod faults;
 pub mod gateway;
 pub mod push;
 mod recorded;

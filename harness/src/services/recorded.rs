@@ -19,6 +19,9 @@ pub(super) struct Ending {
 
 /// Learns how an answer ended. Dropping it untold means: there was no answer.
 pub(super) trait Listen: Send + Sync + Unpin + 'static {
+    /// A part of the answer's body was handed to the connection.
+    fn sent(&mut self, _bytes: u64) {}
+
     /// The answer's body ended.
     fn ended(&mut self, ending: Ending);
 }
@@ -57,7 +60,9 @@ impl<L: Listen> HttpBody for Recorded<L> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.bytes += length;
+                self.listener.sent(length);
             }
             Poll::Ready(Some(Err(_))) => self.state = State::Failed,
             Poll::Ready(None) if self.state == State::Sending => self.state = State::Ended,

@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::certs::Authority;
 use super::config_server::{ConfigServer, PoolConfig, pointer_config};
-use super::gateway::Gateway;
+use super::gateway::{Behaviour, Gateway};
 use super::push::push_layout;
 use super::registry::Registry;
 use super::{Availability, CONFIG_SERVER_ADDRESS, GATEWAY_ADDRESS};
@@ -50,7 +50,8 @@ impl Site {
         let authority = Authority::open(&cache).expect("authority");
         let bus = Bus::new(None);
         let registry = Registry::start(&dir.path().join("registry")).await.expect("registry");
-        let gateway = Gateway::start(&authority, registry.base_url(), bus.clone()).expect("gateway");
+        let gateway =
+            Gateway::start(&authority, registry.base_url(), Behaviour::default(), bus.clone()).expect("gateway");
         Self { dir, authority, registry, gateway, bus }
     }
 

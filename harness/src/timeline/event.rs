@@ -49,6 +49,12 @@ pub enum What {
     ConfigServed(ConfigServed),
     /// The gateway answered a request for the registry.
     Registry(RegistryRequest),
+    /// The gateway has sent a part of an image that the scenario waits for.
+    RegistryProgress(RegistryProgress),
+    /// The harness did to the node or its surroundings what the scenario says.
+    Happened(Happened),
+    /// A file of the guest, as a check wants to see it.
+    File(FileSeen),
     /// One of the harness's own streams out of the guest ended or lost data.
     StreamEnded(StreamEnded),
     /// The harness did something to the node or gave up a wait; `text` is for a person.
@@ -242,6 +248,48 @@ pub struct RegistryRequest {
     pub user_agent: String,
     /// Microseconds from the request's head to the end of the answer.
     pub took_us: u64,
+    /// What the gateway did to the answer on purpose, for a person; empty for nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fault: String,
+}
+
+/// The gateway has sent a part of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryProgress {
+    /// The repository as the MachineConfig names it.
+    pub repository: String,
+    /// How much of the image's bytes it has sent, in percent.
+    pub percent: u8,
+}
+
+/// The harness did to the node or its surroundings what the scenario says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Its place among what happens in the scenario, from 0; absent for what is done between boots (`then`).
+    pub index: Option<usize>,
+    /// What was done, as the scenario names it.
+    pub action: String,
+    /// The event that it waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<u64>,
+    /// Why it could not be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// A file of the guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSeen {
+    /// Its path.
+    pub path: String,
+    /// Whether it is there.
+    pub exists: bool,
+    /// Its mode, such as 0o644, without its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// Its text, the first 4 KiB; empty for a directory.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
 }
 
 /// A stream of the harness out of the guest.

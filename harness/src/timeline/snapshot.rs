@@ -26,6 +26,15 @@ pub struct Snapshot {
     /// Units by name: those that ran or were spoken of, and all targets, mounts and sockets that systemd has loaded; of a
     /// unit that only waits for its turn, such as a device, no more than its job.
     pub units: BTreeMap<String, Unit>,
+    /// Mount points.
+    #[serde(default)]
+    pub mounts: Vec<String>,
+    /// Containers in the node's own store (`/var/lib/containers/storage`), running or not, by name.
+    #[serde(default)]
+    pub containers: Vec<String>,
+    /// Volumes in the node's own store.
+    #[serde(default)]
+    pub volumes: Vec<String>,
 }
 
 /// A directory of `/sys/module`.
@@ -90,10 +99,19 @@ pub struct Unit {
     pub active_enter_us: u64,
     /// Last became inactive or failed; 0 for never in this boot.
     pub inactive_enter_us: u64,
+    /// How long its start may take (`TimeoutStartSec=`), in microseconds; [`Unit::FOR_EVER`] for as long as it likes,
+    /// absent where that was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timeout_us: Option<u64>,
     /// Units that it starts after, as systemd computed them, implicit ones included.
     pub after: Vec<String>,
     /// Units that it wants or requires.
     pub wants: Vec<String>,
     /// A job that is queued for it: `start`, `stop`, …; empty for none.
     pub job: String,
+}
+
+impl Unit {
+    /// A start without a timeout.
+    pub const FOR_EVER: u64 = u64::MAX;
 }

@@ -34,11 +34,11 @@ impl Judge {
                 return ExitCode::from(2);
             }
         };
-        // The scenario's name comes from its path, and that of the copy is the trial's.
+        // The scenario's name comes from its path, and the copy's path is the trial's.
         let known = timeline.facts().map(|facts| facts.trial.clone()).filter(|trial| !trial.is_empty());
         let trial = known.unwrap_or_else(|| "unknown/trial".to_owned());
-        let id = trial.split('@').next().unwrap_or_default();
-        let scenario = match Scenario::parse(&PathBuf::from(format!("{id}.yaml")), text) {
+        let id = trial.rsplit_once('@').map_or(trial.as_str(), |(id, _)| id);
+        let scenario = match Scenario::of_trial(id, text) {
             Ok(scenario) => scenario,
             Err(mistakes) => {
                 eprintln!("{:?}", miette::Report::new(mistakes));

@@ -79,7 +79,15 @@ snapshot() {
     echo "$units" | xargs -r -d '\n' systemctl show \
         --property=Id,LoadState,ActiveState,SubState,Result,ExecMainStatus \
         --property=ConditionResult,ConditionTimestampMonotonic,InactiveExitTimestampMonotonic \
-        --property=ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic --property=After,Wants,Requires -- || return
+        --property=ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic,TimeoutStartUSec \
+        --property=After,Wants,Requires -- || return
+    section mounts
+    cut -d ' ' -f 5,9 /proc/self/mountinfo
+    # The node's own image store, as containers/storage and podman keep it; asking podman would take a second.
+    section containers
+    jq -r '.[].names[0] // .[].id' /var/lib/containers/storage/overlay-containers/containers.json 2>/dev/null
+    section volumes
+    ls /var/lib/containers/storage/volumes 2>/dev/null
     section jobs
     systemctl list-jobs --no-legend --plain || return
     section end
@@ -120,7 +128,12 @@ clock)
     exec 3<>"$device"
     # Writing waits until the host has the port open; reading would end at once.
     echo >&3
-    read -r seconds <&3 && date -u -s "@$seconds" >/dev/null && echo set >&3
+    read -r seconds <&3 && date -u -s "@$seconds" >/dev/null || exit
+    # Units of this fork's own, each file on a line: its path, and its text with \\n for the ends of lines.
+    while read -r file text <&3 && [ "$file" != . ]; do
+        mkdir -p "${file%/*}" && printf '%b' "$text" >"$file" || exit
+    done
+    echo set >&3
     ;;
 trace)
     trace_on

@@ -1,0 +1,96 @@
+//! `kernel.taint`: what the kernel says of itself, explained.
+
+use super::boot::Boot;
+use super::{Evidence, Finding};
+
+const CHECK: &str = "kernel.taint";
+
+/// Bit, letter and meaning (`Documentation/admin-guide/tainted-kernels.rst`), and whether an out-of-tree module brings it.
+const TAINTS: [(u32, char, &str, bool); 19] = [
+    (0, 'P', "a proprietary module was loaded", true),
+    (1, 'F', "a module was loaded by force, whatever its version says", false),
+    (2, 'S', "the kernel runs on a system that is out of its specification", false),
+    (3, 'R', "a module was unloaded by force", false),
+    (4, 'M', "the processor reported a machine check", false),
+    (5, 'B', "a page of memory was found in a bad state", false),
+    (6, 'U', "a user asked for it", false),
+    (7, 'D', "the kernel crashed in a task (an oops or BUG)", false),
+    (8, 'A', "an ACPI table was overridden", false),
+    (9, 'W', "the kernel warned of itself", false),
+    (10, 'C', "a staging driver was loaded", true),
+    (11, 'I', "a bug of the firmware was worked around", false),
+    (12, 'O', "an out-of-tree module was loaded", true),
+    (13, 'E', "an unsigned module was loaded", true),
+    (14, 'L', "a CPU was held for too long (a soft lockup)", false),
+    (15, 'K', "the kernel was patched while it ran", false),
+    (16, 'X', "the distribution's own reason", false),
+    (17, 'T', "the kernel was built with randomised structures", false),
+    (18, 'N', "a test of the kernel's own was run", false),
+];
+
+/// No taint but those that an out-of-tree module brings by being one.
+pub(super) fn taint(boot: &Boot<'_>) -> Finding {
+    let number = boot.number;
+    let Some((event, snapshot)) = boot.snapshot() else {
+        return Finding::inconclusive(CHECK, number, "no snapshot of this boot: nothing tells the kernel's taint");
+    };
+    let set: Vec<_> = TAINTS.iter().filter(|(bit, ..)| snapshot.tainted >> bit & 1 == 1).collect();
+    let letters: String = set.iter().map(|(_, letter, ..)| letter).collect();
+    let explain = |(_, letter, meaning, _): &&(u32, char, &str, bool)| format!("{letter}: {meaning}");
+    let evidence = Evidence::new(event, format!("/proc/sys/kernel/tainted is {}, `{letters}`", snapshot.tainted));
+    let bad: Vec<String> = set.iter().filter(|(.., expected)| !expected).map(explain).collect();
+    if !bad.is_empty() {
+        let message = format!("the kernel is tainted: {}", bad.join("; "));
+        return Finding::fail(CHECK, number, message)
+            .seen([evidence])
+            .advise("The kernel's own lines in the journal of this boot tell where; `journal.clean` quotes them.");
+    }
+    let message = match set.as_slice() {
+        [] => "the kernel is not tainted".to_owned(),
+        set => format!(
+            "the kernel's taint is an out-of-tree module's ({})",
+            set.iter().map(explain).collect::<Vec<_>>().join("; ")
+        ),
+    };
+    Finding::pass(CHECK, number, message).seen([evidence])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::Outcome;
+    use crate::checks::fixture::{Node, boot_of};
+
+    fn judged(tainted: u64) -> Finding {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).snapshot.tainted = tainted;
+        let timeline = node.timeline();
+        taint(&boot_of(&timeline, 2))
+    }
+
+    #[test]
+    fn an_out_of_tree_module_is_no_fault_and_all_else_is_explained() {
+        assert_eq!(judged(0).outcome, Outcome::Pass);
+        assert_eq!(judged(1 << 12 | 1 << 13).outcome, Outcome::Pass);
+        let warned = judged(1 << 12 | 1 << 9);
+        assert!(warned.outcome == Outcome::Fail && warned.message.contains("W: the kernel warned"), "{warned:?}");
+        assert!(judged(1 << 3).message.contains("R: a module was unloaded by force"));
+    }
+
+    #[test]
+    fn each_bit_has_its_own_letter() {
+        let mut letters: Vec<char> = TAINTS.iter().map(|(_, letter, ..)| *letter).collect();
+        letters.sort_unstable();
+        letters.dedup();
+        assert_eq!(letters.len(), TAINTS.len());
+        assert!(TAINTS.iter().zip(0..).all(|((bit, ..), place)| *bit == place));
+    }
+
+    #[test]
+    fn without_a_snapshot_it_is_inconclusive() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(2).remove_snapshot();
+        let timeline = node.timeline();
+        assert_eq!(taint(&boot_of(&timeline, 2)).outcome, Outcome::Inconclusive);
+    }
+}

@@ -1,0 +1,136 @@
+//! The MachineConfigs under test: generated or read, changed as the scenario wants it, and which unit does what.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use day1_generator::Day1Config;
+
+use super::PlanError;
+use super::roles::{self, Roles};
+use crate::mco;
+use crate::scenario::{self, PatchChange, PatchPlace, Role, Scenario, UnitRef};
+
+/// A MachineConfig under test.
+pub(super) struct UnderTest {
+    pub(super) config: mco::MachineConfig,
+    load: Option<String>,
+    pull: Option<String>,
+    /// The repository that it names, where that is known.
+    pub(super) repository: Option<String>,
+}
+
+/// A MachineConfig before the MCO sees it.
+struct Source {
+    text: String,
+    /// What errors call it.
+    origin: String,
+    roles: Roles,
+    repository: Option<String>,
+}
+
+/// All of a scenario's.
+pub(super) fn all(scenario: &Scenario) -> Result<Vec<UnderTest>, PlanError> {
+    let mut all = Vec::new();
+    for (index, spec) in scenario.spec.machine_configs.iter().enumerate() {
+        let Some(source) = source(scenario, index, spec)? else { continue };
+        let source = patched(scenario, source, &spec.patch)?;
+        let configs = mco::MachineConfig::parse(&source.text, &source.origin)
+            .map_err(|error| PlanError::Mco { scenario: file_of(scenario), source: Box::new(error) })?;
+        all.extend(configs.into_iter().map(|config| UnderTest {
+            config,
+            load: source.roles.load.clone(),
+            pull: source.roles.pull.clone(),
+            repository: source.repository.clone(),
+        }));
+    }
+    Ok(all)
+}
+
+fn file_of(scenario: &Scenario) -> String {
+    scenario.document.path.display().to_string()
+}
+
+fn source(scenario: &Scenario, index: usize, spec: &scenario::MachineConfig) -> Result<Option<Source>, PlanError> {
+    let generated = scenario.generator_config::<Day1Config>(index).transpose();
+    let generated = generated.map_err(|mistakes| PlanError::Scenario(Box::new(mistakes)))?;
+    let name = |unit: &Option<scenario::UnitName>| unit.as_ref().map(ToString::to_string);
+    let said = Roles { load: name(&spec.units.load), pull: name(&spec.units.pull) };
+    if let Some(config) = generated {
+        let text =
+            config.to_machine_config().map_err(|source| PlanError::Generate { scenario: file_of(scenario), source })?;
+        return Ok(Some(Source {
+            text,
+            origin: format!("the generated MachineConfig {}", config.machine_config_name()),
+            roles: Roles {
+                load: said.load.or_else(|| Some(config.load_unit())),
+                pull: said.pull.or_else(|| Some(config.pull_unit())),
+            },
+            repository: Some(config.kernel_module_image().to_string()),
+        }));
+    }
+    let Some(path) = scenario.machine_config_file(index) else { return Ok(None) };
+    let refuse = |source| PlanError::Roles { scenario: file_of(scenario), source };
+    let text = read(&path).map_err(refuse)?;
+    let roles = roles::detect(&path, &text, said).map_err(refuse)?;
+    Ok(Some(Source { text, origin: path.display().to_string(), roles, repository: None }))
+}
+
+fn read(path: &Path) -> Result<String, roles::Error> {
+    std::fs::read_to_string(path).map_err(|source| roles::Error::Read { path: path.to_owned(), source })
+}
+
+fn patched(scenario: &Scenario, mut source: Source, patches: &[scenario::Patch]) -> Result<Source, PlanError> {
+    if patches.is_empty() {
+        return Ok(source);
+    }
+    let patches: Vec<mco::Patch> = patches.iter().map(|patch| of_the_mco(patch, &source.roles)).collect();
+    source.text = mco::patch(&source.text, &patches).map_err(|error| PlanError::Patch {
+        scenario: file_of(scenario),
+        origin: source.origin.clone(),
+        source: error,
+    })?;
+    // A unit that got another name does the same as before.
+    for patch in &patches {
+        if let mco::Patch { place: mco::Place::Everywhere, change: mco::Change::Replace { text, with } } = patch {
+            for unit in [&mut source.roles.load, &mut source.roles.pull].into_iter().flatten() {
+                *unit = unit.replace(text.as_str(), with);
+            }
+        }
+    }
+    Ok(source)
+}
+
+fn of_the_mco(patch: &scenario::Patch, roles: &Roles) -> mco::Patch {
+    let place = match &patch.place {
+        PatchPlace::Unit(UnitRef::Role { role: Role::Load, .. }) => {
+            mco::Place::Unit(roles.load.clone().unwrap_or_default())
+        }
+        PatchPlace::Unit(UnitRef::Role { role: Role::Pull, .. }) => {
+            mco::Place::Unit(roles.pull.clone().unwrap_or_default())
+        }
+        PatchPlace::Unit(UnitRef::Name(name)) => mco::Place::Unit(name.to_string()),
+        PatchPlace::File(end) => mco::Place::File(end.clone()),
+        PatchPlace::Everywhere => mco::Place::Everywhere,
+    };
+    let change = match &patch.change {
+        PatchChange::Replace { text, with } => mco::Change::Replace { text: text.clone(), with: with.clone() },
+        PatchChange::Append(text) => mco::Change::Append(text.clone()),
+        PatchChange::Mode(mode) => mco::Change::Mode(mode.bits()),
+        PatchChange::Enabled(enabled) => mco::Change::Enabled(*enabled),
+        PatchChange::Remove => mco::Change::Remove,
+    };
+    mco::Patch { place, change }
+}
+
+/// Units by role; with several MachineConfigs, by role and the MachineConfig's name.
+pub(super) fn units(configs: &[UnderTest]) -> BTreeMap<String, String> {
+    let mut units = BTreeMap::new();
+    for one in configs {
+        for (role, unit) in [("load", &one.load), ("pull", &one.pull)] {
+            let Some(unit) = unit else { continue };
+            let key = if configs.len() == 1 { role.to_owned() } else { format!("{role}/{}", one.config.name) };
+            units.insert(key, unit.clone());
+        }
+    }
+    units
+}

@@ -1,0 +1,141 @@
+//! What a node starts from.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{AbsolutePath, FileMode, Id, Size, UnitName};
+
+/// What the node starts from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct NodeShape {
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: Size,
+    /// Network cards, in the order of their PCI slots. The first reaches the harness.
+    pub nics: Vec<Nic>,
+    /// Disks beside the one with the operating system.
+    pub disks: Vec<Disk>,
+    /// Files of the node's own base MachineConfig.
+    pub files: Vec<NodeFile>,
+    /// Units of the node's own base MachineConfig.
+    pub units: Vec<NodeUnit>,
+}
+
+impl Default for NodeShape {
+    fn default() -> Self {
+        let nic = |id: &str, model| Id::try_from(id.to_owned()).map(|id| Nic { id, model });
+        let nics = [nic("primary", NicModel::VirtioNet), nic("test", NicModel::E1000)];
+        Self {
+            cpus: 2,
+            memory: Size::mib(2048),
+            nics: nics.into_iter().flatten().collect(),
+            disks: vec![],
+            files: vec![],
+            units: vec![],
+        }
+    }
+}
+
+/// A network card.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Nic {
+    /// Its name in this scenario.
+    pub id: Id,
+    /// What QEMU shows the guest.
+    pub model: NicModel,
+}
+
+/// A model of network card that QEMU has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NicModel {
+    /// Paravirtual; in-tree driver `virtio_net`.
+    VirtioNet,
+    /// Intel 82540EM; in-tree driver `e1000`.
+    E1000,
+    /// Intel 82574L; in-tree driver `e1000e`.
+    E1000e,
+    /// Intel 82576; in-tree driver `igb`.
+    Igb,
+}
+
+impl NicModel {
+    /// As the scenario writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VirtioNet => "virtio-net",
+            Self::E1000 => "e1000",
+            Self::E1000e => "e1000e",
+            Self::Igb => "igb",
+        }
+    }
+}
+
+/// A disk beside the one with the operating system, empty at the first boot. With `mount`, Ignition makes an
+/// ext4 file system on it, whose label is the disk's id, and a mount unit.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Disk {
+    /// Its name in this scenario, its file system's label and its serial number.
+    pub id: Id,
+    /// How large it is.
+    pub size: Size,
+    /// Where the node mounts it.
+    pub mount: Option<AbsolutePath>,
+    /// How slow it is; default: as fast as the host's.
+    pub throttle: Option<Throttle>,
+}
+
+/// How slow a disk is.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Throttle {
+    /// Requests per second.
+    pub iops: Option<u32>,
+    /// Bytes per second.
+    pub bytes_per_second: Option<Size>,
+}
+
+/// A file of the node's own base MachineConfig.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NodeFile {
+    /// Where it stands.
+    pub path: AbsolutePath,
+    /// Its mode.
+    #[serde(default = "plain_file")]
+    pub mode: FileMode,
+    /// Its text.
+    pub contents: String,
+}
+
+fn plain_file() -> FileMode {
+    FileMode::new(0o644)
+}
+
+/// A unit of the node's own base MachineConfig.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NodeUnit {
+    /// Its name.
+    pub name: UnitName,
+    /// Whether it is enabled.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Whether it is masked.
+    #[serde(default)]
+    pub masked: bool,
+    /// Its text; absent for a unit that the node has already.
+    pub contents: Option<String>,
+    /// Drop-ins, by file name.
+    #[serde(default)]
+    pub dropins: BTreeMap<String, String>,
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,162 @@
+//! What the registry holds, and how it behaves.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{AbsolutePath, ModuleName, Percent, Repository, Seconds, Size, TagTemplate};
+
+/// What the registry holds, and how it behaves towards the node.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Registry {
+    /// Whether anything answers at the registry's address when the node starts.
+    pub reachable: bool,
+    /// The images in it.
+    pub images: Vec<Image>,
+    /// What its certificate is like.
+    pub certificate: Certificate,
+    /// The credentials that the node has for it.
+    pub pull_secret: PullSecret,
+    /// What goes wrong with requests. Of several faults that concern a request, each applies.
+    pub faults: Vec<Fault>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            reachable: true,
+            images: vec![],
+            certificate: Certificate::Good,
+            pull_secret: PullSecret::Good,
+            faults: vec![],
+        }
+    }
+}
+
+/// A driver image.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Image {
+    /// Where it stands, as a MachineConfig names it.
+    pub repository: Repository,
+    /// The modules in it; their sources are in `vm-images/kmods/`.
+    pub modules: Vec<ModuleName>,
+    /// What is wrong with it; default: nothing.
+    pub variant: Option<Variant>,
+    /// Its tags; default: the tag for the node's kernel. An empty list leaves it without any.
+    #[serde(default = "kernel_tag")]
+    pub tags: Vec<TagTemplate>,
+    /// Text files in it, such as firmware, by their path.
+    #[serde(default)]
+    pub files: BTreeMap<AbsolutePath, String>,
+    /// Random bytes in it, so that a pull takes its time.
+    pub filler: Option<Size>,
+    /// The user that its processes would run as (`USER` of a Containerfile); default: root.
+    pub user: Option<String>,
+    /// The architecture that its manifest names.
+    #[serde(default)]
+    pub architecture: Architecture,
+}
+
+fn kernel_tag() -> Vec<TagTemplate> {
+    TagTemplate::try_from(TagTemplate::KERNEL_TAG.to_owned()).into_iter().collect()
+}
+
+/// What is wrong with an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// Its modules say that they are for another kernel.
+    WrongVermagic,
+    /// Its modules carry another checksum of a symbol than the kernel has.
+    CrcMismatch,
+    /// `modules.dep` and its like are missing.
+    MissingModulesDep,
+    /// Its modules stand in another kernel's directory.
+    OtherKernelDirectory,
+    /// A module that another one depends on is not in it, and `modules.dep` names it.
+    MissingDependency,
+    /// Its layer ends in the middle, and the manifest says so: nothing tells while it is pulled.
+    TruncatedLayer,
+}
+
+/// The architecture that a manifest names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// x86-64, as the node.
+    #[default]
+    Amd64,
+    /// 64-bit ARM.
+    Arm64,
+}
+
+/// What the registry's certificate is like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certificate {
+    /// The node trusts who signed it; it holds from 1970 to 2099.
+    #[default]
+    Good,
+    /// Good from 2024 on: a node whose clock is far behind refuses it.
+    Recent,
+    /// It ended in 2001.
+    Expired,
+    /// It is another host's.
+    OtherName,
+    /// The node does not know who signed it.
+    UnknownAuthority,
+}
+
+/// The credentials that the node has for the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullSecret {
+    /// Those that the registry wants.
+    #[default]
+    Good,
+    /// Another password.
+    Wrong,
+    /// None for this registry.
+    Missing,
+    /// The file does not exist.
+    NoFile,
+}
+
+/// What goes wrong with requests.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Fault {
+    /// What is asked for.
+    pub on: Asked,
+    /// Only for this repository; default: all.
+    pub repository: Option<Repository>,
+    /// How many of these requests go well before; default: none.
+    #[serde(default)]
+    pub skip: u32,
+    /// How many of them it concerns then; default: all.
+    pub first: Option<u32>,
+    /// The status that is answered in the place of what was asked for.
+    pub answer: Option<u16>,
+    /// Time until the answer begins.
+    pub delay: Option<Seconds>,
+    /// Bytes per second that are sent.
+    pub rate: Option<Size>,
+    /// How much of the answer is sent before the connection is cut.
+    pub cut_at: Option<Percent>,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// Whether there is a registry (`/v2/`).
+    Ping,
+    /// A manifest.
+    Manifest,
+    /// A blob: a layer, or an image's config.
+    Blob,
+    /// Any of them.
+    Anything,
+}
