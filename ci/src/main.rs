@@ -25,6 +25,8 @@ enum Task {
     E2e(E2e),
     /// Run everything that needs no VM, and the smoke trials.
     Test,
+    /// Run changed MachineConfigs, in real VMs: each faulty one must be caught, each harmless one must pass.
+    Mutants(E2e),
     /// Run what CI runs.
     Ci,
 }
@@ -52,6 +54,10 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::E2e(options) => {
             host::prepare()?;
             e2e(&options.arguments)
+        }
+        Task::Mutants(options) => {
+            host::prepare()?;
+            e2e(&[vec!["--mutants".into()], options.arguments].concat())
         }
         Task::Test => {
             host::prepare()?;

@@ -1,10 +1,12 @@
-//! `config.identical`: the node was served the rendered config, byte for byte.
+//! `config.identical`: the node was served the rendered config, byte for byte; `config.modes`: nobody but root can
+//! change what it puts there.
 
 use crate::timeline::{Timeline, What};
 
 use super::{Evidence, Finding};
 
 const CHECK: &str = "config.identical";
+const MODES: &str = "config.modes";
 
 pub(super) fn identical(timeline: &Timeline) -> Finding {
     let rendered = timeline.facts().map(|facts| facts.rendered_sha256.as_str()).unwrap_or_default();
@@ -29,6 +31,24 @@ pub(super) fn identical(timeline: &Timeline) -> Finding {
     }
 }
 
+/// No file of the MachineConfigs under test can be written by others than its owner; nothing for those without files.
+pub(super) fn modes(timeline: &Timeline) -> Option<Finding> {
+    const OTHERS_WRITE: u32 = 0o022;
+    let files = &timeline.facts()?.files;
+    if files.is_empty() {
+        return None;
+    }
+    let open = files.iter().filter(|file| file.mode & OTHERS_WRITE != 0);
+    let open: Vec<String> = open.map(|file| format!("{} ({:04o})", file.path, file.mode)).collect();
+    if open.is_empty() {
+        let message = format!("nobody but root can change the {} files of the MachineConfigs under test", files.len());
+        return Some(Finding::pass(MODES, None, message));
+    }
+    let message = format!("everybody on the node can change {}", open.join(", "));
+    let advice = "What root runs at each boot must be root's alone: 0755 for a script, which is 493 where JSON wants it decimal.";
+    Some(Finding::fail(MODES, None, message).advise(advice))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +66,17 @@ mod tests {
         let mut node = Node::pulled_and_loaded();
         node.boot(1).remove(|what| matches!(what, What::ConfigServed(_)));
         assert_eq!(identical(&node.timeline()).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_fails() {
+        let mut node = Node::pulled_and_loaded();
+        let judged = |node: &Node| modes(&node.timeline());
+        assert_eq!(judged(&node).expect("a finding").outcome, Outcome::Pass);
+        node.facts().files[0].mode = 0o777;
+        let finding = judged(&node).expect("a finding");
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("load.sh (0777)"), "{finding:?}");
+        node.facts().files.clear();
+        assert_eq!(judged(&node), None);
     }
 }

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::scenario::Scenario;
 use crate::timeline::{
-    ConfigServed, Console, Event, Facts, ImageFact, JournalRecord, Link, MachineExited, MachineStarted, Module,
-    ModuleEvent, NicFact, PciDevice, Qmp, RegistryRequest, Snapshot, Timeline, Unit, What, message_id,
+    ConfigServed, Console, Event, Facts, FileFact, ImageFact, JournalRecord, Link, MachineExited, MachineStarted,
+    Module, ModuleEvent, NicFact, PciDevice, Qmp, RegistryRequest, Snapshot, Timeline, Unit, What, message_id,
 };
 
 use super::boot::Boot;
@@ -303,8 +303,10 @@ fn facts() -> Facts {
     Facts {
         trial: "pull/pull-then-reboot@debian-13".into(),
         node_image: "debian-13".into(),
+        kernels: vec!["6.12.41+deb13-amd64".into()],
         rendered_sha256: "aa".into(),
         units: [("load".to_owned(), LOAD.to_owned()), ("pull".to_owned(), PULL.to_owned())].into(),
+        files: vec![FileFact { path: "/usr/local/bin/load.sh".into(), mode: 0o755 }],
         images: vec![ImageFact {
             repository: "quay.io/day1/day1-nic".into(),
             tags: vec!["6.12.41_deb13-amd64".into()],

@@ -7,8 +7,8 @@ use crate::timeline::{Timeline, What};
 
 use super::boot::Boot;
 use super::{
-    Finding, Outcome, Verdict, budget, config, evidence, file, happened, image, journal, leftovers, module, nic,
-    ordering, ready, reboot, taint, units,
+    Finding, Outcome, Verdict, budget, config, evidence, file, happened, image, journal, kernel, leftovers, module,
+    nic, ordering, ready, reboot, units,
 };
 
 /// A trial, judged.
@@ -50,6 +50,9 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     if !is_without(without, "config.identical") {
         findings.push(config::identical(timeline));
     }
+    if !is_without(without, "config.modes") {
+        findings.extend(config::modes(timeline));
+    }
     let seen = timeline.boots();
     let planned = u32::try_from(scenario.spec.boots.len()).unwrap_or(u32::MAX);
     findings.extend(happened::all(scenario, timeline));
@@ -84,7 +87,7 @@ fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&
             findings.push(leftovers::leftovers(&boot));
         }
         if !is_without(without, "kernel.taint") {
-            findings.push(taint::taint(&boot));
+            findings.push(kernel::taint(&boot));
         }
         if !is_without(without, "unit.budget") {
             findings.extend(budget::all(&boot));
@@ -112,6 +115,7 @@ fn one(timeline: &Timeline, boot: &Boot<'_>, expectation: Expectation<'_>) -> Fi
         Expectation::ImageRefused(one) => image::refused(timeline, boot, one),
         Expectation::JournalSays(one) => journal::says(boot, one),
         Expectation::JournalLacks(one) => journal::lacks(timeline, boot, one),
+        Expectation::KernelRunning(one) => kernel::running(boot, one),
         Expectation::FileState(one) => file::state(boot, one),
     }
 }
@@ -162,6 +166,7 @@ mod tests {
         let all = [
             "boots.count",
             "config.identical",
+            "config.modes",
             "evidence",
             "image.not-pulled",
             "image.pulled",

@@ -16,13 +16,13 @@ mod happened;
 mod image;
 mod journal;
 mod judge;
+mod kernel;
 mod leftovers;
 mod module;
 mod nic;
 mod ordering;
 mod ready;
 mod reboot;
-mod taint;
 mod units;
 
 use serde::{Deserialize, Serialize};

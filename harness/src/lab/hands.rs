@@ -64,6 +64,17 @@ impl Hands<'_> {
             Action::Fill(fill) => self.script(&fill_script(fill)).await,
             Action::Free(path) => self.script(&format!("rm -rf {}", quoted(&filler(path.as_str())))).await,
             Action::Damage(damage) => self.script(&damage_script(damage)).await,
+            Action::BootKernel(number) => {
+                let kernels = &self.surroundings.plan().facts.kernels;
+                let kernel = number.checked_sub(1).and_then(|index| kernels.get(index));
+                let kernel = kernel.ok_or_else(|| format!("the node image has {} kernels", kernels.len()))?;
+                // As the stand-in's boot loader reads it.
+                self.script(&format!(
+                    "mount -o remount,rw /boot && echo {} >/boot/day1-kernel.cfg && sync -f /boot && mount -o remount,ro /boot",
+                    quoted(&format!("set kernel={kernel}"))
+                ))
+                .await
+            }
             Action::CollectImages => self.script("podman rmi --all --force").await,
             Action::Run(script) => self.script(script).await,
         }

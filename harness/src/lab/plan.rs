@@ -16,9 +16,9 @@ use crate::kmod::{self, BuildRoot, BuiltModule};
 use crate::mco::{self, Pool, Prerequisites, Rendered};
 use crate::node::NodeImage;
 use crate::scenario::{self, Mistakes, Scenario, Start, Variant};
-use crate::services::GATEWAY_ADDRESS;
 use crate::services::certs::Authority;
-use crate::timeline::{Facts, ImageFact, NicFact};
+use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME};
+use crate::timeline::{Facts, FileFact, ImageFact, NicFact};
 
 /// What all trials of a run share.
 pub struct Workshop {
@@ -96,6 +96,18 @@ pub enum PlanError {
         /// Why.
         source: roles::Error,
     },
+    /// The node image has no such kernel.
+    #[error("{scenario}: an image is for kernel {kernel}, and the node image {node} has {count}")]
+    NoKernel {
+        /// The scenario's file.
+        scenario: String,
+        /// Which one, from 1.
+        kernel: usize,
+        /// The node image.
+        node: String,
+        /// How many it has.
+        count: usize,
+    },
     /// A MachineConfig can't be changed as the scenario wants it.
     #[error("{scenario}: cannot change {origin}: {source}")]
     Patch {
@@ -137,6 +149,7 @@ pub struct Draft {
     pool: String,
     rendered: Rendered,
     units: BTreeMap<String, String>,
+    files: Vec<FileFact>,
 }
 
 /// Refuses a scenario whose MachineConfigs can't be used. `start` takes the place of the scenario's own where the
@@ -150,6 +163,7 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
         rendered: render(scenario, &pool, &configs, authority)?,
         pool,
         units: under_test::units(&configs),
+        files: configs.into_iter().flat_map(|one| one.files).collect(),
     })
 }
 
@@ -160,8 +174,10 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
     let facts = Facts {
         trial: scenario.trial_name(&node.name),
         node_image: node.name.clone(),
+        kernels: node.kernel_releases.clone(),
         rendered_sha256: draft.rendered.sha256.clone(),
         units: draft.units.clone(),
+        files: draft.files.clone(),
         images: images.iter().map(|(_, fact)| fact.clone()).collect(),
         nics: nics(scenario),
     };
@@ -235,7 +251,7 @@ fn render(
         .collect();
     let prerequisites = Prerequisites {
         role: pool,
-        registry: GATEWAY_ADDRESS,
+        registry: if scenario.spec.registry.by_name { GATEWAY_NAME } else { GATEWAY_ADDRESS },
         ca_pem: authority.ca_pem(),
         pull_secret: match scenario.spec.registry.pull_secret {
             scenario::PullSecret::Good => mco::PullSecret::Auth(authority.credentials().basic()),
@@ -270,15 +286,18 @@ fn images(
     workshop: &Workshop,
     tell: &dyn Fn(&str),
 ) -> Result<Vec<(Image, ImageFact)>, PlanError> {
-    let Some(kernel) = node.kernel_releases.first() else { return Ok(Vec::new()) };
-    if scenario.spec.registry.images.is_empty() {
-        return Ok(Vec::new());
-    }
     let distribution = kmod::Distribution::debian(&node.distribution.suite, &node.distribution.mirror);
-    let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, kernel, tell)?;
-    let kernel_tag = Tag::for_kernel(kernel).to_string();
     let mut all = Vec::new();
     for image in &scenario.spec.registry.images {
+        let kernel = image.kernel.checked_sub(1).and_then(|index| node.kernel_releases.get(index));
+        let kernel = kernel.ok_or_else(|| PlanError::NoKernel {
+            scenario: file_of(scenario),
+            kernel: image.kernel,
+            node: node.name.clone(),
+            count: node.kernel_releases.len(),
+        })?;
+        let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, kernel, tell)?;
+        let kernel_tag = Tag::for_kernel(kernel).to_string();
         let names: Vec<&str> = image.modules.iter().map(|name| name.as_str()).collect();
         let modules = modules(&names, &build_root, workshop, tell)?;
         let packed = pack(&modules, kernel, image, &build_root, workshop)?;

@@ -9,6 +9,7 @@ use super::PlanError;
 use super::roles::{self, Roles};
 use crate::mco;
 use crate::scenario::{self, PatchChange, PatchPlace, Role, Scenario, UnitRef};
+use crate::timeline::FileFact;
 
 /// A MachineConfig under test.
 pub(super) struct UnderTest {
@@ -17,6 +18,7 @@ pub(super) struct UnderTest {
     pull: Option<String>,
     /// The repository that it names, where that is known.
     pub(super) repository: Option<String>,
+    pub(super) files: Vec<FileFact>,
 }
 
 /// A MachineConfig before the MCO sees it.
@@ -26,6 +28,19 @@ struct Source {
     origin: String,
     roles: Roles,
     repository: Option<String>,
+}
+
+/// The files that a MachineConfig's text puts on the node; none of a text that is no MachineConfig, which the MCO tells.
+fn files(text: &str) -> Vec<FileFact> {
+    /// Ignition's, where none is given.
+    const DEFAULT_MODE: u32 = 0o644;
+    let config: serde_json::Value = serde_yaml::from_str(text).unwrap_or_default();
+    let files = config.pointer("/spec/config/storage/files").and_then(serde_json::Value::as_array);
+    let mode = |file: &serde_json::Value| file["mode"].as_u64().and_then(|mode| u32::try_from(mode).ok());
+    let fact = |file: &serde_json::Value| {
+        Some(FileFact { path: file["path"].as_str()?.to_owned(), mode: mode(file).unwrap_or(DEFAULT_MODE) })
+    };
+    files.into_iter().flatten().filter_map(fact).collect()
 }
 
 /// All of a scenario's.
@@ -41,6 +56,7 @@ pub(super) fn all(scenario: &Scenario) -> Result<Vec<UnderTest>, PlanError> {
             load: source.roles.load.clone(),
             pull: source.roles.pull.clone(),
             repository: source.repository.clone(),
+            files: files(&source.text),
         }));
     }
     Ok(all)

@@ -33,6 +33,8 @@ fn case(trial: &TrialResult) -> TestCase {
         status
     };
     let status = match trial.verdict {
+        _ if trial.mutant.as_ref().is_some_and(super::MutantResult::is_good) => TestCaseStatus::success(),
+        Verdict::Pass if trial.is_red() => non_success(NonSuccessKind::Failure),
         Verdict::Pass | Verdict::Flaky => TestCaseStatus::success(),
         Verdict::Fail => non_success(NonSuccessKind::Failure),
         Verdict::Inconclusive | Verdict::Infra => non_success(NonSuccessKind::Error),

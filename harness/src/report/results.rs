@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Phase;
-use crate::checks::{Finding, SetAside, Verdict};
+use crate::checks::{Finding, Outcome, SetAside, Verdict};
 
 /// Version of the shape of `results.json`.
 pub const RESULTS_VERSION: u32 = 1;
@@ -85,6 +85,57 @@ pub struct TrialResult {
     /// What the scenario does without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set_aside: Vec<SetAside>,
+    /// Of a mutant: whether it was caught. Such a trial is held against that, not against its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<MutantResult>,
+}
+
+/// What became of a mutant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MutantResult {
+    /// What is wrong with it, or merely different.
+    pub says: String,
+    /// The checks that had to fail; none for a harmless one.
+    pub caught_by: Vec<String>,
+    /// What came of it.
+    pub outcome: MutantOutcome,
+}
+
+/// What came of a mutant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MutantOutcome {
+    /// It is faulty, and each check that had to fail did.
+    Caught,
+    /// It is faulty, and a check that had to fail did not.
+    Missed,
+    /// It is harmless, and passed.
+    Passed,
+    /// It is harmless, and failed.
+    FalseAlarm,
+    /// The harness's side failed, or evidence was missing.
+    Unclear,
+}
+
+impl MutantResult {
+    /// What came of a mutant whose trial has this verdict and these findings.
+    pub fn new(says: &str, caught_by: &[String], verdict: Verdict, findings: &[Finding]) -> Self {
+        let fails =
+            |check: &String| findings.iter().any(|finding| finding.check == *check && finding.outcome == Outcome::Fail);
+        let outcome = match (caught_by.is_empty(), verdict) {
+            (_, Verdict::Infra | Verdict::Inconclusive | Verdict::Skipped) => MutantOutcome::Unclear,
+            (false, Verdict::Fail) if caught_by.iter().all(fails) => MutantOutcome::Caught,
+            (false, _) => MutantOutcome::Missed,
+            (true, Verdict::Pass) => MutantOutcome::Passed,
+            (true, _) => MutantOutcome::FalseAlarm,
+        };
+        Self { says: says.to_owned(), caught_by: caught_by.to_vec(), outcome }
+    }
+
+    /// Whether it is as it must be.
+    pub fn is_good(&self) -> bool {
+        matches!(self.outcome, MutantOutcome::Caught | MutantOutcome::Passed)
+    }
 }
 
 impl TrialResult {
@@ -102,7 +153,24 @@ impl TrialResult {
             phases: Vec::new(),
             findings: Vec::new(),
             set_aside: Vec::new(),
+            mutant: None,
         }
+    }
+
+    /// 0 as it must be, 1 not, 3 the harness's side failed or evidence is missing.
+    fn exit_code(&self) -> u8 {
+        match (&self.mutant, self.verdict) {
+            (Some(mutant), _) if mutant.is_good() => 0,
+            (Some(mutant), _) if mutant.outcome == MutantOutcome::Unclear => 3,
+            (Some(_), _) | (None, Verdict::Fail) => 1,
+            (None, Verdict::Infra | Verdict::Inconclusive) => 3,
+            (None, _) => 0,
+        }
+    }
+
+    /// Whether the trial is red.
+    pub fn is_red(&self) -> bool {
+        self.exit_code() != 0
     }
 }
 
@@ -115,13 +183,49 @@ impl RunResults {
 
     /// The same for some trials.
     pub fn exit_code_of(trials: &[TrialResult]) -> u8 {
-        let any = |wanted: &[Verdict]| trials.iter().any(|trial| wanted.contains(&trial.verdict));
-        if any(&[Verdict::Fail]) {
-            1
-        } else if any(&[Verdict::Infra, Verdict::Inconclusive]) {
-            3
-        } else {
-            0
+        let codes: Vec<u8> = trials.iter().map(TrialResult::exit_code).collect();
+        [1, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(check: &str, outcome: Outcome) -> Finding {
+        let (check, message) = (check.to_owned(), String::new());
+        Finding { check, boot: None, outcome, message, evidence: vec![], advice: None }
+    }
+
+    #[test]
+    fn a_mutant_is_caught_by_each_check_that_had_to_fail() {
+        let findings = [finding("unit.before", Outcome::Fail), finding("nic.driver", Outcome::Pass)];
+        let outcome = |caught_by: &[&str], verdict| {
+            let caught_by: Vec<String> = caught_by.iter().map(|check| (*check).to_owned()).collect();
+            MutantResult::new("x", &caught_by, verdict, &findings).outcome
+        };
+        assert_eq!(outcome(&["unit.before"], Verdict::Fail), MutantOutcome::Caught);
+        assert_eq!(outcome(&["unit.before", "nic.driver"], Verdict::Fail), MutantOutcome::Missed);
+        assert_eq!(outcome(&["unit.before"], Verdict::Pass), MutantOutcome::Missed);
+        assert_eq!(outcome(&["unit.before"], Verdict::Inconclusive), MutantOutcome::Unclear);
+        assert_eq!(outcome(&[], Verdict::Pass), MutantOutcome::Passed);
+        assert_eq!(outcome(&[], Verdict::Fail), MutantOutcome::FalseAlarm);
+    }
+
+    #[test]
+    fn a_mutants_trial_is_held_against_what_had_to_come_of_it() {
+        let mut result = TrialResult::new("mutants/a@b", Path::new("x"), Verdict::Fail, None);
+        assert_eq!(RunResults::exit_code_of(std::slice::from_ref(&result)), 1);
+        let with = |outcome| MutantResult { says: String::new(), caught_by: vec![], outcome };
+        for (outcome, code) in [
+            (MutantOutcome::Caught, 0),
+            (MutantOutcome::Passed, 0),
+            (MutantOutcome::Missed, 1),
+            (MutantOutcome::FalseAlarm, 1),
+            (MutantOutcome::Unclear, 3),
+        ] {
+            result.mutant = Some(with(outcome));
+            assert_eq!(RunResults::exit_code_of(std::slice::from_ref(&result)), code, "{outcome:?}");
         }
     }
 }

@@ -3,22 +3,27 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{RunResults, TrialResult};
+use super::{MutantOutcome, RunResults, TrialResult};
 use crate::checks::{Finding, Outcome, Verdict};
 
 /// One trial: what was proven, or what fell short and where to look.
 pub fn trial(result: &TrialResult) -> String {
     let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "{} {} in {:.0} s{}",
-        verdict_word(result.verdict),
-        result.trial,
-        result.seconds,
-        began(&result.start)
-    );
+    let word = result.mutant.as_ref().map_or(verdict_word(result.verdict), |mutant| mutant_word(mutant.outcome));
+    let _ = writeln!(text, "{word} {} in {:.0} s{}", result.trial, result.seconds, began(&result.start));
     if let Some(reason) = &result.reason {
         let _ = writeln!(text, "  {}", reason.replace('\n', "\n  "));
+    }
+    if let Some(mutant) = &result.mutant {
+        let _ = writeln!(text, "  mutant: {}", mutant.says);
+        let _ = match mutant.caught_by.as_slice() {
+            [] => writeln!(text, "  does no harm, so it must pass"),
+            checks => writeln!(text, "  must be caught by {}", checks.join(", ")),
+        };
+        // What was caught as it must be needs no reading.
+        if mutant.is_good() {
+            return text;
+        }
     }
     let mut last_boot = None;
     let mut findings: Vec<&Finding> = result.findings.iter().collect();
@@ -86,6 +91,31 @@ fn verdict_word(verdict: Verdict) -> &'static str {
     }
 }
 
+fn mutant_word(outcome: MutantOutcome) -> &'static str {
+    match outcome {
+        MutantOutcome::Caught => "CAUGHT",
+        MutantOutcome::Missed => "MISSED",
+        MutantOutcome::Passed => "PASSED",
+        MutantOutcome::FalseAlarm => "FALSE ALARM",
+        MutantOutcome::Unclear => "UNCLEAR",
+    }
+}
+
+/// How many mutants came to what; nothing for a run without any.
+fn mutants(results: &RunResults) -> Option<String> {
+    let all = [
+        (MutantOutcome::Caught, "caught"),
+        (MutantOutcome::Missed, "missed"),
+        (MutantOutcome::Passed, "harmless and passed"),
+        (MutantOutcome::FalseAlarm, "false alarms"),
+        (MutantOutcome::Unclear, "unclear"),
+    ];
+    let outcomes: Vec<_> = results.trials.iter().filter_map(|trial| Some(trial.mutant.as_ref()?.outcome)).collect();
+    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
+    let counts = all.map(|(outcome, word)| format!("{} {word}", count(outcome)));
+    (!outcomes.is_empty()).then(|| format!("{} mutants: {}", outcomes.len(), counts.join(", ")))
+}
+
 /// The run in a few lines, after the last trial.
 pub fn summary(results: &RunResults, dir: &Path) -> String {
     let mut text = String::new();
@@ -98,6 +128,9 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
         })
         .collect();
     let _ = writeln!(text, "{} trials in {:.0} s: {}", results.trials.len(), results.seconds, counts.join(", "));
+    if let Some(mutants) = mutants(results) {
+        let _ = writeln!(text, "  {mutants}");
+    }
     for (image, reason) in &results.host.acceleration {
         let _ = writeln!(text, "  {image} ran on {reason}");
     }

@@ -27,7 +27,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use crate::cache::Cache;
 use crate::checks::Verdict;
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
-use crate::scenario::{self, Scenario, Start};
+use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
 
 /// What to run, on what, and where the results go.
 #[derive(Debug, Clone)]
@@ -42,6 +42,10 @@ pub struct Options {
     pub filters: Vec<String>,
     /// Only scenarios with this label.
     pub label: Option<String>,
+    /// Also scenarios that run by night only.
+    pub all: bool,
+    /// Mutants of this directory, in the place of the scenarios themselves.
+    pub mutants: Option<PathBuf>,
     /// Only a part of the trials.
     pub partition: Option<Partition>,
     /// Where nodes begin, in the place of what scenarios say.
@@ -60,12 +64,17 @@ pub struct Options {
 /// The node image that trials run on unless told otherwise.
 pub const DEFAULT_NODE: &str = "debian-13";
 
+/// The label of scenarios that run only when they are asked for: by name, by a label, or with all others.
+pub const NIGHTLY: &str = "nightly";
+
 /// A trial before anything is prepared for it.
 #[derive(Clone)]
 struct Planned {
     name: String,
     scenario: Arc<Scenario>,
     node: String,
+    /// What must come of it, if it is a mutant's.
+    mutant: Option<Arc<Mutant>>,
 }
 
 /// Results by trial name, filled while trials run.
@@ -111,15 +120,23 @@ fn plan(options: &Options) -> Result<Vec<Planned>, String> {
     let listing = scenario::list(&options.scenarios)
         .map_err(|error| format!("error: cannot list the scenarios in {}: {error}", options.scenarios.display()))?;
     if !listing.refused.is_empty() {
-        let reports = listing.refused.into_iter().map(|mistakes| format!("{:?}", miette::Report::new(mistakes)));
-        return Err(reports.collect::<Vec<_>>().join("\n"));
+        return Err(reports(listing.refused));
     }
+    let scenarios: Vec<(Scenario, Option<Mutant>)> = match &options.mutants {
+        None => listing.scenarios.into_iter().map(|scenario| (scenario, None)).collect(),
+        Some(dir) => scenario::mutants(dir, &listing.scenarios)
+            .map_err(reports)?
+            .into_iter()
+            .map(|mutation| (mutation.scenario, Some(mutation.mutant)))
+            .collect(),
+    };
     let mut planned = Vec::new();
-    for scenario in listing.scenarios {
-        let scenario = Arc::new(scenario);
+    for (scenario, mutant) in scenarios {
+        let (scenario, mutant) = (Arc::new(scenario), mutant.map(Arc::new));
         for node in &options.nodes {
             let name = scenario.trial_name(node);
-            planned.push(Planned { name, scenario: Arc::clone(&scenario), node: node.clone() });
+            let (scenario, mutant) = (Arc::clone(&scenario), mutant.clone());
+            planned.push(Planned { name, scenario, node: node.clone(), mutant });
         }
     }
     planned.retain(|one| is_selected(one, options));
@@ -134,11 +151,18 @@ fn plan(options: &Options) -> Result<Vec<Planned>, String> {
     Ok(planned)
 }
 
+fn reports(refused: Vec<Mistakes>) -> String {
+    let reports = refused.into_iter().map(|mistakes| format!("{:?}", miette::Report::new(mistakes)));
+    reports.collect::<Vec<_>>().join("\n")
+}
+
 fn is_selected(planned: &Planned, options: &Options) -> bool {
     let by_name = options.filters.is_empty() || options.filters.iter().any(|filter| planned.name.contains(filter));
     let by_label = options.label.as_ref().is_none_or(|label| planned.scenario.has_label(label));
     let by_part = options.partition.as_ref().is_none_or(|part| part.holds(&planned.name));
-    by_name && by_label && by_part
+    let is_asked_for =
+        options.all || options.mutants.is_some() || options.label.is_some() || !options.filters.is_empty();
+    by_name && by_label && by_part && (is_asked_for || !planned.scenario.has_label(NIGHTLY))
 }
 
 /// The same choice that libtest-mimic makes, which needs to be known before it runs.
@@ -308,11 +332,6 @@ fn leases(cache: &Cache) -> PathBuf {
     cache.root().join("leases")
 }
 
-/// Whether a verdict turns the trial red.
-fn is_red(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Fail | Verdict::Inconclusive | Verdict::Infra)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,7 +340,7 @@ mod tests {
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
         let scenario = Scenario::load_one(&scenarios.join("pull/pull-then-reboot.yaml")).expect("a good scenario");
         let name = scenario.trial_name("debian-13");
-        let planned = vec![Planned { name, scenario: Arc::new(scenario), node: "debian-13".into() }];
+        let planned = vec![Planned { name, scenario: Arc::new(scenario), node: "debian-13".into(), mutant: None }];
         let results = Results::default();
         planned.iter().for_each(|one| trial::note(&results, trial::never_ran(one)));
         let (began, started) = (Instant::now(), now());
@@ -359,5 +378,22 @@ mod tests {
         assert_eq!(results.trials[0].verdict, Verdict::Infra);
         assert!(results.trials[0].reason.as_deref().is_some_and(|reason| reason.contains("the disk is full")));
         assert!(dir.path().join("junit.xml").exists());
+    }
+
+    /// Each change of each mutant finds its place in what the generator makes.
+    #[test]
+    fn the_mutants_changes_can_be_made() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let scenarios = scenario::list(&root.join("scenarios")).expect("listed").scenarios;
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let cache = Cache::open(Some(dir.path())).expect("a cache");
+        let authority = crate::services::certs::Authority::open(&cache).expect("an authority");
+        let mutations = scenario::mutants(&root.join("mutants"), &scenarios).expect("good mutants");
+        let refused = mutations.into_iter().filter_map(|mutation| {
+            let name = mutation.mutant.name.to_string();
+            let refused = crate::lab::draft(&Arc::new(mutation.scenario), None, &authority).err()?;
+            Some(format!("{name}: {refused}"))
+        });
+        assert_eq!(refused.collect::<Vec<_>>(), Vec::<String>::new());
     }
 }

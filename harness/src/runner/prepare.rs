@@ -71,6 +71,7 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         acceleration: accelerations[&one.node].clone(),
         workshop: Arc::clone(&workshop),
         results: options.results.clone(),
+        mutant: one.mutant.clone(),
     });
     Ok(Prepared { ready: ready.collect(), accelerations })
 }

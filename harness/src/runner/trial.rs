@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use libtest_mimic::Failed;
 
-use super::{Planned, Results, interrupt, is_red, lease, progress};
+use super::{Planned, Results, interrupt, lease, progress};
 use crate::checks::{self, Verdict};
 use crate::lab::{self, Draft, Host, Plan, Workshop};
 use crate::machine::Acceleration;
 use crate::node::NodeImage;
-use crate::report::{self, TrialResult};
+use crate::report::{self, MutantResult, TrialResult};
+use crate::scenario::Mutant;
 use crate::timeline::Timeline;
 
 /// A trial whose input is good.
@@ -24,6 +25,8 @@ pub(super) struct Ready {
     pub(super) workshop: Arc<Workshop>,
     /// The run's results directory.
     pub(super) results: PathBuf,
+    /// What must come of it, if it is a mutant's.
+    pub(super) mutant: Option<Arc<Mutant>>,
 }
 
 impl Ready {
@@ -79,13 +82,17 @@ pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), F
         Err(error) => ready.result(Verdict::Infra, Some(error.to_string())),
     };
     drop(lease);
+    result.mutant = ready
+        .mutant
+        .as_ref()
+        .map(|mutant| MutantResult::new(&mutant.says, &mutant.caught_by, result.verdict, &result.findings));
     result.seconds = (making + began.elapsed()).as_secs_f64();
     if let Err(error) = keep(&result, &ready.dir()) {
         result.verdict = Verdict::Infra;
         result.reason = Some(format!("its result can't be written: {error}"));
     }
     println!("\n{}", report::describe_trial(&result));
-    let red = is_red(result.verdict);
+    let red = result.is_red();
     note(results, result);
     // A trial that was cut short has proven nothing.
     if red || interrupt::is_set() { Err(Failed::without_message()) } else { Ok(()) }

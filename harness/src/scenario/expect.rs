@@ -47,6 +47,9 @@ pub struct Expectations {
     /// Nobody says something.
     #[serde(rename = "journal.lacks")]
     pub journal_lacks: Many<JournalLacks>,
+    /// Which kernel runs.
+    #[serde(rename = "kernel.running")]
+    pub kernel_running: Many<KernelRunning>,
     /// A file of the settled node.
     #[serde(rename = "file.state")]
     pub file_state: Many<FileState>,
@@ -92,6 +95,7 @@ expectations! {
     ImageRefused(ImageRefused) = image_refused, "image.refused";
     JournalSays(JournalSays) = journal_says, "journal.says";
     JournalLacks(JournalLacks) = journal_lacks, "journal.lacks";
+    KernelRunning(KernelRunning) = kernel_running, "kernel.running";
     FileState(FileState) = file_state, "file.state";
 }
 
@@ -252,6 +256,14 @@ pub struct JournalLacks {
     pub unit: Option<UnitRef>,
     /// A regular expression that none of the lines may match.
     pub matches: Pattern,
+}
+
+/// Which of the node image's kernels runs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KernelRunning {
+    /// Counted from 1, the one that the image boots.
+    pub kernel: usize,
 }
 
 /// A file of the settled node.

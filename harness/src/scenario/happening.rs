@@ -179,6 +179,8 @@ pub enum Action {
     Free(AbsolutePath),
     /// Files are damaged, or removed.
     Damage(Damage),
+    /// From the next boot on the node runs another of its kernels, counted from 1, the one that its image boots.
+    BootKernel(usize),
     /// All images in the node's own store are removed, as kubelet does when its disk runs full.
     CollectImages,
     /// A shell script runs as root in the guest. For what no other action does.
@@ -202,6 +204,7 @@ impl Action {
             Self::Fill(_) => "fill",
             Self::Free(_) => "free",
             Self::Damage(_) => "damage",
+            Self::BootKernel(_) => "boot-kernel",
             Self::CollectImages => "collect-images",
             Self::Run(_) => "run",
         }

@@ -150,7 +150,7 @@ fn names(document: &Document) -> Result<(String, String), Box<super::Mistake>> {
     Err(Box::new(document.mistake_at(0..0, format!("`{bad}` can't be part of a trial's name"), Some(help.to_owned()))))
 }
 
-fn read(path: &FsPath) -> Result<String, Mistakes> {
+pub(super) fn read(path: &FsPath) -> Result<String, Mistakes> {
     std::fs::read_to_string(path).map_err(|error| {
         let help = near_file(path).map_or_else(
             || "Is the path right? `day1 run --list` shows the scenarios.".to_owned(),

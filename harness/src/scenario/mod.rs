@@ -11,6 +11,7 @@ mod happening;
 mod load;
 mod matrix;
 mod mistake;
+mod mutant;
 mod node;
 mod patch;
 mod registry;
@@ -22,8 +23,9 @@ mod verify;
 
 pub use document::{Document, Path, Step};
 pub use expect::{
-    Expectation, Expectations, FileState, ImageNotPulled, ImagePulled, ImageRefused, JournalLacks, JournalSays, Many,
-    ModuleAbsent, ModulePresent, ModuleReplaced, NicDriver, Origin, UnitBefore, UnitOutcome, UnitResult,
+    Expectation, Expectations, FileState, ImageNotPulled, ImagePulled, ImageRefused, JournalLacks, JournalSays,
+    KernelRunning, Many, ModuleAbsent, ModulePresent, ModuleReplaced, NicDriver, Origin, UnitBefore, UnitOutcome,
+    UnitResult,
 };
 pub use happening::{
     Action, After, Clock, Damage, Delay, Fill, Filling, Happening, Harm, JournalTrigger, LinkAction, LinkState,
@@ -31,6 +33,7 @@ pub use happening::{
 };
 pub use load::{Listing, Scenario, list};
 pub use mistake::{Mistake, Mistakes};
+pub use mutant::{Mutant, Mutation, mutants};
 pub use node::{Disk, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
 pub use patch::{Patch, PatchChange, PatchPlace};
 pub use registry::{Architecture, Asked, Certificate, Fault, Image, PullSecret, Registry, Variant};

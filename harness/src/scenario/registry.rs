@@ -12,6 +12,9 @@ use super::{AbsolutePath, ModuleName, Percent, Repository, Seconds, Size, TagTem
 pub struct Registry {
     /// Whether anything answers at the registry's address when the node starts.
     pub reachable: bool,
+    /// Whether the node knows it by its name, `registry.day1.test`, which nothing resolves but what the scenario puts
+    /// there; default: by its address, 10.0.2.100.
+    pub by_name: bool,
     /// The images in it.
     pub images: Vec<Image>,
     /// What its certificate is like.
@@ -26,6 +29,7 @@ impl Default for Registry {
     fn default() -> Self {
         Self {
             reachable: true,
+            by_name: false,
             images: vec![],
             certificate: Certificate::Good,
             pull_secret: PullSecret::Good,
@@ -42,9 +46,12 @@ pub struct Image {
     pub repository: Repository,
     /// The modules in it; their sources are in `vm-images/kmods/`.
     pub modules: Vec<ModuleName>,
+    /// For which of the node image's kernels it is, from 1, the one that it boots; `{kernel-tag}` is that one's, too.
+    #[serde(default = "first")]
+    pub kernel: usize,
     /// What is wrong with it; default: nothing.
     pub variant: Option<Variant>,
-    /// Its tags; default: the tag for the node's kernel. An empty list leaves it without any.
+    /// Its tags; default: the tag for its kernel. An empty list leaves it without any.
     #[serde(default = "kernel_tag")]
     pub tags: Vec<TagTemplate>,
     /// Text files in it, such as firmware, by their path.
@@ -57,6 +64,10 @@ pub struct Image {
     /// The architecture that its manifest names.
     #[serde(default)]
     pub architecture: Architecture,
+}
+
+fn first() -> usize {
+    1
 }
 
 fn kernel_tag() -> Vec<TagTemplate> {

@@ -244,9 +244,10 @@ pub struct OptOut {
 }
 
 /// The checks that always run unless a scenario does without.
-pub const BASE_CHECKS: [&str; 8] = [
+pub const BASE_CHECKS: [&str; 9] = [
     "boots.count",
     "config.identical",
+    "config.modes",
     "evidence",
     "journal.clean",
     "kernel.taint",

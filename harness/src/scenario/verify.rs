@@ -389,7 +389,7 @@ impl<'s> Verifier<'s> {
                         self.wrong(&place, "a file that is not there has neither mode nor text".to_owned(), help);
                     }
                 }
-                Expectation::ModulePresent(_) | Expectation::ModuleAbsent(_) => {}
+                Expectation::ModulePresent(_) | Expectation::ModuleAbsent(_) | Expectation::KernelRunning(_) => {}
             }
         }
     }

@@ -19,10 +19,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::cache::{self, Cache};
-use crate::services::{CONFIG_SERVER_ADDRESS, GATEWAY_ADDRESS};
+use crate::services::{CONFIG_SERVER_ADDRESS, GATEWAY_ADDRESS, GATEWAY_NAME};
 
 /// Changes when what an entry holds changes.
-const FORMAT: &str = "v2";
+const FORMAT: &str = "v3";
 
 /// One certificate authority, the two servers' certificates that it signed, and the pull credentials.
 #[derive(Debug, Clone)]
@@ -65,8 +65,10 @@ impl Certificate {
 
     fn params(self) -> CertificateParams {
         // An address for documentation (RFC 5737): nobody's.
-        let address = if self == Self::OtherName { "192.0.2.1" } else { GATEWAY_ADDRESS };
-        let mut params = leaf_params("gateway", address);
+        let mut params = match self {
+            Self::OtherName => leaf_params("other host", "192.0.2.1"),
+            _ => leaf_params("gateway", GATEWAY_ADDRESS),
+        };
         match self {
             Self::Recent => params.not_before = rcgen::date_time_ymd(2024, 1, 1),
             Self::Expired => params.not_after = rcgen::date_time_ymd(2001, 1, 1),
@@ -224,6 +226,10 @@ fn leaf_params(name: &str, address: &str) -> CertificateParams {
     let mut params = params(&format!("day1 harness {name}"));
     let address: IpAddr = address.parse().expect("the guest-side addresses are constants");
     params.subject_alt_names = vec![SanType::IpAddress(address)];
+    if name == "gateway" {
+        let host = GATEWAY_NAME.try_into().expect("the gateway's name is a constant, in ASCII");
+        params.subject_alt_names.push(SanType::DnsName(host));
+    }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;

@@ -28,6 +28,8 @@ mod tests;
 
 /// The gateway's address as the guest sees it; also the registry's name in mirror entries and pull secrets.
 pub const GATEWAY_ADDRESS: &str = "10.0.2.100";
+/// The gateway's name, for nodes that know it by one; nothing in the guest resolves it.
+pub const GATEWAY_NAME: &str = "registry.day1.test";
 /// The gateway's port as the guest sees it.
 pub const GATEWAY_PORT: u16 = 443;
 /// The config server's address as the guest sees it.

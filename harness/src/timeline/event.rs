@@ -78,15 +78,30 @@ pub struct Facts {
     pub trial: String,
     /// Name of the node image.
     pub node_image: String,
+    /// Releases of the node image's kernels; the first is the one that it boots.
+    #[serde(default)]
+    pub kernels: Vec<String>,
     /// Lower-case hex sha256 of the rendered config, as bytes on the wire.
     pub rendered_sha256: String,
     /// Units of the MachineConfigs under test, by role: `pull`, `load`, or `pull/NAME`, `load/NAME` (NAME is
     /// the MachineConfig's) where more than one is under test; the value is the unit's name.
     pub units: BTreeMap<String, String>,
+    /// Files of the MachineConfigs under test.
+    #[serde(default)]
+    pub files: Vec<FileFact>,
     /// Images that the registry holds for this trial.
     pub images: Vec<ImageFact>,
     /// The node's network cards.
     pub nics: Vec<NicFact>,
+}
+
+/// A file of a MachineConfig under test.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFact {
+    /// Where it stands on the node.
+    pub path: String,
+    /// Its mode, such as 0o755.
+    pub mode: u32,
 }
 
 /// An image in the registry.

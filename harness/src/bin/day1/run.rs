@@ -8,7 +8,9 @@ use day1_harness::runner::{self, DEFAULT_NODE, Options, Partition};
 use day1_harness::scenario::Start;
 use libtest_mimic::Arguments;
 
-/// Examples: `day1 run`, `day1 run pull-then-reboot`, `day1 run --label smoke --node debian-13`.
+/// Without a filter, a label or `--all`, trials with the label `nightly` are left out.
+///
+/// Examples: `day1 run`, `day1 run pull-then-reboot`, `day1 run --all --list`, `day1 run --label smoke --node debian-13`.
 #[derive(Args)]
 pub struct Run {
     /// Run only trials whose name contains one of these.
@@ -22,6 +24,12 @@ pub struct Run {
     /// Run only scenarios with this label, such as `smoke`.
     #[arg(long, value_name = "LABEL")]
     label: Option<String>,
+    /// Run all trials, also those with the label `nightly`.
+    #[arg(long)]
+    all: bool,
+    /// Run the mutants in the place of the scenarios: changed MachineConfigs, each of which must be caught or pass.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "DIR")]
+    mutants: Option<Option<PathBuf>>,
     /// How many trials at once, if the host's memory allows [default: as many as its cores carry].
     #[arg(long, value_name = "N", env = "DAY1_JOBS", value_parser = at_least_one)]
     jobs: Option<usize>,
@@ -49,10 +57,11 @@ impl Run {
             Ok::<_, String>((
                 self.scenarios.clone().map_or_else(|| find_above("scenarios"), Ok)?,
                 self.vm_images.clone().map_or_else(|| find_above("vm-images"), Ok)?,
+                self.mutants.clone().map(|dir| dir.map_or_else(|| find_above("mutants"), Ok)).transpose()?,
                 std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?,
             ))
         })();
-        let (scenarios, vm_images, day1) = match found {
+        let (scenarios, vm_images, mutants, day1) = match found {
             Ok(found) => found,
             Err(message) => {
                 eprintln!("error: {message}");
@@ -65,6 +74,8 @@ impl Run {
             nodes: self.node,
             filters: self.filters,
             label: self.label,
+            all: self.all,
+            mutants,
             partition: self.partition,
             start: self.start,
             jobs: self.jobs,

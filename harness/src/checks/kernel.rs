@@ -1,9 +1,12 @@
-//! `kernel.taint`: what the kernel says of itself, explained.
+//! `kernel.taint`: what the kernel says of itself, explained; `kernel.running`: which one it is.
+
+use crate::scenario::KernelRunning;
 
 use super::boot::Boot;
 use super::{Evidence, Finding};
 
-const CHECK: &str = "kernel.taint";
+const TAINT: &str = "kernel.taint";
+const RUNNING: &str = "kernel.running";
 
 /// Bit, letter and meaning (`Documentation/admin-guide/tainted-kernels.rst`), and whether an out-of-tree module brings it.
 const TAINTS: [(u32, char, &str, bool); 19] = [
@@ -32,7 +35,7 @@ const TAINTS: [(u32, char, &str, bool); 19] = [
 pub(super) fn taint(boot: &Boot<'_>) -> Finding {
     let number = boot.number;
     let Some((event, snapshot)) = boot.snapshot() else {
-        return Finding::inconclusive(CHECK, number, "no snapshot of this boot: nothing tells the kernel's taint");
+        return Finding::inconclusive(TAINT, number, "no snapshot of this boot: nothing tells the kernel's taint");
     };
     let set: Vec<_> = TAINTS.iter().filter(|(bit, ..)| snapshot.tainted >> bit & 1 == 1).collect();
     let letters: String = set.iter().map(|(_, letter, ..)| letter).collect();
@@ -41,7 +44,7 @@ pub(super) fn taint(boot: &Boot<'_>) -> Finding {
     let bad: Vec<String> = set.iter().filter(|(.., expected)| !expected).map(explain).collect();
     if !bad.is_empty() {
         let message = format!("the kernel is tainted: {}", bad.join("; "));
-        return Finding::fail(CHECK, number, message)
+        return Finding::fail(TAINT, number, message)
             .seen([evidence])
             .advise("The kernel's own lines in the journal of this boot tell where; `journal.clean` quotes them.");
     }
@@ -52,7 +55,24 @@ pub(super) fn taint(boot: &Boot<'_>) -> Finding {
             set.iter().map(explain).collect::<Vec<_>>().join("; ")
         ),
     };
-    Finding::pass(CHECK, number, message).seen([evidence])
+    Finding::pass(TAINT, number, message).seen([evidence])
+}
+
+/// The kernel that the scenario wants is the one that runs.
+pub(super) fn running(boot: &Boot<'_>, expected: &KernelRunning) -> Finding {
+    let number = boot.number;
+    let wanted = boot.facts.and_then(|facts| facts.kernels.get(expected.kernel.checked_sub(1)?));
+    let Some(wanted) = wanted else {
+        return Finding::inconclusive(RUNNING, number, format!("the node image has no kernel {}", expected.kernel));
+    };
+    let Some((event, snapshot)) = boot.snapshot() else {
+        return Finding::inconclusive(RUNNING, number, "no snapshot of this boot: nothing tells which kernel runs");
+    };
+    let here = [Evidence::new(event, format!("uname -r is {}", snapshot.kernel_release))];
+    if snapshot.kernel_release == *wanted {
+        return Finding::pass(RUNNING, number, format!("kernel {wanted} runs")).seen(here);
+    }
+    Finding::fail(RUNNING, number, format!("kernel {} runs, expected: {wanted}", snapshot.kernel_release)).seen(here)
 }
 
 #[cfg(test)]
@@ -92,5 +112,20 @@ mod tests {
         node.boot(2).remove_snapshot();
         let timeline = node.timeline();
         assert_eq!(taint(&boot_of(&timeline, 2)).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn the_running_kernel_is_one_of_the_images() {
+        let judged = |kernels: &[&str], expected: usize| {
+            let mut node = Node::pulled_and_loaded();
+            node.facts().kernels = kernels.iter().map(|kernel| (*kernel).to_owned()).collect();
+            node.ready(2).snapshot.kernel_release = "6.12-rt".into();
+            let timeline = node.timeline();
+            running(&boot_of(&timeline, 2), &KernelRunning { kernel: expected }).outcome
+        };
+        assert_eq!(judged(&["6.12", "6.12-rt"], 2), Outcome::Pass);
+        assert_eq!(judged(&["6.12", "6.12-rt"], 1), Outcome::Fail);
+        assert_eq!(judged(&["6.12"], 2), Outcome::Inconclusive);
+        assert_eq!(judged(&["6.12"], 0), Outcome::Inconclusive);
     }
 }

@@ -1,0 +1,162 @@
+//! Mutants: MachineConfigs that were changed a little, and what a harness that can be trusted says of them.
+
+use std::path::{Path as FsPath, PathBuf};
+
+use serde::Deserialize;
+
+use super::decode::{decode, nearest};
+use super::load::read;
+use super::{ConfigSource, Document, Id, Mistakes, Patch, Path, Scenario};
+
+/// The family that trials of mutants are in.
+const FAMILY: &str = "mutants";
+
+/// A change to the MachineConfig of a scenario, and the checks that must see it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Mutant {
+    /// Its name.
+    pub name: Id,
+    /// What is wrong with it, or what is merely different, for a person.
+    pub says: String,
+    /// The scenario whose MachineConfig is changed, by id, with its row where it has a matrix.
+    pub like: String,
+    /// The changes, to the scenario's first generated MachineConfig.
+    pub patch: Vec<Patch>,
+    /// The checks that must fail; none for a change that does no harm, which must pass.
+    #[serde(default)]
+    pub caught_by: Vec<String>,
+    /// Whether it does no harm.
+    #[serde(default)]
+    pub harmless: bool,
+}
+
+/// A mutant, and the scenario that it makes.
+#[derive(Debug, Clone)]
+pub struct Mutation {
+    /// What was changed, and what must come of it.
+    pub mutant: Mutant,
+    /// The scenario with the change.
+    pub scenario: Scenario,
+}
+
+/// All mutants of a directory's files, by name, each with the scenario of `scenarios` that it changes.
+pub fn mutants(dir: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Vec<Mistakes>> {
+    let mut all: Vec<Mutation> = Vec::new();
+    let mut wrong = Vec::new();
+    for path in files(dir) {
+        match of_file(&path, scenarios) {
+            Ok(some) => all.extend(some),
+            Err(mistakes) => wrong.push(mistakes),
+        }
+    }
+    all.sort_by(|a, b| a.mutant.name.cmp(&b.mutant.name));
+    if let Some(pair) = all.windows(2).find(|pair| pair[0].mutant.name == pair[1].mutant.name) {
+        let message = format!("two mutants are called `{}`", pair[0].mutant.name);
+        wrong.push(Mistakes::unplaced(dir, &message, "Give each a name of its own."));
+    }
+    if wrong.is_empty() { Ok(all) } else { Err(wrong) }
+}
+
+fn files(dir: &FsPath) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = listed.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    files.sort();
+    files
+}
+
+fn of_file(path: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Mistakes> {
+    let mut document = Document::parse(path, read(path)?)?;
+    let decoded = decode::<Vec<Mutant>>(&mut document);
+    let mut mistakes = decoded.mistakes;
+    let mut all = Vec::new();
+    for (index, mutant) in decoded.value.into_iter().flatten().enumerate() {
+        let place = Path::default().index(index);
+        if mutant.harmless != mutant.caught_by.is_empty() {
+            let help = "Name the checks in `caught-by`, or say `harmless: true`.";
+            let message = "a mutant is either caught by something or harmless";
+            mistakes.push(document.mistake(&place.key("name"), message, help));
+        }
+        match scenarios.iter().find(|scenario| scenario.id() == mutant.like) {
+            Some(scenario) => all.push(mutation(mutant, scenario)),
+            None => {
+                let ids: Vec<String> = scenarios.iter().map(Scenario::id).collect();
+                let near = nearest(&mutant.like, ids.iter().map(String::as_str));
+                let help = near
+                    .map_or("`day1 run --list --all` shows them.".to_owned(), |near| format!("Did you mean `{near}`?"));
+                mistakes.push(document.mistake(
+                    &place.key("like"),
+                    format!("there is no scenario `{}`", mutant.like),
+                    help,
+                ));
+            }
+        }
+    }
+    if mistakes.is_empty() { Ok(all) } else { Err(Mistakes::new(&document, mistakes)) }
+}
+
+fn mutation(mutant: Mutant, scenario: &Scenario) -> Mutation {
+    let mut scenario = scenario.clone();
+    FAMILY.clone_into(&mut scenario.family);
+    mutant.name.as_str().clone_into(&mut scenario.name);
+    let configs = scenario.spec.machine_configs.iter_mut();
+    let mut generated = configs.filter(|config| matches!(config.source, ConfigSource::Generate(_)));
+    if let Some(config) = generated.next() {
+        config.patch.extend(mutant.patch.iter().cloned());
+    }
+    Mutation { mutant, scenario }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenarios() -> Vec<Scenario> {
+        let dir = FsPath::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+        super::super::list(&dir).expect("listed").scenarios
+    }
+
+    fn of(text: &str) -> Result<Vec<Mutation>, String> {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        std::fs::write(dir.path().join("x.yaml"), text).expect("written");
+        let told = |mistakes: Vec<Mistakes>| mistakes.iter().map(Mistakes::plain).collect::<String>();
+        mutants(dir.path(), &scenarios()).map_err(told)
+    }
+
+    #[test]
+    fn a_mutant_is_its_scenario_with_a_change() {
+        let text = "- {name: a, says: x, like: pull/pull-then-reboot, caught-by: [unit.before], patch: [{unit: load, replace: A, with: B}]}";
+        let mutation = of(text).expect("good").remove(0);
+        assert_eq!(mutation.scenario.id(), "mutants/a");
+        assert_eq!(mutation.scenario.spec.machine_configs[0].patch.len(), 1);
+        assert!(!mutation.mutant.harmless);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let text = "\
+- {name: a, says: x, like: pull/pull-then-rebot, caught-by: [unit.before], patch: [{unit: load, remove: true}]}
+- {name: b, says: x, like: pull/pull-then-reboot, patch: [{unit: load, remove: true}]}
+- {name: c, says: x, like: pull/pull-then-reboot, harmless: true, patch: [{unit: load}]}
+";
+        let told = of(text).expect_err("refused");
+        assert!(
+            told.contains(
+                "x.yaml:1:28: there is no scenario `pull/pull-then-rebot` (Did you mean `pull/pull-then-reboot`?)"
+            ),
+            "{told}"
+        );
+        assert!(told.contains("x.yaml:2:10: a mutant is either caught by something or harmless"), "{told}");
+        assert!(told.contains("x.yaml:3:") && told.contains("it is not clear what the change is"), "{told}");
+        let twice = "- {name: a, says: x, like: pull/pull-then-reboot, harmless: true, patch: []}\n".repeat(2);
+        assert!(of(&twice).expect_err("refused").contains("two mutants are called `a`"));
+    }
+
+    #[test]
+    fn the_projects_own_mutants_are_good() {
+        let dir = FsPath::new(env!("CARGO_MANIFEST_DIR")).join("../mutants");
+        let all = mutants(&dir, &scenarios()).unwrap_or_else(|wrong| panic!("{}", wrong[0].plain()));
+        assert!(all.iter().filter(|one| !one.mutant.harmless).count() >= 40);
+        assert!(all.iter().filter(|one| one.mutant.harmless).count() >= 10);
+    }
+}
