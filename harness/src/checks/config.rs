@@ -1,12 +1,16 @@
 //! `config.identical`: the node was served the rendered config, byte for byte; `config.modes`: nobody but root can
-//! change what it puts there.
+//! change what it puts there; `config.on-disk`: what it puts there is there.
+
+use std::collections::BTreeMap;
 
 use crate::timeline::{Timeline, What};
 
+use super::boot::Boot;
 use super::{Evidence, Finding};
 
 const CHECK: &str = "config.identical";
 const MODES: &str = "config.modes";
+const ON_DISK: &str = "config.on-disk";
 
 pub(super) fn identical(timeline: &Timeline) -> Finding {
     let rendered = timeline.facts().map(|facts| facts.rendered_sha256.as_str()).unwrap_or_default();
@@ -49,6 +53,44 @@ pub(super) fn modes(timeline: &Timeline) -> Option<Finding> {
     Some(Finding::fail(MODES, None, message).advise(advice))
 }
 
+/// What the config in force puts on the node is on its disk, as the MCO's daemon looks at it after each boot.
+pub(super) fn on_disk(timeline: &Timeline, boot: &Boot<'_>) -> Finding {
+    let number = boot.number;
+    let changes = timeline.events.iter().filter(|event| event.boot < number);
+    let changes = changes.filter(|event| matches!(&event.what, What::Happened(happened) if happened.changes_config()));
+    let config = boot.facts.and_then(|facts| facts.configs.get(changes.count()));
+    let seen = boot.events.iter().find_map(|event| match &event.what {
+        What::OnDisk(seen) => Some((*event, seen)),
+        _ => None,
+    });
+    let (Some(config), Some((event, seen))) = (config, seen) else {
+        let message = "what of the node's config is on its disk was not looked at in this boot";
+        return Finding::inconclusive(ON_DISK, number, message);
+    };
+    let differs = |what: &str, expected: &BTreeMap<String, String>, seen: &BTreeMap<String, String>| {
+        let wrong = expected.iter().filter(|(name, is)| seen.get(*name) != Some(is));
+        let told = wrong.map(|(name, is)| {
+            let found = seen.get(name).map_or("not there", String::as_str);
+            Evidence::new(event, format!("{what} {name}: {found}, expected: {is}"))
+        });
+        told.collect::<Vec<_>>()
+    };
+    let wrong = [differs("file", &config.files, &seen.files), differs("unit", &config.units, &seen.units)].concat();
+    if wrong.is_empty() {
+        let message = format!(
+            "{} files and {} units are on disk as {} has them",
+            config.files.len(),
+            config.units.len(),
+            config.name
+        );
+        return Finding::pass(ON_DISK, number, message).seen([Evidence::new(event, "modes, sums and enablement")]);
+    }
+    let message = format!("{} of the config's files and units are not as it has them", wrong.len());
+    Finding::fail(ON_DISK, number, message)
+        .seen(wrong)
+        .advise("The MCO's daemon would report the node as Degraded: who changes what a MachineConfig has written?")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +120,30 @@ mod tests {
         assert!(finding.outcome == Outcome::Fail && finding.message.contains("load.sh (0777)"), "{finding:?}");
         node.facts().files.clear();
         assert_eq!(judged(&node), None);
+    }
+
+    #[test]
+    fn what_is_on_disk_is_held_against_the_config_in_force() {
+        use crate::checks::fixture::boot_of;
+        use crate::timeline::Happened;
+        let judged = |node: &Node| {
+            let timeline = node.timeline();
+            on_disk(&timeline, &boot_of(&timeline, 2))
+        };
+        let mut node = Node::pulled_and_loaded();
+        assert_eq!(judged(&node).outcome, Outcome::Pass);
+        node.facts().configs[0].files.insert("/etc/x".into(), "0644 abc".into());
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.evidence[0].text.contains("/etc/x"), "{finding:?}");
+        // After a change another config counts; of one that failed, the old one.
+        let good = Node::pulled_and_loaded().facts().configs[0].clone();
+        node.facts().configs.push(good);
+        let change = |failed| What::Happened(Happened { action: "apply".into(), failed, ..Happened::default() });
+        node.boot(1).push(change(Some("no".into())));
+        assert_eq!(judged(&node).outcome, Outcome::Fail);
+        node.boot(1).push(change(None));
+        assert_eq!(judged(&node).outcome, Outcome::Pass);
+        node.boot(2).remove(|what| matches!(what, What::OnDisk(_)));
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
     }
 }

@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::scenario::Scenario;
 use crate::timeline::{
-    ConfigServed, Console, Event, Facts, FileFact, ImageFact, JournalRecord, Link, MachineExited, MachineStarted,
-    Module, ModuleEvent, NicFact, PciDevice, Qmp, RegistryRequest, Snapshot, Timeline, Unit, What, message_id,
+    ConfigFact, ConfigServed, Console, Event, Facts, FileFact, ImageFact, JournalRecord, Link, MachineExited,
+    MachineStarted, Module, ModuleEvent, NicFact, OnDisk, PciDevice, Qmp, RegistryRequest, Snapshot, Timeline, Unit,
+    What, message_id,
 };
 
 use super::boot::Boot;
@@ -307,6 +308,7 @@ fn facts() -> Facts {
         rendered_sha256: "aa".into(),
         units: [("load".to_owned(), LOAD.to_owned()), ("pull".to_owned(), PULL.to_owned())].into(),
         files: vec![FileFact { path: "/usr/local/bin/load.sh".into(), mode: 0o755 }],
+        configs: vec![ConfigFact { name: "rendered-worker-1".into(), files: on_disk().files, units: on_disk().units }],
         images: vec![ImageFact {
             repository: "quay.io/day1/day1-nic".into(),
             tags: vec!["6.12.41_deb13-amd64".into()],
@@ -354,7 +356,13 @@ fn second_boot() -> Recorded {
     boot.starting(NM, 2_503_000);
     boot.systemd("", message_id::STARTUP_FINISHED, "Startup finished in 2s (kernel) + 20s (userspace)", 22_000_000);
     boot.push(What::Snapshot(Box::new(snapshot())));
+    boot.push(What::OnDisk(on_disk()));
     boot
+}
+
+fn on_disk() -> OnDisk {
+    let one = |name: &str, is: &str| [(name.to_owned(), is.to_owned())].into();
+    OnDisk { files: one("/usr/local/bin/load.sh", "0755 5a5a"), units: one(LOAD, "enabled") }
 }
 
 fn snapshot() -> Snapshot {

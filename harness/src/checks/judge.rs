@@ -86,6 +86,9 @@ fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&
         if !is_without(without, "node.leftovers") {
             findings.push(leftovers::leftovers(&boot));
         }
+        if !is_without(without, "config.on-disk") {
+            findings.push(config::on_disk(timeline, &boot));
+        }
         if !is_without(without, "kernel.taint") {
             findings.push(kernel::taint(&boot));
         }
@@ -167,6 +170,7 @@ mod tests {
             "boots.count",
             "config.identical",
             "config.modes",
+            "config.on-disk",
             "evidence",
             "image.not-pulled",
             "image.pulled",

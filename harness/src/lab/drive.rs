@@ -91,6 +91,7 @@ impl<'m> Driver<'m> {
         let paths = paths_to_look_at(spec, number);
         let looked = async {
             self.look("ready").await;
+            self.hands.look_at_config().await;
             if !paths.is_empty() {
                 self.hands.look_at(&paths).await;
             }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Surroundings;
+use super::{Surroundings, on_disk};
 use crate::machine::{Machine, wait};
 use crate::scenario::{Action, Clock, Damage, Fill, Filling, Harm, LinkState, Reach};
 use crate::services::Availability;
@@ -75,6 +75,13 @@ impl Hands<'_> {
                 ))
                 .await
             }
+            Action::Apply(_) | Action::Withdraw(_) => {
+                let changes = &self.surroundings.plan().changes;
+                let change = changes.get(self.changes_made()).ok_or("this change was not planned")?;
+                let events = self.bus.from_now();
+                self.script(change).await?;
+                self.reset_in(events, "reboot of the MCO's daemon", REBOOT).await
+            }
             Action::CollectImages => self.script("podman rmi --all --force").await,
             Action::Run(script) => self.script(script).await,
         }
@@ -90,6 +97,24 @@ impl Hands<'_> {
         match output.status {
             0 => Ok(()),
             status => Err(format!("status {status}: {}", output.text.trim_end())),
+        }
+    }
+
+    /// How many times the node was given another config.
+    fn changes_made(&self) -> usize {
+        let events = self.bus.events();
+        events
+            .iter()
+            .filter(|event| matches!(&event.what, What::Happened(happened) if happened.changes_config()))
+            .count()
+    }
+
+    /// Looks at what of the node's config is on its disk, and puts it into the timeline.
+    pub(super) async fn look_at_config(&self) {
+        let Some(config) = self.surroundings.plan().facts.configs.get(self.changes_made()) else { return };
+        match self.machine.query(&on_disk::script(config), self.stretched(SCRIPT)).await {
+            Ok(output) => self.bus.push(What::OnDisk(on_disk::read(config, &output.text))),
+            Err(error) => self.bus.push(What::Note { text: format!("no look at the config on disk: {error}") }),
         }
     }
 
@@ -116,7 +141,7 @@ impl Hands<'_> {
 }
 
 /// A word of the shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 

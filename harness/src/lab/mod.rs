@@ -5,6 +5,7 @@ mod disks;
 mod drive;
 mod hands;
 mod happen;
+mod on_disk;
 mod origin;
 mod plan;
 mod roles;

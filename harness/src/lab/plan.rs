@@ -8,14 +8,15 @@ use day1_generator::Tag;
 use oci_spec::image::Arch;
 
 use super::disks;
+use super::on_disk;
 use super::origin::Failures;
 use super::roles;
 use super::under_test::{self, UnderTest};
 use crate::cache::{self, Cache};
 use crate::kmod::{self, BuildRoot, BuiltModule};
-use crate::mco::{self, Pool, Prerequisites, Rendered};
+use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::node::NodeImage;
-use crate::scenario::{self, Mistakes, Scenario, Start, Variant};
+use crate::scenario::{self, Action, Mistakes, Scenario, Start, Variant};
 use crate::services::certs::Authority;
 use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME};
 use crate::timeline::{Facts, FileFact, ImageFact, NicFact};
@@ -48,6 +49,8 @@ pub struct Plan {
     pub pool: String,
     /// What the pool's MachineConfigs become.
     pub rendered: Rendered,
+    /// The scripts that change the running node to the next config, in the order of the scenario.
+    pub changes: Vec<String>,
     /// What the registry holds.
     pub images: Vec<Image>,
     /// What the timeline begins with.
@@ -95,6 +98,24 @@ pub enum PlanError {
         scenario: String,
         /// Why.
         source: roles::Error,
+    },
+    /// No MachineConfig of that name is under test.
+    #[error(
+        "{scenario}: no MachineConfig under test is called {name:?}; `apply` and `withdraw` name one by its `metadata.name`"
+    )]
+    NoConfig {
+        /// The scenario's file.
+        scenario: String,
+        /// The name.
+        name: String,
+    },
+    /// The MCO would not change the running node like that.
+    #[error("{scenario}: {source}")]
+    Change {
+        /// The scenario's file.
+        scenario: String,
+        /// Why.
+        source: mco::ChangeError,
     },
     /// The node image has no such kernel.
     #[error("{scenario}: an image is for kernel {kernel}, and the node image {node} has {count}")]
@@ -150,6 +171,8 @@ pub struct Draft {
     rendered: Rendered,
     units: BTreeMap<String, String>,
     files: Vec<FileFact>,
+    configs: Vec<NodeConfig>,
+    changes: Vec<String>,
 }
 
 /// Refuses a scenario whose MachineConfigs can't be used. `start` takes the place of the scenario's own where the
@@ -157,10 +180,13 @@ pub struct Draft {
 pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authority) -> Result<Draft, PlanError> {
     let configs = under_test::all(scenario)?;
     let pool = pool_of(scenario, &configs)?;
+    let Rollout { rendered, configs: node_configs, changes } = rollout(scenario, &pool, &configs, authority)?;
     Ok(Draft {
         scenario: Arc::clone(scenario),
         start: start_of(scenario, start),
-        rendered: render(scenario, &pool, &configs, authority)?,
+        rendered,
+        configs: node_configs,
+        changes,
         pool,
         units: under_test::units(&configs),
         files: configs.into_iter().flat_map(|one| one.files).collect(),
@@ -178,6 +204,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         rendered_sha256: draft.rendered.sha256.clone(),
         units: draft.units.clone(),
         files: draft.files.clone(),
+        configs: draft.configs.iter().map(on_disk::fact).collect(),
         images: images.iter().map(|(_, fact)| fact.clone()).collect(),
         nics: nics(scenario),
     };
@@ -187,6 +214,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         node: node.clone(),
         pool: draft.pool.clone(),
         rendered: draft.rendered.clone(),
+        changes: draft.changes.clone(),
         images: images.into_iter().map(|(image, _)| image).collect(),
         facts,
     })
@@ -216,9 +244,51 @@ fn pool_of(scenario: &Scenario, configs: &[UnderTest]) -> Result<String, PlanErr
     }
 }
 
+/// The configs that the node has one after the other.
+struct Rollout {
+    rendered: Rendered,
+    configs: Vec<NodeConfig>,
+    changes: Vec<String>,
+}
+
+/// Renders the first boot's config, and each that the scenario changes the running node to.
+fn rollout(
+    scenario: &Scenario,
+    pool: &str,
+    configs: &[UnderTest],
+    authority: &Authority,
+) -> Result<Rollout, PlanError> {
+    let refuse = |source| PlanError::Change { scenario: file_of(scenario), source };
+    let of = |in_force: &[&UnderTest]| {
+        let rendered = render(scenario, pool, in_force, configs, authority)?;
+        let node_config = NodeConfig::of(&rendered).map_err(refuse)?;
+        Ok::<_, PlanError>((rendered, node_config))
+    };
+    let mut in_force: Vec<&UnderTest> = configs.iter().filter(|one| !one.later).collect();
+    let (rendered, first) = of(&in_force)?;
+    let (mut node_configs, mut changes) = (vec![first], vec![]);
+    for action in scenario.spec.boots.iter().flat_map(|boot| boot.then.iter()) {
+        let (name, is_in_force) = match action {
+            Action::Apply(name) => (name, true),
+            Action::Withdraw(name) => (name, false),
+            _ => continue,
+        };
+        let one = configs.iter().find(|one| one.config.name == *name);
+        let one = one.ok_or_else(|| PlanError::NoConfig { scenario: file_of(scenario), name: name.clone() })?;
+        in_force.retain(|other| other.config.name != *name);
+        in_force.extend(is_in_force.then_some(one));
+        let (_, next) = of(&in_force)?;
+        changes.extend(node_configs.last().map(|before| before.script_to(&next)).transpose().map_err(refuse)?);
+        node_configs.push(next);
+    }
+    Ok(Rollout { rendered, configs: node_configs, changes })
+}
+
+/// Renders the MachineConfigs in force; the node's base knows the repositories of all.
 fn render(
     scenario: &Scenario,
     pool: &str,
+    in_force: &[&UnderTest],
     configs: &[UnderTest],
     authority: &Authority,
 ) -> Result<Rendered, PlanError> {
@@ -265,7 +335,7 @@ fn render(
     };
     let mut all = vec![prerequisites.machine_config().map_err(refuse)?];
     all.extend(disks::machine_config(pool, &node.disks).map_err(refuse)?);
-    all.extend(configs.iter().map(|one| one.config.clone()));
+    all.extend(in_force.iter().map(|one| one.config.clone()));
     mco::render(&Pool::new(pool), &all).map_err(refuse)
 }
 

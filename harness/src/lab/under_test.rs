@@ -19,6 +19,8 @@ pub(super) struct UnderTest {
     /// The repository that it names, where that is known.
     pub(super) repository: Option<String>,
     pub(super) files: Vec<FileFact>,
+    /// Whether the node comes up without it.
+    pub(super) later: bool,
 }
 
 /// A MachineConfig before the MCO sees it.
@@ -57,6 +59,7 @@ pub(super) fn all(scenario: &Scenario) -> Result<Vec<UnderTest>, PlanError> {
             pull: source.roles.pull.clone(),
             repository: source.repository.clone(),
             files: files(&source.text),
+            later: spec.later,
         }));
     }
     Ok(all)

@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::node_config::decode;
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
@@ -161,14 +163,7 @@ fn text_of(item: &Value, what: &str) -> String {
         return item["contents"].as_str().unwrap_or_default().to_owned();
     }
     let source = item["contents"]["source"].as_str().unwrap_or_default();
-    let Ok(url) = url::Url::parse(source) else { return String::new() };
-    let path = url.path();
-    let Some((kind, data)) = path.split_once(',') else { return String::new() };
-    let bytes = match kind.ends_with(";base64") {
-        true => STANDARD.decode(data).unwrap_or_default(),
-        false => percent_encoding::percent_decode_str(data).collect(),
-    };
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&decode(source).unwrap_or_default()).into_owned()
 }
 
 fn set_text(item: &mut Value, what: &str, text: &str) {

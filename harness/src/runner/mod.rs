@@ -6,11 +6,13 @@ mod partition;
 mod prepare;
 mod progress;
 mod scratch;
+mod shake;
 mod trial;
 
 pub use lease::host_memory_mib;
 pub use partition::Partition;
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
+pub use shake::{Shaking, shake};
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -64,6 +64,16 @@ pub(super) fn note(results: &Results, result: TrialResult) {
 
 /// Runs a trial; what it came to is on the terminal, in its directory and in `results`.
 pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), Failed> {
+    let result = one(ready, jobs, results)?;
+    println!("\n{}", report::describe_trial(&result));
+    let red = result.is_red();
+    note(results, result);
+    // A trial that was cut short has proven nothing.
+    if red || interrupt::is_set() { Err(Failed::without_message()) } else { Ok(()) }
+}
+
+/// Runs a trial once there is room for its machine; what it came to is in its directory.
+pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<TrialResult, Failed> {
     let began = Instant::now();
     // Without a lease: what has to be built for it is built while others boot.
     let plan = lab::plan(&ready.draft, &ready.node, &ready.workshop, &progress::tell);
@@ -91,11 +101,7 @@ pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), F
         result.verdict = Verdict::Infra;
         result.reason = Some(format!("its result can't be written: {error}"));
     }
-    println!("\n{}", report::describe_trial(&result));
-    let red = result.is_red();
-    note(results, result);
-    // A trial that was cut short has proven nothing.
-    if red || interrupt::is_set() { Err(Failed::without_message()) } else { Ok(()) }
+    Ok(result)
 }
 
 fn perform(ready: &Ready, plan: &Plan) -> TrialResult {

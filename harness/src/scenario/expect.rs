@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{
     Deserializer, IntoDeserializer, SeqAccess, Visitor, value::MapAccessDeserializer, value::SeqAccessDeserializer,
@@ -11,7 +12,7 @@ use serde::de::{
 use super::{AbsolutePath, FileMode, Id, ModuleName, Pattern, Repository, UnitName, UnitRef};
 
 /// What must be true of one boot. Each key is a check's id; its value is one expectation, or a list of them.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Expectations {
     /// How a unit ended.
@@ -100,7 +101,7 @@ expectations! {
 }
 
 /// How a unit ended.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct UnitResult {
     /// The unit.
@@ -110,7 +111,7 @@ pub struct UnitResult {
 }
 
 /// How a unit's start ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnitOutcome {
     /// Its start job was done.
@@ -136,7 +137,7 @@ impl UnitOutcome {
 }
 
 /// A unit is done before another starts: as observed, and as guaranteed by systemd's own ordering.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct UnitBefore {
     /// The unit that must be done first.
@@ -148,7 +149,7 @@ pub struct UnitBefore {
 }
 
 /// A module of an image is loaded, and stands in the place of in-tree ones since before NetworkManager.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ModuleReplaced {
     /// The image's module.
@@ -169,7 +170,7 @@ fn network_manager() -> UnitName {
 }
 
 /// A module is loaded and was never taken out in this boot.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ModulePresent {
     /// The module.
@@ -182,7 +183,7 @@ pub struct ModulePresent {
 }
 
 /// Where a module comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// The kernel's own; it carries no taint `O`.
@@ -192,7 +193,7 @@ pub enum Origin {
 }
 
 /// A module is not loaded, and never was in this boot.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ModuleAbsent {
     /// The module.
@@ -203,7 +204,7 @@ pub struct ModuleAbsent {
 }
 
 /// A network card is driven by a driver.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NicDriver {
     /// The card's `id` in `node.nics`.
@@ -213,7 +214,7 @@ pub struct NicDriver {
 }
 
 /// An image was pulled whole in this boot.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ImagePulled {
     /// The repository, as the MachineConfig names it.
@@ -221,7 +222,7 @@ pub struct ImagePulled {
 }
 
 /// Nothing was asked of the registry in this boot.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ImageNotPulled {
     /// Only this repository; default: nothing at all.
@@ -229,7 +230,7 @@ pub struct ImageNotPulled {
 }
 
 /// The registry was asked for an image's manifest in this boot and always refused it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ImageRefused {
     /// The repository, as the MachineConfig names it.
@@ -239,7 +240,7 @@ pub struct ImageRefused {
 }
 
 /// A line of a unit's own journal (not of systemd about it) matches.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct JournalSays {
     /// The unit.
@@ -249,7 +250,7 @@ pub struct JournalSays {
 }
 
 /// No line of the boot's journal matches.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct JournalLacks {
     /// Only what this unit's own processes say; default: anybody, kernel and systemd included.
@@ -259,7 +260,7 @@ pub struct JournalLacks {
 }
 
 /// Which of the node image's kernels runs.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KernelRunning {
     /// Counted from 1, the one that the image boots.
@@ -267,7 +268,7 @@ pub struct KernelRunning {
 }
 
 /// A file of the settled node.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FileState {
     /// The file.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
@@ -9,7 +10,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use super::{AbsolutePath, Id, Many, ModuleName, Pattern, Percent, Repository, Seconds, UnitName, UnitRef};
 
 /// Something that is done as soon as something else is seen, once.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Happening {
     /// What must be seen.
@@ -37,10 +38,12 @@ pub enum After {
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Random {
+pub(super) struct Random {
+    /// The longest.
     up_to: Seconds,
+    /// The same seed gives the same time.
     seed: u64,
 }
 
@@ -68,7 +71,7 @@ impl<'de> Deserialize<'de> for After {
 }
 
 /// What must be seen for something to happen.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trigger {
     /// A boot came to a phase.
@@ -84,7 +87,7 @@ pub enum Trigger {
 }
 
 /// A phase of a boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The machine was switched on or reset; of a first boot that was forked from a template, the fork.
@@ -98,7 +101,7 @@ pub enum Phase {
 }
 
 /// systemd says it of a unit.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct UnitTrigger {
     /// The unit.
@@ -108,7 +111,7 @@ pub struct UnitTrigger {
 }
 
 /// What becomes of a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnitMoment {
     /// Its start begins.
@@ -120,7 +123,7 @@ pub enum UnitMoment {
 }
 
 /// A line of the real root's journal.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct JournalTrigger {
     /// Only what this unit's own processes say; default: anybody.
@@ -130,7 +133,7 @@ pub struct JournalTrigger {
 }
 
 /// The kernel put a module in or took it out.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ModuleTrigger {
     /// The module.
@@ -140,7 +143,7 @@ pub struct ModuleTrigger {
 }
 
 /// What becomes of a module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModuleMoment {
     /// It was put in.
@@ -150,7 +153,7 @@ pub enum ModuleMoment {
 }
 
 /// The registry sent a part of an image.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PulledTrigger {
     /// The image's repository.
@@ -160,7 +163,7 @@ pub struct PulledTrigger {
 }
 
 /// Something that is done to the node or its surroundings.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// The power fails and comes back: the machine is reset, and what the guest had not written to its disks is lost.
@@ -181,6 +184,10 @@ pub enum Action {
     Damage(Damage),
     /// From the next boot on the node runs another of its kernels, counted from 1, the one that its image boots.
     BootKernel(usize),
+    /// The pool gets a MachineConfig, by its name; the MCO's daemon writes it to the running node, and reboots.
+    Apply(String),
+    /// A MachineConfig is removed from the pool; the MCO's daemon takes it off the running node, and reboots.
+    Withdraw(String),
     /// All images in the node's own store are removed, as kubelet does when its disk runs full.
     CollectImages,
     /// A shell script runs as root in the guest. For what no other action does.
@@ -190,7 +197,7 @@ pub enum Action {
 impl Action {
     /// Whether the node is switched off or rebooted by it.
     pub fn ends_the_boot(&self) -> bool {
-        matches!(self, Self::PowerCut | Self::Reboot)
+        matches!(self, Self::PowerCut | Self::Reboot | Self::Apply(_) | Self::Withdraw(_))
     }
 
     /// As the scenario names it.
@@ -205,6 +212,8 @@ impl Action {
             Self::Free(_) => "free",
             Self::Damage(_) => "damage",
             Self::BootKernel(_) => "boot-kernel",
+            Self::Apply(_) => "apply",
+            Self::Withdraw(_) => "withdraw",
             Self::CollectImages => "collect-images",
             Self::Run(_) => "run",
         }
@@ -212,7 +221,7 @@ impl Action {
 }
 
 /// The cable of a network card.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LinkAction {
     /// The card's `id` in `node.nics`.
@@ -222,7 +231,7 @@ pub struct LinkAction {
 }
 
 /// Whether a cable carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkState {
     /// It does.
@@ -232,7 +241,7 @@ pub enum LinkState {
 }
 
 /// Whether the registry is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
     /// It answers.
@@ -267,7 +276,7 @@ impl<'de> Deserialize<'de> for Clock {
 }
 
 /// What of a file system becomes full.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Fill {
     /// A directory on it.
@@ -278,7 +287,7 @@ pub struct Fill {
 }
 
 /// What of a file system runs out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filling {
     /// Its space.
@@ -289,7 +298,7 @@ pub enum Filling {
 }
 
 /// Files that are damaged.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Damage {
     /// A pattern of the shell; `**` goes through directories. At least one file must match.
@@ -299,7 +308,7 @@ pub struct Damage {
 }
 
 /// What is done to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Harm {
     /// It is emptied, and stays.
@@ -309,7 +318,7 @@ pub enum Harm {
 }
 
 /// A unit that takes longer to start than it would. It is delayed beside the config under test, which stays byte-identical.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Delay {
     /// The unit, of any type, by role or name.

@@ -15,6 +15,7 @@ mod mutant;
 mod node;
 mod patch;
 mod registry;
+mod schema;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use mutant::{Mutant, Mutation, mutants};
 pub use node::{Disk, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
 pub use patch::{Patch, PatchChange, PatchPlace};
 pub use registry::{Architecture, Asked, Certificate, Fault, Image, PullSecret, Registry, Variant};
+pub use schema::schema;
 pub use spec::{
     BASE_CHECKS, Boot, ConfigSource, Ends, Generate, JOURNAL_PATTERNS, MachineConfig, OptOut, Roles, Spec, Start,
 };

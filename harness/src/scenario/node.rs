@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{AbsolutePath, FileMode, Id, Size, UnitName};
 
 /// What the node starts from.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct NodeShape {
     /// Virtual CPUs.
@@ -40,7 +41,7 @@ impl Default for NodeShape {
 }
 
 /// A network card.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Nic {
     /// Its name in this scenario.
@@ -50,7 +51,7 @@ pub struct Nic {
 }
 
 /// A model of network card that QEMU has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NicModel {
     /// Paravirtual; in-tree driver `virtio_net`.
@@ -77,7 +78,7 @@ impl NicModel {
 
 /// A disk beside the one with the operating system, empty at the first boot. With `mount`, Ignition makes an
 /// ext4 file system on it, whose label is the disk's id, and a mount unit.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Disk {
     /// Its name in this scenario, its file system's label and its serial number.
@@ -91,7 +92,7 @@ pub struct Disk {
 }
 
 /// How slow a disk is.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Throttle {
     /// Requests per second.
@@ -101,7 +102,7 @@ pub struct Throttle {
 }
 
 /// A file of the node's own base MachineConfig.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NodeFile {
     /// Where it stands.
@@ -118,7 +119,7 @@ fn plain_file() -> FileMode {
 }
 
 /// A unit of the node's own base MachineConfig.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NodeUnit {
     /// Its name.

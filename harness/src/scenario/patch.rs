@@ -1,5 +1,6 @@
 //! Changes to a MachineConfig under test.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{FileMode, UnitRef};
@@ -45,9 +46,9 @@ pub enum PatchChange {
     Remove,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct PatchForm {
+pub(super) struct PatchForm {
     /// The unit, by role or name.
     unit: Option<UnitRef>,
     /// The end of the file's path.
@@ -56,10 +57,15 @@ struct PatchForm {
     everywhere: Option<String>,
     /// A text that is replaced; goes with `with`.
     replace: Option<String>,
+    /// What takes the place of the replaced text.
     with: Option<String>,
+    /// A text that is put at the end.
     append: Option<String>,
+    /// The mode that the file gets.
     mode: Option<FileMode>,
+    /// Whether the unit is enabled.
     enabled: Option<bool>,
+    /// Whether it is left out.
     #[serde(default)]
     remove: bool,
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{AbsolutePath, ModuleName, Percent, Repository, Seconds, Size, TagTemplate};
 
 /// What the registry holds, and how it behaves towards the node.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Registry {
     /// Whether anything answers at the registry's address when the node starts.
@@ -39,7 +40,7 @@ impl Default for Registry {
 }
 
 /// A driver image.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Image {
     /// Where it stands, as a MachineConfig names it.
@@ -75,7 +76,7 @@ fn kernel_tag() -> Vec<TagTemplate> {
 }
 
 /// What is wrong with an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
     /// Its modules say that they are for another kernel.
@@ -93,7 +94,7 @@ pub enum Variant {
 }
 
 /// The architecture that a manifest names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Architecture {
     /// x86-64, as the node.
@@ -104,7 +105,7 @@ pub enum Architecture {
 }
 
 /// What the registry's certificate is like.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certificate {
     /// The node trusts who signed it; it holds from 1970 to 2099.
@@ -121,7 +122,7 @@ pub enum Certificate {
 }
 
 /// The credentials that the node has for the registry.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PullSecret {
     /// Those that the registry wants.
@@ -136,7 +137,7 @@ pub enum PullSecret {
 }
 
 /// What goes wrong with requests.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Fault {
     /// What is asked for.
@@ -159,7 +160,7 @@ pub struct Fault {
 }
 
 /// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Asked {
     /// Whether there is a registry (`/v2/`).

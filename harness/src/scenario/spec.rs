@@ -1,12 +1,13 @@
 //! The scenario file's shape.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Action, Delay, Expectations, Happening, Id, Many, NodeShape, Patch, Registry, Seconds, UnitName, UnitRef};
 
 /// A scenario file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
     /// What it shows, in one line for a person.
@@ -42,7 +43,7 @@ pub struct Spec {
 }
 
 /// Where the node begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
     /// At power-on of the node image. For a scenario whose subject comes before the node asks for its config.
@@ -112,6 +113,8 @@ pub struct MachineConfig {
     pub units: Roles,
     /// Changes to it.
     pub patch: Vec<Patch>,
+    /// Whether the node comes up without it, and gets it by the action `apply`.
+    pub later: bool,
 }
 
 /// Where a MachineConfig under test comes from.
@@ -123,15 +126,22 @@ pub enum ConfigSource {
     File(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct MachineConfigForm {
+pub(super) struct MachineConfigForm {
+    /// The generator's parameters: it makes the MachineConfig.
     generate: Option<Generate>,
+    /// A MachineConfig's file, relative to the scenario's.
     file: Option<String>,
+    /// Which of its units does what, where that is not to be found out from the units.
     #[serde(default)]
     units: Roles,
+    /// Changes to it.
     #[serde(default)]
     patch: Vec<Patch>,
+    /// Whether the node comes up without it, and gets it by the action `apply`.
+    #[serde(default)]
+    later: bool,
 }
 
 impl TryFrom<MachineConfigForm> for MachineConfig {
@@ -152,12 +162,12 @@ impl TryFrom<MachineConfigForm> for MachineConfig {
                 );
             }
         };
-        Ok(Self { source, units: form.units, patch: form.patch })
+        Ok(Self { source, units: form.units, patch: form.patch, later: form.later })
     }
 }
 
 /// Which unit of a MachineConfig does what.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Roles {
     /// The unit that pulls.
@@ -167,7 +177,7 @@ pub struct Roles {
 }
 
 /// The generator's parameters, as they stand in the file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Generate(pub serde_json::Map<String, serde_json::Value>);
 
@@ -185,7 +195,7 @@ impl Generate {
 }
 
 /// One boot of the node.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Boot {
     /// How it must end.
@@ -222,7 +232,7 @@ impl Boot {
 }
 
 /// How a boot must end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ends {
     /// The node settles: all jobs done.
@@ -234,7 +244,7 @@ pub enum Ends {
 }
 
 /// A base check that a scenario does without.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OptOut {
     /// The check's id; for one pattern of `journal.clean`, `journal.clean/NAME`.
@@ -244,10 +254,11 @@ pub struct OptOut {
 }
 
 /// The checks that always run unless a scenario does without.
-pub const BASE_CHECKS: [&str; 9] = [
+pub const BASE_CHECKS: [&str; 10] = [
     "boots.count",
     "config.identical",
     "config.modes",
+    "config.on-disk",
     "evidence",
     "journal.clean",
     "kernel.taint",

@@ -55,6 +55,8 @@ pub enum What {
     Happened(Happened),
     /// A file of the guest, as a check wants to see it.
     File(FileSeen),
+    /// What of the node's config is on its disk.
+    OnDisk(OnDisk),
     /// One of the harness's own streams out of the guest ended or lost data.
     StreamEnded(StreamEnded),
     /// The harness did something to the node or gave up a wait; `text` is for a person.
@@ -89,10 +91,33 @@ pub struct Facts {
     /// Files of the MachineConfigs under test.
     #[serde(default)]
     pub files: Vec<FileFact>,
+    /// What the node's configs put on it: the first boot's, then each that it is changed to.
+    #[serde(default)]
+    pub configs: Vec<ConfigFact>,
     /// Images that the registry holds for this trial.
     pub images: Vec<ImageFact>,
     /// The node's network cards.
     pub nics: Vec<NicFact>,
+}
+
+/// What a config puts on a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFact {
+    /// The rendered config's name.
+    pub name: String,
+    /// Mode and sha256 of each file, also those of units, as `0644 SHA256`, by path.
+    pub files: BTreeMap<String, String>,
+    /// Whether each unit is `enabled`, `disabled` or `masked`, where that is said.
+    pub units: BTreeMap<String, String>,
+}
+
+/// What of the node's config is on its disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnDisk {
+    /// As in [`ConfigFact::files`]; a file that is not there is left out.
+    pub files: BTreeMap<String, String>,
+    /// What `systemctl is-enabled` says of each unit.
+    pub units: BTreeMap<String, String>,
 }
 
 /// A file of a MachineConfig under test.
@@ -290,6 +315,13 @@ pub struct Happened {
     /// Why it could not be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+}
+
+impl Happened {
+    /// Whether the node has got another config by it.
+    pub fn changes_config(&self) -> bool {
+        self.failed.is_none() && matches!(self.action.as_str(), "apply" | "withdraw")
+    }
 }
 
 /// A file of the guest.

@@ -11,8 +11,9 @@ mod snapshot;
 
 pub use bus::{Bus, Cursor};
 pub use event::{
-    Cause, ConfigServed, Console, Event, Facts, FileFact, FileSeen, Happened, Hardware, ImageFact, MachineExited,
-    MachineStarted, ModuleEvent, NicFact, Qmp, RegistryProgress, RegistryRequest, Stream, StreamEnded, What, is_panic,
+    Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, Happened, Hardware, ImageFact,
+    MachineExited, MachineStarted, ModuleEvent, NicFact, OnDisk, Qmp, RegistryProgress, RegistryRequest, Stream,
+    StreamEnded, What, is_panic,
 };
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};

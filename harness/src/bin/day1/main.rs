@@ -34,6 +34,10 @@ enum Command {
     Run(run::Run),
     /// Judge a recorded trial again.
     Judge(judge::Judge),
+    /// Print the scenario language as JSON Schema, for editors.
+    ///
+    /// Example: `day1 schema >scenario.schema.json`, and `# yaml-language-server: $schema=…` in a scenario.
+    Schema,
     /// Measure what a trial costs against the plain boots that it contains.
     Bench(bench::Bench),
     /// Tell what this host has and lacks.
@@ -65,10 +69,23 @@ fn main() -> ExitCode {
             bench.perform(cli.cache)
         }
         Command::Judge(judge) => judge.perform(),
+        Command::Schema => print_schema(),
         Command::Doctor => doctor::run(cli.cache.as_deref()),
         // Standard error is the guest's connection as well: not a word.
         Command::Connect { socket } => silently(services::socket::connect_stdio(&socket)),
         Command::GuardScratch { dir } => silently(runner::guard_scratch(&dir)),
+    }
+}
+
+fn print_schema() -> ExitCode {
+    use std::io::Write;
+    // To a pipe that closes early, for one, nothing more can be said.
+    match writeln!(std::io::stdout(), "{:#}", day1_harness::scenario::schema()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: cannot write the schema: {error}");
+            ExitCode::from(3)
+        }
     }
 }
 

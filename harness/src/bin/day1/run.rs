@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use day1_harness::runner::{self, DEFAULT_NODE, Options, Partition};
+use day1_harness::runner::{self, DEFAULT_NODE, Options, Partition, Shaking};
 use day1_harness::scenario::Start;
 use libtest_mimic::Arguments;
 
@@ -30,6 +30,12 @@ pub struct Run {
     /// Run the mutants in the place of the scenarios: changed MachineConfigs, each of which must be caught or pass.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "DIR")]
     mutants: Option<Option<PathBuf>>,
+    /// Run one trial N times, each time with other units held up, and look for an order that breaks it.
+    #[arg(long, value_name = "N", conflicts_with_all = ["list", "mutants"])]
+    shake: Option<u64>,
+    /// The first seed of `--shake`; the same seed holds up the same units.
+    #[arg(long, value_name = "SEED", default_value_t = 1, requires = "shake")]
+    seed: u64,
     /// How many trials at once, if the host's memory allows [default: as many as its cores carry].
     #[arg(long, value_name = "N", env = "DAY1_JOBS", value_parser = at_least_one)]
     jobs: Option<usize>,
@@ -83,6 +89,9 @@ impl Run {
             cache,
             day1,
         };
+        if let Some(times) = self.shake {
+            return ExitCode::from(runner::shake(&options, Shaking { times, seed: self.seed }));
+        }
         let arguments = Arguments { list: self.list, ..Arguments::default() };
         ExitCode::from(runner::run(&options, &arguments))
     }
