@@ -31,7 +31,7 @@ pub use boot::resolve;
 pub use journal::{BAD_PATTERNS, BadPattern, Where, bad_pattern};
 pub use judge::{Judgement, SetAside, judge};
 pub use ordering::{Guarantee, guarantee};
-pub use reboot::{BootEnd, boot_ends};
+pub use reboot::{BootEnd, boot_ends, is_shutdown};
 
 use crate::timeline::Event;
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::scenario::{self, Ends, Role, Scenario};
-use crate::timeline::{self, Cause, Event, Timeline, What, message_id};
+use crate::timeline::{self, Cause, Event, JournalRecord, Timeline, What, message_id};
 
 use super::boot::{Boot, journal_line, resolve};
 use super::{Evidence, Finding};
@@ -73,6 +73,13 @@ static ASKED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)reboot requested from client PID \d+(?: \('([^']*)'\))?(?: \(unit ([^)]+)\))?").ok()
 });
 
+/// Whether a record says that the system goes down.
+pub fn is_shutdown(record: &JournalRecord) -> bool {
+    record.message_id() == SHUTDOWN
+        || (record.is_from_systemd() && record.field("UNIT") == "reboot.target")
+        || (record.is_from_systemd() && record.message().starts_with("Shutting down"))
+}
+
 fn who_asked(boot: &Boot<'_>) -> BootEnd {
     let end = |cause, inferred, evidence| BootEnd { boot: boot.number, cause, inferred, evidence };
     let records = boot.real_root_journal();
@@ -89,11 +96,7 @@ fn who_asked(boot: &Boot<'_>) -> BootEnd {
             _ => end(Cause::Guest("an unnamed program".to_owned()), false, evidence),
         };
     }
-    let shutdown = records.iter().find(|(_, record)| {
-        record.message_id() == SHUTDOWN
-            || (record.is_from_systemd() && record.field("UNIT") == "reboot.target")
-            || (record.is_from_systemd() && record.message().starts_with("Shutting down"))
-    });
+    let shutdown = records.iter().find(|(_, record)| is_shutdown(record));
     let Some((event, record)) = shutdown else {
         return end(Cause::Guest("nobody in its journal".to_owned()), false, vec![]);
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::hands::Hands;
-use crate::checks::bad_pattern;
+use crate::checks::{bad_pattern, is_shutdown};
 use crate::machine::{WaitError, wait};
 use crate::scenario::{Boot, Ends, Spec};
 use crate::timeline::{Bus, Cursor, Event, What, message_id};
@@ -21,6 +21,8 @@ const SNAPSHOT: Duration = Duration::from_secs(60);
 /// A unit may ask for a reboot and end at once, so that systemd finishes its start-up while the reboot is on
 /// its way.
 const REBOOT_ON_ITS_WAY: Duration = Duration::from_secs(20);
+/// From the first word of a reboot to the reset.
+const REBOOT: Duration = Duration::from_secs(120);
 
 /// How a boot came to its end.
 enum End {
@@ -70,8 +72,8 @@ impl<'m> Driver<'m> {
     async fn boot(&mut self, number: u32, spec: &Spec) -> bool {
         let planned = spec.boot(number);
         let deadline = planned.map_or(PAST_THE_PLAN, |boot| boot.deadline().duration());
-        let may_reboot = planned.is_some_and(|boot| boot.ends == Ends::Reboot || boot.at_most.is_some());
-        match self.end_of(number, may_reboot, deadline).await {
+        let must_reboot = planned.is_some_and(|boot| boot.ends == Ends::Reboot);
+        match self.end_of(number, must_reboot, deadline).await {
             Ok(End::Reset) => true,
             Ok(End::Settled) => self.settled(number, spec).await,
             Ok(End::Hopeless(meaning)) => {
@@ -104,7 +106,7 @@ impl<'m> Driver<'m> {
         }
         // The sender lives as long as the trial.
         let _ = self.armed.wait_for(|armed| *armed == 0).await;
-        if self.bus.boot() > number {
+        if self.bus.boot() > number || self.is_going_down(number).await {
             return true;
         }
         for action in planned.into_iter().flat_map(|boot| boot.then.iter()) {
@@ -116,7 +118,17 @@ impl<'m> Driver<'m> {
         planned.is_some_and(Boot::is_ended_by_the_trial)
     }
 
-    async fn end_of(&mut self, number: u32, may_reboot: bool, deadline: Duration) -> Result<End, WaitError> {
+    /// Whether somebody has asked for a reboot of a node that settled all the same; waits for it then.
+    async fn is_going_down(&mut self, number: u32) -> bool {
+        if !self.bus.events().iter().any(|event| in_boot(event, number) && asks_for_reboot(event)) {
+            return false;
+        }
+        let deadline = self.stretched(REBOOT);
+        let reset = |event: &Event| begins_after(event, number).then_some(());
+        wait(&mut self.events, "reboot that was asked for", deadline, reset).await.is_ok()
+    }
+
+    async fn end_of(&mut self, number: u32, must_reboot: bool, deadline: Duration) -> Result<End, WaitError> {
         let what = format!("end of boot {number}");
         let deadline = self.stretched(deadline);
         let end = wait(&mut self.events, &what, deadline, |event| {
@@ -132,7 +144,7 @@ impl<'m> Driver<'m> {
         })
         .await?;
         if let End::Settled = end
-            && may_reboot
+            && must_reboot
         {
             let grace = self.stretched(REBOOT_ON_ITS_WAY);
             let reset =
@@ -186,6 +198,11 @@ fn in_boot(event: &Event, number: u32) -> bool {
 /// Waits for the end of a boot.
 async fn reset(events: &mut Cursor, number: u32) {
     while !begins_after(&*events.next().await, number) {}
+}
+
+/// The node is on its way to a reboot.
+fn asks_for_reboot(event: &Event) -> bool {
+    matches!(&event.what, What::Journal(record) if !record.initramfs && is_shutdown(record))
 }
 
 /// The files that checks of a boot want to see.

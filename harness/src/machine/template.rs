@@ -149,9 +149,9 @@ mod tests {
         let text = "[Unit]\nWants=a\\x2db.service\n";
         let lines = lines_of(&[("/run/x.d/y.conf".into(), text.into())]);
         assert_eq!(lines.matches('\n').count(), 1);
-        let script = format!("read -r file text; printf '%s|%b' \"$file\" \"$text\"");
+        let script = "read -r file text; printf '%s|%b' \"$file\" \"$text\"";
         let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", &script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        shell.args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         let mut child = shell.spawn().expect("sh runs");
         std::io::Write::write_all(&mut child.stdin.take().expect("its input"), lines.as_bytes()).expect("written");
         let output = child.wait_with_output().expect("it ends");
