@@ -258,3 +258,100 @@ proptest::proptest! {
         let _ = Scenario::parse(FsPath::new("pull/x.yaml"), text);
     }
 }
+
+/// The good scenario with a part of its own behind it.
+fn with(part: &str) -> String {
+    format!("{GOOD}{part}")
+}
+
+#[test]
+fn what_happens_must_be_able_to_happen() {
+    let told = |part: &str| mistakes(&with(part)).join("\n");
+    let late = told("happens:\n  - {when: {phase: settled}, boot: 3, do: power-cut}\n");
+    assert!(late.contains("14:36 there is no such boot | Boots are counted from 1, and this scenario has 2"), "{late}");
+    let nic = told("happens:\n  - {when: {phase: settled}, do: {link: {nic: tset, is: down}}}\n");
+    assert!(nic.contains("no network card is called `tset` | Did you mean `test`?"), "{nic}");
+    let unit = told("happens:\n  - {when: {unit: {name: laod, is: starting}}, do: power-cut}\n");
+    assert!(unit.contains("`laod` names no unit"), "{unit}");
+    let word = told("happens:\n  - {when: {phase: noon}, do: power-cut}\n");
+    assert!(word.contains("`noon` is not known here"), "{word}");
+    let pulled = told("start: pulled\nhappens:\n  - {when: {phase: settled}, do: power-cut}\n");
+    assert!(pulled.contains("with `start: pulled` the first boot was before this trial"), "{pulled}");
+    assert_eq!(told("happens:\n  - {when: {phase: settled}, boot: 2, after: 3s, do: [power-cut]}\n"), "");
+    let after = told("happens:\n  - {when: {phase: settled}, after: soon, do: power-cut}\n");
+    assert!(after.contains("`soon` is not a time"), "{after}");
+    let clock = told("happens:\n  - {when: {phase: settled}, do: {clock: noon}}\n");
+    assert!(clock.contains("`noon` is no moment"), "{clock}");
+}
+
+#[test]
+fn boots_that_can_not_be_are_refused() {
+    let told = |boots: &str| mistakes(&changed("  - ends: ready\n", boots)).join("\n");
+    assert!(told("  - ends: cut\n  - ends: ready\n").contains("nothing cuts the power of this boot"));
+    assert!(told("  - ends: ready\n    at-most: 0\n").contains("a node can't settle in no boot"));
+    let early = told("  - ends: ready\n    then: [reboot, collect-images]\n  - ends: ready\n");
+    assert!(early.contains("`reboot` ends the boot, but more is to be done in it | Put it last."), "{early}");
+    let middle =
+        mistakes(&changed("  - ends: reboot\n    by: pull\n", "  - {ends: ready, at-most: 2, then: reboot}\n"));
+    assert!(middle.join("\n").contains("only the last boot can stand for several"), "{middle:?}");
+}
+
+#[test]
+fn a_fault_does_something_to_something() {
+    let told = |fault: &str| {
+        let from = "registry:\n";
+        mistakes(&changed(from, &format!("registry:\n  faults:\n    - {{{fault}}}\n"))).join("\n")
+    };
+    assert!(told("on: blob").contains("this fault does nothing"));
+    assert!(told("on: blob, answer: 200").contains("this answer refuses nothing"));
+    assert!(told("on: blob, repository: quay.io/day1/other, answer: 503").contains("no repository is called"));
+    assert!(told("on: blob, cut-at: 100%").contains("`100%` is not a share"));
+    assert_eq!(told("on: manifest, skip: 1, first: 2, answer: 503, delay: 500ms"), "");
+}
+
+#[test]
+fn a_boot_may_stand_for_several() {
+    let scenario = one("pull/x.yaml", changed("  - ends: ready\n", "  - ends: ready\n    at-most: 3\n"));
+    assert_eq!(scenario.spec.most_boots(), 4);
+    assert_eq!(scenario.spec.boot(1).map(|boot| boot.ends), Some(Ends::Reboot));
+    assert_eq!(scenario.spec.boot(4).map(|boot| boot.ends), Some(Ends::Ready));
+    assert_eq!(scenario.spec.boot(5), None);
+}
+
+#[test]
+fn a_change_names_one_place_and_one_thing() {
+    let told = |patch: &str| {
+        let from = "  - generate: {";
+        let to = format!("  - patch: [{{{patch}}}]\n    generate: {{");
+        mistakes(&changed(from, &to)).join("\n")
+    };
+    assert!(told("replace: a, with: b").contains("it is not clear what is to be changed"));
+    assert!(told("unit: load, replace: a").contains("it is not clear what the change is"));
+    assert!(told("unit: load, remove: true, enabled: false").contains("it is not clear what the change is"));
+    assert_eq!(told("everywhere: a, with: b"), "");
+    assert_eq!(told("file: x.sh, mode: '0777'"), "");
+}
+
+#[test]
+fn five_mistakes_are_five_messages() {
+    let text = "\
+description: d
+registry:
+  images:
+    - {repository: quay.io/day1/day1-nic, modules: [day1_nic], variant: wrong-vermagik}
+  faults:
+    - {on: manifest}
+machine-configs:
+  - generate: {machine_config_name: 99-a, kernel_module_image: quay.io/day1/day1-nic}
+happens:
+  - {when: {phase: settled}, do: power-cutt}
+boots:
+  - ends: reboot
+    by: pul
+  - ends: ready
+    deadline: 90
+";
+    let told = mistakes(text);
+    let places: Vec<&str> = told.iter().filter_map(|one| one.split(' ').next()).collect();
+    assert_eq!(places, ["4:73", "6:7", "10:34", "13:9", "15:15"], "{told:#?}");
+}
