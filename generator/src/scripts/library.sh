@@ -15,6 +15,13 @@ die() {
     exit 1
 }
 
+# Seconds since the boot began. Not bash's own SECONDS: that follows the clock, which a time server may set by years.
+now() {
+    local uptime
+    read -r uptime _ </proc/uptime
+    echo "${uptime%%.*}"
+}
+
 KERNEL=$(uname -r)
 SYS_MODULE=$DAY1_ROOT/sys/module
 HOST_MODULES=$DAY1_ROOT/lib/modules/$KERNEL

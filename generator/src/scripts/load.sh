@@ -14,10 +14,10 @@ OOT=$(sysfs_name "$KERNEL_MODULE_NAME")
 REMOVED=$RUN/removed
 INSERTING=$RUN/inserting
 BLACKLIST=$DAY1_ROOT/run/modprobe.d/day1-$MACHINE_CONFIG.conf
-DEADLINE=$((SECONDS + LOAD_TIMEOUT))
+DEADLINE=$(($(now) + LOAD_TIMEOUT))
 
 left() {
-    local seconds=$((DEADLINE - SECONDS))
+    local seconds=$((DEADLINE - $(now)))
     echo $((seconds > 1 ? seconds : 1))
 }
 settle() {
@@ -202,7 +202,7 @@ rollback() {
     done < <(tac "$REMOVED")
     rm -f "$REMOVED" "$INSERTING"
     [[ ${#back[@]} -eq 0 ]] || say "in-tree again: ${back[*]}"
-    DEADLINE=$((SECONDS + 5))
+    DEADLINE=$(($(now) + 5))
     settle
 }
 
@@ -265,7 +265,7 @@ load() {
     esac
     install_firmware || exit 1
     # With no time left the swap would be cut and undone; mounting and reading the image took it.
-    [[ $SECONDS -lt $DEADLINE ]] ||
+    [[ $(now) -lt $DEADLINE ]] ||
         die "image $REFERENCE was not mounted and read within ${LOAD_TIMEOUT} s: raise load_timeout; the in-tree driver stays"
     if ! replace; then
         kernel_log

@@ -122,17 +122,17 @@ why() { grep -v '^$' "$PULL_LOG" | tail -n 1; }
 # Pulls within PULL_TIMEOUT. Holds the lock shared while podman works, so that no other MachineConfig's reboot
 # cuts it, and while it returns, until the image is recorded.
 pull() {
-    local attempt=0 pause=5 deadline=$((SECONDS + PULL_TIMEOUT)) left
+    local attempt=0 pause=5 deadline=$(($(now) + PULL_TIMEOUT)) left
     while :; do
         attempt=$((attempt + 1))
-        left=$((deadline - SECONDS))
+        left=$((deadline - $(now)))
         run flock -s 9
         pull_once "$((left > 1 ? left : 1))" && return 0
         flock -u 9
         if [[ $attempt -ge $ATTEMPTS_IF_LASTING ]] && grep -qiE "$LASTING" "$PULL_LOG"; then
             break
         fi
-        [[ $((SECONDS + pause)) -lt $deadline ]] || break
+        [[ $(($(now) + pause)) -lt $deadline ]] || break
         say "attempt $attempt to pull $REFERENCE failed: $(why); the next in $pause s"
         run sleep "$pause"
         pause=$((pause * 2 > 60 ? 60 : pause * 2))

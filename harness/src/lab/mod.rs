@@ -66,6 +66,9 @@ pub enum Error {
     /// The gateway failed.
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
+    /// The proxy failed.
+    #[error("cannot listen on an abstract unix socket for the proxy: {0}")]
+    Proxy(std::io::Error),
     /// The config server failed.
     #[error(transparent)]
     ConfigServer(#[from] config_server::Error),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::checkpoint::{self, Checkpoint};
-use super::surroundings::machine_spec;
+use super::surroundings::{Sockets, machine_spec};
 use super::{Error, Host, Plan, Surroundings};
 use crate::cache;
 use crate::machine::{self, Begins, Keeps, Template, WaitError};
@@ -74,7 +74,7 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
         (host.tell)(&format!("{trial} begins at power-on: a template needs QEMU 8.2 or newer, and this is {qemu}"));
         return Ok(Origin::Cold);
     }
-    let spec = machine_spec(plan, host, ("", ""), Begins::Fresh, Keeps::Nothing);
+    let spec = machine_spec(plan, host, Sockets::default(), Begins::Fresh, Keeps::Nothing);
     let shape = spec.shape(&qemu);
     let template_key = cache::key([FORMAT, plan.node.digest.as_bytes(), shape.as_bytes()]);
     let cache = &host.workshop.cache;

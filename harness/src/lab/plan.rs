@@ -18,7 +18,7 @@ use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::node::NodeImage;
 use crate::scenario::{self, Action, Mistakes, Scenario, Start, Variant};
 use crate::services::certs::Authority;
-use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME};
+use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME, PROXY_ADDRESS, PROXY_PORT};
 use crate::timeline::{Facts, FileFact, ImageFact, NicFact};
 
 /// What all trials of a run share.
@@ -319,15 +319,24 @@ fn render(
             dropins: unit.dropins.clone().into_iter().collect(),
         })
         .collect();
+    let registry = if scenario.spec.registry.by_name { GATEWAY_NAME } else { GATEWAY_ADDRESS };
     let prerequisites = Prerequisites {
         role: pool,
-        registry: if scenario.spec.registry.by_name { GATEWAY_NAME } else { GATEWAY_ADDRESS },
+        registry,
         ca_pem: authority.ca_pem(),
         pull_secret: match scenario.spec.registry.pull_secret {
             scenario::PullSecret::Good => mco::PullSecret::Auth(authority.credentials().basic()),
             scenario::PullSecret::Wrong => mco::PullSecret::Auth(authority.wrong_credentials().basic()),
             scenario::PullSecret::Missing => mco::PullSecret::OfOthers,
             scenario::PullSecret::NoFile => mco::PullSecret::NoFile,
+        },
+        proxy: match scenario.spec.registry.proxy {
+            scenario::Proxy::None => mco::ProxyEnv::None,
+            scenario::Proxy::Required => {
+                mco::ProxyEnv::Url { url: proxy_url(), no_proxy: ".cluster.local,.svc".into() }
+            }
+            scenario::Proxy::Bypassed => mco::ProxyEnv::Url { url: proxy_url(), no_proxy: registry.into() },
+            scenario::Proxy::NoFile => mco::ProxyEnv::NoFile,
         },
         repositories: &repositories,
         files: &files,
@@ -337,6 +346,10 @@ fn render(
     all.extend(disks::machine_config(pool, &node.disks).map_err(refuse)?);
     all.extend(in_force.iter().map(|one| one.config.clone()));
     mco::render(&Pool::new(pool), &all).map_err(refuse)
+}
+
+fn proxy_url() -> String {
+    format!("http://{PROXY_ADDRESS}:{PROXY_PORT}")
 }
 
 /// Fixed addresses, so that a rendered config may name them.

@@ -10,8 +10,12 @@ use crate::services::certs;
 use crate::services::config_server::{ConfigServer, PoolConfig, pointer_config};
 use crate::services::faults::{Effect, Fault};
 use crate::services::gateway::{Behaviour, Gateway, Mark};
+use crate::services::proxy::Proxy;
 use crate::services::registry::Registry;
-use crate::services::{Availability, CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, GATEWAY_ADDRESS, GATEWAY_PORT, push};
+use crate::services::{
+    Availability, CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_PORT,
+    PROXY_ADDRESS, PROXY_PORT, push,
+};
 use crate::timeline::Bus;
 
 /// What a trial runs on.
@@ -32,6 +36,7 @@ pub struct Surroundings<'p> {
     bus: Bus,
     registry: Registry,
     gateway: Gateway,
+    proxy: Option<Proxy>,
     config_server: ConfigServer,
 }
 
@@ -49,9 +54,10 @@ impl<'p> Surroundings<'p> {
         if !plan.scenario.spec.registry.reachable {
             gateway.set_availability(Availability::Down);
         }
+        let proxy = proxy(plan, gateway.socket(), bus)?;
         let config_server = ConfigServer::start(&workshop.authority, bus.clone())?;
         config_server.set(&plan.pool, PoolConfig::NotReady)?;
-        Ok(Self { plan, host: *host, bus: bus.clone(), registry, gateway, config_server })
+        Ok(Self { plan, host: *host, bus: bus.clone(), registry, gateway, proxy, config_server })
     }
 
     /// Starts the machine; its config is served from when its clock is right.
@@ -74,7 +80,11 @@ impl<'p> Surroundings<'p> {
         keeps: Keeps,
         console_log: Option<&Path>,
     ) -> Result<Machine, Error> {
-        let sockets = (self.gateway.socket(), self.config_server.socket());
+        let sockets = Sockets {
+            gateway: self.gateway.socket(),
+            proxy: self.proxy.as_ref().map_or("", Proxy::socket),
+            config_server: self.config_server.socket(),
+        };
         let spec = machine_spec(self.plan, &self.host, sockets, begins, keeps);
         Ok(Machine::start(&spec, &self.bus, console_log).await?)
     }
@@ -153,16 +163,31 @@ fn behaviour(plan: &Plan) -> Behaviour {
     }
 }
 
-/// The node's machine; the sockets are the gateway's and the config server's.
-pub(super) fn machine_spec(
-    plan: &Plan,
-    host: &Host<'_>,
-    (gateway, config_server): (&str, &str),
-    begins: Begins,
-    keeps: Keeps,
-) -> Spec {
+/// The proxy, where the scenario has one.
+fn proxy(plan: &Plan, gateway: &str, bus: &Bus) -> Result<Option<Proxy>, Error> {
+    let hosts = match plan.scenario.spec.registry.proxy {
+        scenario::Proxy::None | scenario::Proxy::NoFile => return Ok(None),
+        scenario::Proxy::Required => {
+            [GATEWAY_ADDRESS, GATEWAY_NAME].map(|host| format!("{host}:{GATEWAY_PORT}")).into()
+        }
+        // It is there, and not for the registry.
+        scenario::Proxy::Bypassed => vec![],
+    };
+    Ok(Some(Proxy::start(hosts, gateway, bus.clone()).map_err(Error::Proxy)?))
+}
+
+/// The abstract sockets of the servers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sockets<'s> {
+    gateway: &'s str,
+    proxy: &'s str,
+    config_server: &'s str,
+}
+
+/// The node's machine.
+pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, begins: Begins, keeps: Keeps) -> Spec {
     let workshop = host.workshop;
-    let node = &plan.scenario.spec.node;
+    let (node, proxy) = (&plan.scenario.spec.node, plan.scenario.spec.registry.proxy);
     let forward = |address: &str, port: u16, socket: &str| Forward {
         guest: format!("{address}:{port}"),
         command: vec![workshop.day1.display().to_string(), CONNECT_SUBCOMMAND.into(), socket.into()],
@@ -177,6 +202,15 @@ pub(super) fn machine_spec(
             .and_then(|throttle| throttle.bytes_per_second)
             .map(|size| size.bytes()),
     };
+    // Where the proxy is the only way, nothing is at the registry's own address.
+    let direct = proxy != scenario::Proxy::Required;
+    let forwards = [
+        direct.then(|| forward(GATEWAY_ADDRESS, GATEWAY_PORT, sockets.gateway)),
+        matches!(proxy, scenario::Proxy::Required | scenario::Proxy::Bypassed)
+            .then(|| forward(PROXY_ADDRESS, PROXY_PORT, sockets.proxy)),
+        Some(forward(CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, sockets.config_server)),
+    ];
+    let forwards = forwards.into_iter().flatten().collect();
     let delays = plan.scenario.spec.delays.iter().filter_map(|delay| {
         // A role that no MachineConfig has was refused when the trial was planned.
         let unit = resolve(Some(&plan.facts), &delay.unit).ok()?;
@@ -194,10 +228,7 @@ pub(super) fn machine_spec(
         keeps,
         disks: node.disks.iter().map(disk).collect(),
         nics: plan.facts.nics.iter().map(|nic| Nic { model: nic.model.clone(), mac: nic.mac.clone() }).collect(),
-        forwards: vec![
-            forward(GATEWAY_ADDRESS, GATEWAY_PORT, gateway),
-            forward(CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, config_server),
-        ],
+        forwards,
         ignition: Some(pointer_config(&workshop.authority, &plan.pool)),
         instruments: true,
         scratch: workshop.scratch.clone(),

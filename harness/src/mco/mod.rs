@@ -17,7 +17,7 @@ pub use ignition::SpecVersion;
 pub use machine_config::MachineConfig;
 pub use node_config::{ChangeError, NodeConfig, NodeFile, NodeUnit};
 pub use patch::{Change, Patch, PatchError, Place, patch};
-pub use prerequisites::{File, PREREQUISITES_NAME, Prerequisites, PullSecret, Unit};
+pub use prerequisites::{File, PREREQUISITES_NAME, Prerequisites, ProxyEnv, PullSecret, Unit};
 pub use render::{Pool, Rendered, SIZE_LIMIT, render};
 
 #[cfg(test)]

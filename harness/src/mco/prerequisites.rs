@@ -56,6 +56,33 @@ pub enum PullSecret {
     NoFile,
 }
 
+/// What the node's proxy.env says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ProxyEnv {
+    /// That there is no proxy.
+    #[default]
+    None,
+    /// The proxy's URL, and the hosts that are reached around it.
+    Url {
+        /// Such as `http://10.0.2.102:3128`.
+        url: String,
+        /// By commas.
+        no_proxy: String,
+    },
+    /// There is no such file.
+    NoFile,
+}
+
+impl ProxyEnv {
+    fn text(&self) -> Option<String> {
+        match self {
+            Self::None => Some(PROXY_ENV.to_owned()),
+            Self::Url { url, no_proxy } => Some(format!("HTTP_PROXY={url}\nHTTPS_PROXY={url}\nNO_PROXY={no_proxy}\n")),
+            Self::NoFile => None,
+        }
+    }
+}
+
 /// Makes the node's base MachineConfig: what the MCO provides, pointed at the harness's registry.
 #[derive(Debug, Clone, Default)]
 pub struct Prerequisites<'a> {
@@ -67,6 +94,8 @@ pub struct Prerequisites<'a> {
     pub ca_pem: &'a str,
     /// The cluster's pull secret.
     pub pull_secret: PullSecret,
+    /// The cluster's proxy.
+    pub proxy: ProxyEnv,
     /// Repositories (`quay.io/vendor/driver`) that resolve to the registry and to nothing else.
     pub repositories: &'a [String],
     /// What the scenario adds, after and over the files above.
@@ -107,10 +136,10 @@ impl Prerequisites<'_> {
         let file = |path: String, mode, contents: String| File { path, mode, contents: contents.into_bytes() };
         let registry = self.registry;
         let mut files = vec![
-            file("/etc/mco/proxy.env".to_owned(), 0o644, PROXY_ENV.to_owned()),
             file(format!("/etc/containers/certs.d/{registry}/ca.crt"), 0o644, self.ca_pem.to_owned()),
             file("/etc/containers/registries.conf.d/50-day1-mirrors.conf".to_owned(), 0o644, self.mirrors()),
         ];
+        files.extend(self.proxy.text().map(|text| file("/etc/mco/proxy.env".to_owned(), 0o644, text)));
         let secret = self.pull_secret();
         files.extend(secret.map(|secret| file("/var/lib/kubelet/config.json".to_owned(), 0o600, secret)));
         files

@@ -266,7 +266,16 @@ fn a_file_is_read_and_a_missing_one_is_told() {
 fn prerequisites<'a>(repositories: &'a [String], files: &'a [File], units: &'a [Unit]) -> Prerequisites<'a> {
     let ca_pem = "-----BEGIN CERTIFICATE-----\n";
     let pull_secret = PullSecret::Auth("dTpw".to_owned());
-    Prerequisites { role: "worker", registry: "10.0.2.100", ca_pem, pull_secret, repositories, files, units }
+    Prerequisites {
+        role: "worker",
+        registry: "10.0.2.100",
+        ca_pem,
+        pull_secret,
+        proxy: ProxyEnv::None,
+        repositories,
+        files,
+        units,
+    }
 }
 
 fn contents(config: &Value, path: &str) -> (String, Value) {
@@ -339,7 +348,7 @@ fn a_scenario_adds_files_and_units_over_the_base() {
 }
 
 #[test]
-fn the_pull_secret_may_hold_nothing_for_this_registry_or_not_exist() {
+fn the_pull_secret_and_the_proxys_file_may_not_exist() {
     let made = |pull_secret| {
         let mut made = prerequisites(&[], &[], &[]);
         made.pull_secret = pull_secret;
@@ -348,4 +357,7 @@ fn the_pull_secret_may_hold_nothing_for_this_registry_or_not_exist() {
     let others = made(PullSecret::OfOthers);
     assert!(others.contains("/var/lib/kubelet/config.json") && !others.contains("dTpw"), "{others}");
     assert!(!made(PullSecret::NoFile).contains("/var/lib/kubelet/config.json"));
+    let mut proxied = prerequisites(&[], &[], &[]);
+    proxied.proxy = ProxyEnv::NoFile;
+    assert!(!proxied.to_json().contains("/etc/mco/proxy.env"));
 }

@@ -22,6 +22,8 @@ pub struct Registry {
     pub certificate: Certificate,
     /// The credentials that the node has for it.
     pub pull_secret: PullSecret,
+    /// Whether there is a proxy between the node and it.
+    pub proxy: Proxy,
     /// What goes wrong with requests. Of several faults that concern a request, each applies.
     pub faults: Vec<Fault>,
 }
@@ -34,6 +36,7 @@ impl Default for Registry {
             images: vec![],
             certificate: Certificate::Good,
             pull_secret: PullSecret::Good,
+            proxy: Proxy::None,
             faults: vec![],
         }
     }
@@ -133,6 +136,21 @@ pub enum PullSecret {
     /// None for this registry.
     Missing,
     /// The file does not exist.
+    NoFile,
+}
+
+/// Whether there is a proxy between the node and the registry, as `/etc/mco/proxy.env` tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proxy {
+    /// There is none, and the file says so.
+    #[default]
+    None,
+    /// The registry is reached through it only.
+    Required,
+    /// There is one, and the registry is to be reached around it (`NO_PROXY`): it refuses.
+    Bypassed,
+    /// There is none, and the file does not exist.
     NoFile,
 }
 

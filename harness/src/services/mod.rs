@@ -14,6 +14,7 @@ pub mod certs;
 pub mod config_server;
 pub mod faults;
 pub mod gateway;
+pub mod proxy;
 pub mod push;
 mod recorded;
 pub mod registry;
@@ -32,6 +33,10 @@ pub const GATEWAY_ADDRESS: &str = "10.0.2.100";
 pub const GATEWAY_NAME: &str = "registry.day1.test";
 /// The gateway's port as the guest sees it.
 pub const GATEWAY_PORT: u16 = 443;
+/// The proxy's address as the guest sees it.
+pub const PROXY_ADDRESS: &str = "10.0.2.102";
+/// The proxy's port as the guest sees it.
+pub const PROXY_PORT: u16 = 3128;
 /// The config server's address as the guest sees it.
 pub const CONFIG_SERVER_ADDRESS: &str = "10.0.2.101";
 /// The config server's port as the guest sees it: the Machine Config Server's own.

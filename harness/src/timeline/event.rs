@@ -49,6 +49,8 @@ pub enum What {
     ConfigServed(ConfigServed),
     /// The gateway answered a request for the registry.
     Registry(RegistryRequest),
+    /// The proxy answered a request.
+    Proxy(ProxyRequest),
     /// The gateway has sent a part of an image that the scenario waits for.
     RegistryProgress(RegistryProgress),
     /// The harness did to the node or its surroundings what the scenario says.
@@ -291,6 +293,17 @@ pub struct RegistryRequest {
     /// What the gateway did to the answer on purpose, for a person; empty for nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fault: String,
+}
+
+/// The proxy answered a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyRequest {
+    /// HTTP method.
+    pub method: String,
+    /// What was asked for, `HOST:PORT`.
+    pub target: String,
+    /// HTTP status of the answer.
+    pub status: u16,
 }
 
 /// The gateway has sent a part of an image.

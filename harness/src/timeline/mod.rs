@@ -12,8 +12,8 @@ mod snapshot;
 pub use bus::{Bus, Cursor};
 pub use event::{
     Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, Happened, Hardware, ImageFact,
-    MachineExited, MachineStarted, ModuleEvent, NicFact, OnDisk, Qmp, RegistryProgress, RegistryRequest, Stream,
-    StreamEnded, What, is_panic,
+    MachineExited, MachineStarted, ModuleEvent, NicFact, OnDisk, ProxyRequest, Qmp, RegistryProgress, RegistryRequest,
+    Stream, StreamEnded, What, is_panic,
 };
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};
