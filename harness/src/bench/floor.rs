@@ -37,6 +37,7 @@ impl Bench<'_> {
         let nic = |(nic, index): (&crate::scenario::Nic, u8)| Nic {
             model: nic.model.as_str().into(),
             mac: format!("52:54:00:d1:00:{index:02x}"),
+            network: None,
         };
         let spec = Spec {
             name: "day1-bench".into(),

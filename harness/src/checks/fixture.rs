@@ -300,7 +300,12 @@ impl Recorded {
 }
 
 fn facts() -> Facts {
-    let nic = |id: &str, model: &str, mac: &str| NicFact { id: id.into(), model: model.into(), mac: mac.into() };
+    let nic = |id: &str, model: &str, mac: &str| NicFact {
+        id: id.into(),
+        model: model.into(),
+        mac: mac.into(),
+        network: None,
+    };
     Facts {
         trial: "pull/pull-then-reboot@debian-13".into(),
         node_image: "debian-13".into(),

@@ -359,6 +359,7 @@ fn nics(scenario: &Scenario) -> Vec<NicFact> {
         id: nic.id.to_string(),
         model: nic.model.as_str().to_owned(),
         mac: format!("52:54:00:d1:00:{:02x}", index + 1),
+        network: nic.network.as_ref().map(ToString::to_string),
     })
     .collect()
 }

@@ -227,7 +227,12 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
         begins,
         keeps,
         disks: node.disks.iter().map(disk).collect(),
-        nics: plan.facts.nics.iter().map(|nic| Nic { model: nic.model.clone(), mac: nic.mac.clone() }).collect(),
+        nics: plan
+            .facts
+            .nics
+            .iter()
+            .map(|nic| Nic { model: nic.model.clone(), mac: nic.mac.clone(), network: nic.network.clone() })
+            .collect(),
         forwards,
         ignition: Some(pointer_config(&workshop.authority, &plan.pool)),
         instruments: true,

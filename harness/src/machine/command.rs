@@ -116,6 +116,8 @@ pub struct Nic {
     pub model: String,
     /// MAC address.
     pub mac: String,
+    /// The network behind it, such as `10.88.0.0/16`; none for `10.0.N.0/24`, N being 2 for the first card.
+    pub network: Option<String>,
 }
 
 /// An address of the guest's network that leads to a program of the host.
@@ -286,7 +288,8 @@ pub(super) fn network_name(index: usize) -> String {
 fn add_nics(line: &mut CommandLine, spec: &Spec) {
     for (index, nic) in spec.nics.iter().enumerate() {
         let name = network_name(index);
-        let mut network = format!("user,id={name},restrict=on,ipv6=off,net=10.0.{}.0/24", index + 2);
+        let behind = nic.network.clone().unwrap_or_else(|| format!("10.0.{}.0/24", index + 2));
+        let mut network = format!("user,id={name},restrict=on,ipv6=off,net={behind}");
         if index == 0 {
             for forward in &spec.forwards {
                 let command = forward.command.join(" ").replace(',', ",,");
@@ -341,7 +344,7 @@ mod tests {
             begins: Begins::Fresh,
             keeps: Keeps::Nothing,
             disks: Vec::new(),
-            nics: vec![Nic { model: "e1000".into(), mac: "52:54:00:d1:00:01".into() }],
+            nics: vec![Nic { model: "e1000".into(), mac: "52:54:00:d1:00:01".into(), network: None }],
             forwards: vec![Forward { guest: "10.0.2.100:443".into(), command: vec!["day1".into(), "x".into()] }],
             ignition: Some(b"{}".to_vec()),
             instruments: true,

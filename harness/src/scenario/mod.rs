@@ -43,6 +43,6 @@ pub use spec::{
     BASE_CHECKS, Boot, ConfigSource, Ends, Generate, JOURNAL_PATTERNS, MachineConfig, OptOut, Roles, Spec, Start,
 };
 pub use value::{
-    AbsolutePath, FileMode, Id, ModuleName, Pattern, Percent, Repository, Role, Seconds, Size, TagTemplate, UnitName,
-    UnitRef,
+    AbsolutePath, FileMode, Id, ModuleName, Network, Pattern, Percent, Repository, Role, Seconds, Size, TagTemplate,
+    UnitName, UnitRef,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AbsolutePath, FileMode, Id, Size, UnitName};
+use super::{AbsolutePath, FileMode, Id, Network, Size, UnitName};
 
 /// What the node starts from.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ pub struct NodeShape {
 
 impl Default for NodeShape {
     fn default() -> Self {
-        let nic = |id: &str, model| Id::try_from(id.to_owned()).map(|id| Nic { id, model });
+        let nic = |id: &str, model| Id::try_from(id.to_owned()).map(|id| Nic { id, model, network: None });
         let nics = [nic("primary", NicModel::VirtioNet), nic("test", NicModel::E1000)];
         Self {
             cpus: 2,
@@ -48,6 +48,9 @@ pub struct Nic {
     pub id: Id,
     /// What QEMU shows the guest.
     pub model: NicModel,
+    /// The network behind it, with DHCP; default: `10.0.2.0/24` behind the first card, `10.0.3.0/24` behind the second,
+    /// and so on. That behind the first has the harness's own addresses, and can't be chosen.
+    pub network: Option<Network>,
 }
 
 /// A model of network card that QEMU has.

@@ -9,8 +9,8 @@ use super::happening::Random;
 use super::patch::PatchForm;
 use super::spec::MachineConfigForm;
 use super::{
-    AbsolutePath, After, Clock, FileMode, Id, MachineConfig, Many, ModuleName, Patch, Pattern, Percent, Repository,
-    Seconds, Size, Spec, TagTemplate, UnitName, UnitRef,
+    AbsolutePath, After, Clock, FileMode, Id, MachineConfig, Many, ModuleName, Network, Patch, Pattern, Percent,
+    Repository, Seconds, Size, Spec, TagTemplate, UnitName, UnitRef,
 };
 
 /// The schema of a scenario file (JSON Schema, draft 2020-12).
@@ -83,6 +83,7 @@ macro_rules! texts {
 texts! {
     Id "^[a-z][a-z0-9-]*$" "A short name made in the scenario: lower-case letters, digits and `-`, such as `test`.";
     ModuleName "^[A-Za-z0-9_]+$" "A kernel module's name as `/sys/module` shows it: with `_`, without `.ko`.";
+    Network "^[0-9.]+/[0-9]+$" "An IPv4 network, such as `10.88.0.0/16`.";
     Repository "^[^@/]+/[^:@]+$" "A repository without tag and digest, such as `quay.io/vendor/driver`.";
     AbsolutePath "^/." "An absolute path on the node, without `.` and `..`.";
     UnitName "\\.(service|socket|target|mount|automount|swap|timer|path|slice|scope|device)$" "A systemd unit's full name, such as `NetworkManager.service`.";

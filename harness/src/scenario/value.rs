@@ -284,6 +284,29 @@ impl TryFrom<String> for Seconds {
     }
 }
 
+text! {
+    /// An IPv4 network, such as `10.88.0.0/16`.
+    Network
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(address, length)| {
+            Some((u32::from(address.parse::<std::net::Ipv4Addr>().ok()?), length.parse::<u32>().ok()?))
+        });
+        match parts {
+            // QEMU gives the guest .15 and keeps .2 and .3 for itself.
+            Some((address, length @ 8..=27)) if address << length == 0 => Ok(Self(text)),
+            _ => refuse(
+                format!("`{text}` is not a network"),
+                "Write its first address and the length of its prefix, from 8 to 27, such as `10.88.0.0/16`.",
+            ),
+        }
+    }
+}
+
 /// A share between nothing and everything, written as `50%`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]

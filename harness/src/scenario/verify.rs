@@ -96,6 +96,11 @@ impl<'s> Verifier<'s> {
         self.unique(&at("node").key("disks"), "id", spec.node.disks.iter().map(|disk| disk.id.as_str()));
         self.unique(&at("node").key("files"), "path", spec.node.files.iter().map(|file| file.path.as_str()));
         self.unique(&at("node").key("units"), "name", spec.node.units.iter().map(|unit| unit.name.as_str()));
+        if spec.node.nics.first().is_some_and(|first| first.network.is_some()) {
+            let help = "Give another card a network; the first one's has the registry's address in it.";
+            let place = at("node").key("nics").index(0).key("network");
+            self.wrong(&place, "the network behind the first card can't be chosen".to_owned(), help);
+        }
         if spec.node.cpus == 0 {
             self.wrong(&at("node").key("cpus"), "a node without a CPU".to_owned(), "Write at least 1.");
         }

@@ -153,6 +153,9 @@ pub struct NicFact {
     pub model: String,
     /// MAC address, lower case with colons.
     pub mac: String,
+    /// The network behind it, where the scenario chooses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
 }
 
 /// QEMU runs.
