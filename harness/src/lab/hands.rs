@@ -53,6 +53,11 @@ impl Hands<'_> {
                 let carries = link.is == LinkState::Up;
                 self.machine.set_link(index, carries).await.map_err(|error| error.to_string())
             }
+            Action::Unplug(id) => {
+                let disks = &self.surroundings.plan().scenario.spec.node.disks;
+                let index = disks.iter().position(|disk| disk.id == *id).ok_or("there is no such disk")?;
+                self.unplug(index).await
+            }
             Action::Registry(reach) => {
                 self.surroundings.set_registry(match reach {
                     Reach::Reachable => Availability::Serving,
@@ -85,6 +90,15 @@ impl Hands<'_> {
             Action::CollectImages => self.script("podman rmi --all --force").await,
             Action::Run(script) => self.script(script).await,
         }
+    }
+
+    /// The guest's kernel lets go of the disk at once, and QEMU tells then.
+    async fn unplug(&self, index: usize) -> Result<(), String> {
+        let mut events = self.bus.from_now();
+        self.machine.unplug_disk(index).await.map_err(|error| error.to_string())?;
+        let is_gone =
+            |event: &Event| matches!(&event.what, What::Qmp(qmp) if qmp.event == "DEVICE_DELETED").then_some(());
+        wait(&mut events, "end of the disk", self.stretched(RESET), is_gone).await.map_err(|error| error.to_string())
     }
 
     async fn reset_in(&self, mut events: Cursor, what: &str, deadline: Duration) -> Result<(), String> {

@@ -261,11 +261,19 @@ fn add_disks(line: &mut CommandLine, spec: &Spec, overlays: Vec<OwnedFd>) {
             ),
         );
         let device = match disk {
-            Some(disk) => format!("virtio-blk-pci,drive={},serial={}", throttled(line, disk, index), disk.serial),
+            Some(disk) => {
+                let drive = throttled(line, disk, index);
+                format!("virtio-blk-pci,id={},drive={drive},serial={}", device_name(index - 1), disk.serial)
+            }
             None => format!("virtio-blk-pci,drive=disk{index},bootindex=0"),
         };
         line.add("device", device);
     }
+}
+
+/// QEMU's name of the n-th of [`Spec::disks`], from 0.
+pub(super) fn device_name(index: usize) -> String {
+    format!("data{index}")
 }
 
 /// Puts the disk's limits in front of it; gives the name of what the guest gets.

@@ -239,6 +239,12 @@ impl Machine {
         Ok(())
     }
 
+    /// Pulls the n-th of [`Spec::disks`] out of the running machine, from 0.
+    pub async fn unplug_disk(&self, index: usize) -> Result<(), Error> {
+        self.ask("device_del", qapi::qmp::device_del { id: command::device_name(index) }).await?;
+        Ok(())
+    }
+
     /// Pulls the cable of the n-th network card out, or puts it in.
     pub async fn set_link(&self, index: usize, up: bool) -> Result<(), Error> {
         self.ask("set_link", qapi::qmp::set_link { name: command::network_name(index), up }).await?;

@@ -172,6 +172,8 @@ pub enum Action {
     Reboot,
     /// The cable of a network card is pulled out or put in.
     Link(LinkAction),
+    /// A disk of `node.disks` is pulled out of the running node, by its id: from then on its requests fail.
+    Unplug(Id),
     /// The registry goes away, or comes back.
     Registry(Reach),
     /// The guest's clock is set, such as `2020-01-01T00:00:00Z`; `now` is the host's time.
@@ -206,6 +208,7 @@ impl Action {
             Self::PowerCut => "power-cut",
             Self::Reboot => "reboot",
             Self::Link(_) => "link",
+            Self::Unplug(_) => "unplug",
             Self::Registry(_) => "registry",
             Self::Clock(_) => "clock",
             Self::Fill(_) => "fill",

@@ -274,6 +274,10 @@ impl<'s> Verifier<'s> {
     }
 
     fn action(&mut self, place: &Path, action: &Action) {
+        if let Action::Unplug(disk) = action {
+            let known = self.spec.node.disks.iter().map(|disk| disk.id.as_str());
+            self.known(&at("node").key("disks"), place, "disk", disk.as_str(), known);
+        }
         if let Action::Link(link) = action {
             let known = self.spec.node.nics.iter().map(|nic| nic.id.as_str());
             self.known(&at("node").key("nics"), &place.key("link"), "network card", link.nic.as_str(), known);
