@@ -141,6 +141,10 @@ fn plan(options: &Options) -> Result<Vec<Planned>, String> {
             planned.push(Planned { name, scenario, node: node.clone(), mutant });
         }
     }
+    let nightly = planned.iter().filter(|one| one.scenario.has_label(NIGHTLY)).count();
+    if nightly > 0 && !asks_for_something(options) {
+        eprintln!("{nightly} trials with the label `{NIGHTLY}` are left out; `--all` runs them as well");
+    }
     planned.retain(|one| is_selected(one, options));
     planned.sort_by(|a, b| a.name.cmp(&b.name));
     if planned.is_empty() {
@@ -156,6 +160,11 @@ fn plan(options: &Options) -> Result<Vec<Planned>, String> {
 fn reports(refused: Vec<Mistakes>) -> String {
     let reports = refused.into_iter().map(|mistakes| format!("{:?}", miette::Report::new(mistakes)));
     reports.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether more is asked for than what runs by day.
+fn asks_for_something(options: &Options) -> bool {
+    options.all || options.mutants.is_some() || options.label.is_some() || !options.filters.is_empty()
 }
 
 fn is_selected(planned: &Planned, options: &Options) -> bool {
