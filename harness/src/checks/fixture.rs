@@ -335,6 +335,8 @@ fn first_boot() -> Recorded {
     boot.loads("e1000", 1_200_000);
     boot.starting(LOAD, 2_000_000);
     boot.systemd(LOAD, message_id::UNIT_SKIPPED, "load: Skipped due to 'exec-condition'.", 2_100_000);
+    let skipped = "Condition check resulted in load being skipped.";
+    boot.systemd(LOAD, message_id::UNIT_STARTED, skipped, 2_101_000);
     boot.starting(PULL, 9_000_000);
     boot.request("ping", "", |_| {});
     boot.request("manifest", "6.12.41_deb13-amd64", |_| {});

@@ -94,6 +94,13 @@ fn describe(unit: &Unit) -> String {
 
 fn by_journal(boot: &Boot<'_>, unit: &str) -> Option<(Seen, Evidence)> {
     let about = boot.about(unit);
+    let started = about.iter().rposition(|(_, record)| record.message_id() == message_id::UNIT_STARTING);
+    let last_run = &about[started.unwrap_or(0)..];
+    // A start that a condition kept from running ends with the words of one that was done.
+    let skipped = last_run.iter().find(|(_, record)| record.message_id() == message_id::UNIT_SKIPPED);
+    if let Some((event, record)) = skipped {
+        return Some((Seen::Ended(UnitOutcome::Skipped), journal_line(event, record)));
+    }
     about.iter().rev().find_map(|(event, record)| {
         let seen = match record.message_id() {
             message_id::UNIT_STARTED | message_id::UNIT_SUCCESS => Seen::Ended(UnitOutcome::Success),
