@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::timeline::{Timeline, What};
+use crate::timeline::{Event, Timeline, What};
 
 use super::boot::Boot;
 use super::{Evidence, Finding};
@@ -67,15 +67,11 @@ pub(super) fn on_disk(timeline: &Timeline, boot: &Boot<'_>) -> Finding {
         let message = "what of the node's config is on its disk was not looked at in this boot";
         return Finding::inconclusive(ON_DISK, number, message);
     };
-    let differs = |what: &str, expected: &BTreeMap<String, String>, seen: &BTreeMap<String, String>| {
-        let wrong = expected.iter().filter(|(name, is)| seen.get(*name) != Some(is));
-        let told = wrong.map(|(name, is)| {
-            let found = seen.get(name).map_or("not there", String::as_str);
-            Evidence::new(event, format!("{what} {name}: {found}, expected: {is}"))
-        });
-        told.collect::<Vec<_>>()
-    };
-    let wrong = [differs("file", &config.files, &seen.files), differs("unit", &config.units, &seen.units)].concat();
+    let wrong = [
+        differ(event, "file", &config.files, &seen.files, |is, found| is == found),
+        differ(event, "unit", &config.units, &seen.units, is_so),
+    ]
+    .concat();
     if wrong.is_empty() {
         let message = format!(
             "{} files and {} units are on disk as {} has them",
@@ -89,6 +85,32 @@ pub(super) fn on_disk(timeline: &Timeline, boot: &Boot<'_>) -> Finding {
     Finding::fail(ON_DISK, number, message)
         .seen(wrong)
         .advise("The MCO's daemon would report the node as Degraded: who changes what a MachineConfig has written?")
+}
+
+/// What is not as expected, each as evidence.
+fn differ(
+    event: &Event,
+    what: &str,
+    expected: &BTreeMap<String, String>,
+    seen: &BTreeMap<String, String>,
+    is_so: fn(&str, &str) -> bool,
+) -> Vec<Evidence> {
+    let wrong = expected.iter().filter(|(name, is)| !seen.get(*name).is_some_and(|found| is_so(is, found)));
+    let told = wrong.map(|(name, is)| {
+        let found = seen.get(name).map_or("not there", String::as_str);
+        Evidence::new(event, format!("{what} {name}: {found}, expected: {is}"))
+    });
+    told.collect()
+}
+
+/// Whether what systemd says of a unit is what the config wants: a unit without `[Install]` is `static`, which is not
+/// enabled, and a config that says `enabled: false` is content with it.
+fn is_so(is: &str, found: &str) -> bool {
+    match is {
+        "disabled" => !found.starts_with("enabled"),
+        "enabled" => !matches!(found, "disabled" | "masked" | "masked-runtime" | "not-found"),
+        is => is == found,
+    }
 }
 
 #[cfg(test)]
@@ -145,5 +167,19 @@ mod tests {
         assert_eq!(judged(&node).outcome, Outcome::Pass);
         node.boot(2).remove(|what| matches!(what, What::OnDisk(_)));
         assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_unit_that_can_not_be_enabled_is_not_disabled_either() {
+        for (is, found) in
+            [("disabled", "static"), ("enabled", "enabled-runtime"), ("enabled", "static"), ("masked", "masked")]
+        {
+            assert!(is_so(is, found), "{is} {found}");
+        }
+        for (is, found) in
+            [("disabled", "enabled"), ("enabled", "disabled"), ("enabled", "not-found"), ("masked", "static")]
+        {
+            assert!(!is_so(is, found), "{is} {found}");
+        }
     }
 }
