@@ -86,6 +86,12 @@ impl<'t> Boot<'t> {
         self.startup_finished().or(by_snapshot.copied())
     }
 
+    /// How many times the trial cut the node's power in this boot. A cut before the kernel began leaves it the same boot.
+    pub fn cuts(&self) -> usize {
+        let is_cut = |event: &&&Event| matches!(&event.what, What::Happened(happened) if happened.action == POWER_CUT && happened.failed.is_none());
+        self.events.iter().filter(is_cut).count()
+    }
+
     /// Whether the boot was followed to an end: it settled, its deadline passed, it became hopeless, or another
     /// boot followed. What did not happen in a boot that was not, may have been about to.
     pub fn was_followed_to_its_end(&self, timeline: &Timeline) -> bool {
@@ -143,6 +149,9 @@ impl<'t> Boot<'t> {
         units.filter(|(key, _)| role_of(key) == role.as_str()).map(|(_, unit)| unit.as_str()).collect()
     }
 }
+
+/// What cuts the power, as the timeline has it.
+const POWER_CUT: &str = "power-cut";
 
 /// The label of the snapshot that is taken when a boot settled.
 pub(super) const READY: &str = "ready";

@@ -42,7 +42,10 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
             true => vec![Finding::pass(
                 CHECK,
                 number,
-                "start, console, boot id and journal agree, and the journal has no gap",
+                match boot.cuts() {
+                    0 => "start, console, boot id and journal agree, and the journal has no gap",
+                    _ => "start, console, boot id and journal agree as far as they came before the power cut",
+                },
             )],
         });
     }
@@ -58,10 +61,12 @@ fn witnesses(boot: &Boot<'_>, known: &mut BTreeSet<String>, contradictory: &mut 
     let ids: BTreeSet<&str> = boot.journal().map(|(_, record)| record.boot_id()).filter(|id| !id.is_empty()).collect();
     let mut findings = vec![];
     let mut lack = |message: String| findings.push(Finding::inconclusive(CHECK, boot.number, message));
-    if banners == 0 {
+    // Of a boot that was cut, a witness may not have come to say anything.
+    let cuts = boot.cuts();
+    if banners == 0 && cuts == 0 {
         lack("the kernel's banner is missing on the console".to_owned());
     }
-    if ids.is_empty() {
+    if ids.is_empty() && cuts == 0 {
         lack("no boot id: the journal has no record of this boot".to_owned());
     }
     if starts == 0 && resets == 0 {
@@ -76,8 +81,8 @@ fn witnesses(boot: &Boot<'_>, known: &mut BTreeSet<String>, contradictory: &mut 
         *contradictory = true;
         lack(format!("the snapshot of event {} was taken in another boot than the journal's", event.seq));
     }
-    // QEMU sends two resets per reboot and none with a start; with more, a boot was lost between them.
-    let too_many = resets > if starts > 0 { 0 } else { 2 };
+    // QEMU sends two resets per reboot or cut and none with a start; with more, a boot was lost between them.
+    let too_many = resets > 2 * cuts + if starts > 0 { 0 } else { 2 };
     if banners > 1 || ids.len() > 1 || starts > 1 || too_many || !old.is_empty() {
         *contradictory = true;
         let again = if old.is_empty() { "" } else { ", one of them of an earlier boot" };
@@ -326,5 +331,30 @@ mod tests {
         node.boot(1).push(ended(Stream::JournalInitramfs));
         node.boot(2).push(ended(Stream::Console));
         assert_eq!(lacks(&node).0, Vec::<String>::new(), "after the last snapshot all is seen");
+    }
+
+    #[test]
+    fn a_boot_that_was_cut_early_has_fewer_witnesses() {
+        use crate::timeline::Happened;
+        let judged = |cut: bool| {
+            let mut node = Node::pulled_and_loaded();
+            node.boot(1).remove_console();
+            node.boot(1).remove_journal("");
+            // In the firmware: the machine was reset, and it is the same boot.
+            node.boot(1).qmp("RESET", "host-qmp-system-reset");
+            node.boot(1).qmp("RESET", "host-qmp-system-reset");
+            if cut {
+                node.boot(1).push(What::Happened(Happened { action: "power-cut".into(), ..Happened::default() }));
+            }
+            worth(&node.timeline())
+        };
+        let told = judged(true);
+        assert!(
+            !told.contradictory && told.findings.iter().all(|finding| finding.outcome == Outcome::Pass),
+            "{:?}",
+            told.findings
+        );
+        assert!(told.findings[0].message.contains("before the power cut"));
+        assert!(judged(false).contradictory);
     }
 }
