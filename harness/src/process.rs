@@ -72,6 +72,11 @@ pub fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
+/// A word as the shell takes it for one, whatever is in it.
+pub fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// A command as a person would type it (without quoting).
 pub fn command_line(command: &Command) -> String {
     std::iter::once(command.get_program())

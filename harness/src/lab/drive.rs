@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::hands::Hands;
+use super::hands::{Hands, REBOOT};
 use crate::checks::{bad_pattern, is_shutdown};
 use crate::machine::{WaitError, wait};
 use crate::scenario::{Boot, Ends, Spec};
-use crate::timeline::{Bus, Cursor, Event, What, message_id};
+use crate::timeline::{Cursor, Event, What, message_id};
 
 /// A loop of reboots is followed this many boots past the plan: enough to call it a loop.
 const BOOTS_PAST_THE_PLAN: u32 = 2;
@@ -21,8 +21,6 @@ const SNAPSHOT: Duration = Duration::from_secs(60);
 /// A unit may ask for a reboot and end at once, so that systemd finishes its start-up while the reboot is on
 /// its way.
 const REBOOT_ON_ITS_WAY: Duration = Duration::from_secs(20);
-/// From the first word of a reboot to the reset.
-const REBOOT: Duration = Duration::from_secs(120);
 
 /// How a boot came to its end.
 enum End {
@@ -37,7 +35,6 @@ enum End {
 /// Waits, looks and acts, boot after boot. What happens is in the timeline; what it means is for the checks.
 pub(super) struct Driver<'m> {
     hands: &'m Hands<'m>,
-    bus: &'m Bus,
     events: Cursor,
     /// How many happenings are under way.
     armed: watch::Receiver<usize>,
@@ -45,7 +42,7 @@ pub(super) struct Driver<'m> {
 
 impl<'m> Driver<'m> {
     pub(super) fn new(hands: &'m Hands<'m>, armed: watch::Receiver<usize>) -> Self {
-        Self { hands, bus: hands.bus, events: hands.bus.from_start(), armed }
+        Self { hands, events: hands.bus.from_start(), armed }
     }
 
     /// Follows the node from one of its boots until the plan is done, or until it can't be done any more.
@@ -77,7 +74,9 @@ impl<'m> Driver<'m> {
             Ok(End::Reset) => true,
             Ok(End::Settled) => self.settled(number, spec).await,
             Ok(End::Hopeless(meaning)) => {
-                self.bus.push(What::Note { text: format!("boot {number} is not waited for any longer: {meaning}") });
+                self.hands
+                    .bus
+                    .push(What::Note { text: format!("boot {number} is not waited for any longer: {meaning}") });
                 false
             }
             Err(error) => {
@@ -99,14 +98,14 @@ impl<'m> Driver<'m> {
             }
         };
         // A node that is cut meanwhile does not answer.
-        let mut events = self.bus.from_start();
+        let mut events = self.hands.bus.from_start();
         tokio::select! {
             () = looked => {}
             () = reset(&mut events, number) => return true,
         }
         // The sender lives as long as the trial.
         let _ = self.armed.wait_for(|armed| *armed == 0).await;
-        if self.bus.boot() > number || self.is_going_down(number).await {
+        if self.hands.bus.boot() > number || self.is_going_down(number).await {
             return true;
         }
         for action in planned.into_iter().flat_map(|boot| boot.then.iter()) {
@@ -120,17 +119,17 @@ impl<'m> Driver<'m> {
 
     /// Whether somebody has asked for a reboot of a node that settled all the same; waits for it then.
     async fn is_going_down(&mut self, number: u32) -> bool {
-        if !self.bus.events().iter().any(|event| in_boot(event, number) && asks_for_reboot(event)) {
+        if !self.hands.bus.events().iter().any(|event| in_boot(event, number) && asks_for_reboot(event)) {
             return false;
         }
-        let deadline = self.stretched(REBOOT);
+        let deadline = self.hands.stretched(REBOOT);
         let reset = |event: &Event| begins_after(event, number).then_some(());
         wait(&mut self.events, "reboot that was asked for", deadline, reset).await.is_ok()
     }
 
     async fn end_of(&mut self, number: u32, must_reboot: bool, deadline: Duration) -> Result<End, WaitError> {
         let what = format!("end of boot {number}");
-        let deadline = self.stretched(deadline);
+        let deadline = self.hands.stretched(deadline);
         let end = wait(&mut self.events, &what, deadline, |event| {
             if ends_in_reset(event, number) {
                 Some(End::Reset)
@@ -146,7 +145,7 @@ impl<'m> Driver<'m> {
         if let End::Settled = end
             && must_reboot
         {
-            let grace = self.stretched(REBOOT_ON_ITS_WAY);
+            let grace = self.hands.stretched(REBOOT_ON_ITS_WAY);
             let reset =
                 wait(&mut self.events, "reboot", grace, |event| ends_in_reset(event, number).then_some(())).await;
             return match reset {
@@ -160,24 +159,20 @@ impl<'m> Driver<'m> {
 
     /// The node's state; a failure to read it is in the timeline, and the checks say what is missing for it.
     async fn look(&self, label: &str) {
-        let _ = self.hands.machine.snapshot(label, self.stretched(SNAPSHOT)).await;
+        let _ = self.hands.machine.snapshot(label, self.hands.stretched(SNAPSHOT)).await;
     }
 
     async fn give_up(&self, error: &WaitError, number: u32, count: u32) {
         match error {
             WaitError::Deadline { what, after_s } => {
-                self.bus.push(What::DeadlinePassed { waiting_for: what.clone(), after_s: *after_s });
+                self.hands.bus.push(What::DeadlinePassed { waiting_for: what.clone(), after_s: *after_s });
                 // What hangs is best seen while it hangs.
                 self.look("deadline").await;
             }
             WaitError::MachineExited { .. } | WaitError::Panic { .. } => {
-                self.bus.push(What::Note { text: format!("boot {number} of {count}: {error}") });
+                self.hands.bus.push(What::Note { text: format!("boot {number} of {count}: {error}") });
             }
         }
-    }
-
-    fn stretched(&self, at_reference: Duration) -> Duration {
-        at_reference.mul_f64(self.hands.factor)
     }
 }
 
@@ -216,7 +211,7 @@ fn paths_to_look_at(spec: &Spec, number: u32) -> Vec<&str> {
 }
 
 /// systemd has started everything that it was asked to start, in the real root.
-fn is_settled(event: &Event) -> bool {
+pub(super) fn is_settled(event: &Event) -> bool {
     matches!(&event.what, What::Journal(record)
         if !record.initramfs && record.is_from_systemd() && record.message_id() == message_id::STARTUP_FINISHED)
 }

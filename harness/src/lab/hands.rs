@@ -5,13 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Surroundings, on_disk};
 use crate::machine::{Machine, wait};
+use crate::process::quoted;
 use crate::scenario::{Action, Clock, Damage, Fill, Filling, Harm, LinkState, Reach};
 use crate::services::Availability;
 use crate::timeline::{Bus, Cursor, Event, FileSeen, Happened, What};
 
 /// Times at reference speed, before they are stretched to the host's.
 const SCRIPT: Duration = Duration::from_secs(60);
-const REBOOT: Duration = Duration::from_secs(120);
+/// From the first word of a reboot to the reset.
+pub(super) const REBOOT: Duration = Duration::from_secs(120);
 const RESET: Duration = Duration::from_secs(30);
 
 /// Acts on one running node.
@@ -149,14 +151,10 @@ impl Hands<'_> {
         }
     }
 
-    fn stretched(&self, at_reference: Duration) -> Duration {
+    /// A time at reference speed as it is on this host.
+    pub(super) fn stretched(&self, at_reference: Duration) -> Duration {
         at_reference.mul_f64(self.factor)
     }
-}
-
-/// A word of the shell.
-pub(super) fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// What fills a file system, in one of its directories.

@@ -5,23 +5,22 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::watch;
 
+use super::drive::is_settled;
 use super::hands::Hands;
 use crate::checks::resolve;
 use crate::scenario::{After, Happening, ModuleMoment, Phase, Trigger, UnitMoment, UnitRef};
-use crate::timeline::{Bus, Event, Facts, JournalRecord, What, message_id};
+use crate::timeline::{Event, Facts, JournalRecord, What, message_id};
 
 /// All that happens in one trial.
 pub(super) struct Happenings<'l> {
     hands: &'l Hands<'l>,
-    bus: &'l Bus,
-    facts: &'l Facts,
     /// How many were triggered and are not done yet.
     armed: watch::Sender<usize>,
 }
 
 impl<'l> Happenings<'l> {
-    pub(super) fn new(hands: &'l Hands<'l>, bus: &'l Bus, facts: &'l Facts) -> Self {
-        Self { hands, bus, facts, armed: watch::Sender::new(0) }
+    pub(super) fn new(hands: &'l Hands<'l>) -> Self {
+        Self { hands, armed: watch::Sender::new(0) }
     }
 
     /// How many are under way.
@@ -35,8 +34,8 @@ impl<'l> Happenings<'l> {
     }
 
     async fn one(&self, index: usize, happening: &Happening) {
-        let mut events = self.bus.from_start();
-        let mut watched = Watched { facts: self.facts, happening, boot: 0 };
+        let mut events = self.hands.bus.from_start();
+        let mut watched = Watched { facts: &self.hands.surroundings.plan().facts, happening, boot: 0 };
         let trigger = loop {
             let event = events.next().await;
             if watched.is_seen(&event) {
@@ -87,9 +86,7 @@ impl Watched<'_> {
             (Trigger::Phase(Phase::PowerOn), _) => is_new_boot,
             (Trigger::Phase(Phase::Kernel), What::Console(console)) => console.is_kernel_banner(),
             (Trigger::Phase(Phase::RealRoot), What::Journal(record)) => is_of_real_root_manager(record),
-            (Trigger::Phase(Phase::Settled), What::Journal(record)) => {
-                is_of_real_root_manager(record) && record.message_id() == message_id::STARTUP_FINISHED
-            }
+            (Trigger::Phase(Phase::Settled), _) => is_settled(event),
             (Trigger::Unit(unit), What::Journal(record)) => {
                 let wanted = match unit.is {
                     UnitMoment::Starting => message_id::UNIT_STARTING,

@@ -164,7 +164,7 @@ async fn in_the_lab(plan: &Plan, origin: &Origin, host: &Host<'_>, dir: &Path, b
     let machine = surroundings.start(origin.begins(), Keeps::Nothing, Some(&console)).await?;
     let hands =
         Hands { machine: &machine, surroundings: &surroundings, bus, factor: host.acceleration.deadline_factor() };
-    let happenings = Happenings::new(&hands, bus, &plan.facts);
+    let happenings = Happenings::new(&hands);
     let spec = &plan.scenario.spec;
     let mut driver = Driver::new(&hands, happenings.armed());
     // What happens goes on until the trial is over, and is given up then.

@@ -5,13 +5,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use super::hands::quoted;
-use crate::mco::NodeConfig;
+use crate::mco::{NodeConfig, UNIT_MODE, UNITS};
+use crate::process::quoted;
 use crate::timeline::{ConfigFact, OnDisk};
-
-const UNITS: &str = "/etc/systemd/system";
-/// The mode of what systemd reads.
-const UNIT_MODE: u32 = 0o644;
 
 /// What a config puts on a node.
 pub(super) fn fact(config: &NodeConfig) -> ConfigFact {

@@ -225,7 +225,7 @@ impl Machine {
     /// Runs a shell script as root in the guest; the timeline notes it.
     pub async fn run(&self, script: &str, deadline: Duration) -> Result<Output, Error> {
         self.bus.push(What::Note { text: format!("the harness runs in the guest: {script}") });
-        within(deadline, "the end of a script", self.agent.run(script)).await
+        self.query(script, deadline).await
     }
 
     /// As [`Machine::run`], for a script that only looks: the timeline does not note it.

@@ -15,7 +15,7 @@ mod render;
 pub use error::Error;
 pub use ignition::SpecVersion;
 pub use machine_config::MachineConfig;
-pub use node_config::{ChangeError, NodeConfig, NodeFile, NodeUnit};
+pub use node_config::{ChangeError, NodeConfig, NodeFile, NodeUnit, UNIT_MODE, UNITS};
 pub use patch::{Change, Patch, PatchError, Place, patch};
 pub use prerequisites::{File, PREREQUISITES_NAME, Prerequisites, ProxyEnv, PullSecret, Unit};
 pub use render::{Pool, Rendered, SIZE_LIMIT, render};

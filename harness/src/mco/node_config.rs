@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::Rendered;
+use crate::process::quoted;
 
 /// Files and units of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +65,10 @@ pub enum ChangeError {
     Unreconcilable,
 }
 
-const UNITS: &str = "/etc/systemd/system";
+/// Where the daemon writes units.
+pub const UNITS: &str = "/etc/systemd/system";
+/// The mode of what it writes there.
+pub const UNIT_MODE: u32 = 0o644;
 
 impl NodeConfig {
     /// Reads a rendered config.
@@ -137,7 +141,7 @@ impl NodeUnit {
     fn script(&self, name: &str, script: &mut String) {
         let path = format!("{UNITS}/{name}");
         for (dropin, text) in &self.dropins {
-            write(script, &format!("{path}.d/{dropin}"), 0o644, text.as_bytes());
+            write(script, &format!("{path}.d/{dropin}"), UNIT_MODE, text.as_bytes());
         }
         if self.mask {
             // It returns early: whether it is enabled is not looked at.
@@ -145,7 +149,7 @@ impl NodeUnit {
             return;
         }
         if let Some(text) = &self.contents {
-            write(script, &path, 0o644, text.as_bytes());
+            write(script, &path, UNIT_MODE, text.as_bytes());
         }
         let name = quoted(name);
         match self.enabled {
@@ -178,11 +182,6 @@ fn line(script: &mut String, text: &str) {
 fn write(script: &mut String, path: &str, mode: u32, contents: &[u8]) {
     // Writing to a string does not fail.
     let _ = writeln!(script, "write {mode:o} {} <<'END'\n{}\nEND", quoted(path), STANDARD.encode(contents));
-}
-
-/// A word of the shell.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The bytes of an Ignition resource that is a `data:` URL.

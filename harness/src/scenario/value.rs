@@ -12,6 +12,14 @@ fn refuse<T>(wrong: impl fmt::Display, right: &str) -> Result<T, String> {
     Err(format!("{wrong}\n{right}"))
 }
 
+/// A whole number and its unit, as so many of what the units' factors count; of units that end alike the longer first.
+fn in_units(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    units.iter().find_map(|(unit, factor)| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(*factor)
+    })
+}
+
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -233,12 +241,7 @@ impl TryFrom<String> for Size {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-        let parsed = units.iter().find_map(|(unit, shift)| {
-            let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
-            number.checked_mul(1 << shift)
-        });
-        match parsed {
+        match in_units(&text, &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]) {
             Some(bytes) if bytes > 0 => Ok(Self(bytes)),
             _ => refuse(
                 format!("`{text}` is not a size"),
@@ -269,12 +272,7 @@ impl TryFrom<String> for Seconds {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let units = [("min", 60_000), ("ms", 1), ("s", 1_000)];
-        let parsed = units.iter().find_map(|(unit, factor)| {
-            let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
-            number.checked_mul(*factor)
-        });
-        match parsed {
+        match in_units(&text, &[("min", 60_000), ("ms", 1), ("s", 1_000)]) {
             Some(ms) if ms > 0 => Ok(Self(Duration::from_millis(ms))),
             _ => refuse(
                 format!("`{text}` is not a time"),
