@@ -8,7 +8,7 @@ use super::hands::{Hands, REBOOT};
 use crate::checks::{bad_pattern, is_shutdown};
 use crate::machine::{WaitError, wait};
 use crate::scenario::{Boot, Ends, Spec};
-use crate::timeline::{Cursor, Event, What, message_id};
+use crate::timeline::{Cursor, Event, Snapshot, What, message_id};
 
 /// A loop of reboots is followed this many boots past the plan: enough to call it a loop.
 const BOOTS_PAST_THE_PLAN: u32 = 2;
@@ -18,6 +18,10 @@ const PAST_THE_PLAN: Duration = Duration::from_secs(180);
 
 /// Times at reference speed, before they are stretched to the host's.
 const SNAPSHOT: Duration = Duration::from_secs(60);
+/// How long a job that began after the start-up may take.
+const JOB: Duration = Duration::from_secs(20);
+/// How often a node is looked at until it has no jobs.
+const LOOKS: u32 = 3;
 /// A unit may ask for a reboot and end at once, so that systemd finishes its start-up while the reboot is on
 /// its way.
 const REBOOT_ON_ITS_WAY: Duration = Duration::from_secs(20);
@@ -91,7 +95,7 @@ impl<'m> Driver<'m> {
         let planned = spec.boot(number);
         let paths = paths_to_look_at(spec, number);
         let looked = async {
-            self.look("ready").await;
+            self.look_at_an_idle_node().await;
             self.hands.look_at_config().await;
             if !paths.is_empty() {
                 self.hands.look_at(&paths).await;
@@ -157,9 +161,31 @@ impl<'m> Driver<'m> {
         Ok(end)
     }
 
+    /// The state of a node whose jobs are done. One that began since the start-up finished, such as that of a service
+    /// which D-Bus starts, is not stuck: the node is looked at again when it is done.
+    async fn look_at_an_idle_node(&self) {
+        for _ in 1..LOOKS {
+            // It may end while the look goes on.
+            let mut events = self.hands.bus.from_now();
+            let Some(snapshot) = self.look("ready").await else { return };
+            let mut queued = snapshot.units;
+            queued.retain(|_, unit| !unit.job.is_empty());
+            if queued.is_empty() {
+                return;
+            }
+            let done = |event: &Event| {
+                queued.remove(unit_of_ended_job(event)?);
+                queued.is_empty().then_some(())
+            };
+            // A stuck job's wait ends with its deadline, and the next look shows it.
+            let _ = wait(&mut events, "end of the queued jobs", self.hands.stretched(JOB), done).await;
+        }
+        self.look("ready").await;
+    }
+
     /// The node's state; a failure to read it is in the timeline, and the checks say what is missing for it.
-    async fn look(&self, label: &str) {
-        let _ = self.hands.machine.snapshot(label, self.hands.stretched(SNAPSHOT)).await;
+    async fn look(&self, label: &str) -> Option<Snapshot> {
+        self.hands.machine.snapshot(label, self.hands.stretched(SNAPSHOT)).await.ok()
     }
 
     async fn give_up(&self, error: &WaitError, number: u32, count: u32) {
@@ -193,6 +219,16 @@ fn in_boot(event: &Event, number: u32) -> bool {
 /// Waits for the end of a boot.
 async fn reset(events: &mut Cursor, number: u32) {
     while !begins_after(&*events.next().await, number) {}
+}
+
+/// The unit whose job systemd says to be done, however it ended.
+fn unit_of_ended_job(event: &Event) -> Option<&str> {
+    match &event.what {
+        What::Journal(record) if record.is_from_systemd() && !record.field("JOB_RESULT").is_empty() => {
+            Some(record.field("UNIT"))
+        }
+        _ => None,
+    }
 }
 
 /// The node is on its way to a reboot.
