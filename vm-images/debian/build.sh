@@ -32,6 +32,8 @@ rootfs=$work/rootfs
 hook=$(printf '%q "$1" %q %q' "$here/hook.sh" "$out" "$here")
 step "installing packages of ${DAY1_SUITE:?} from ${DAY1_MIRROR:?}"
 mkdir -p "$out/kernel-headers"
+# Those of other suites are the hook's to install.
+kernels=$(tr ' ' '\n' <<<"${DAY1_KERNELS:?}" | grep -v / | tr '\n' ' ')
 INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --skip=cleanup \
     --aptopt='APT::Install-Recommends "false"' \
     --aptopt='Acquire::Retries "3"' \
@@ -39,7 +41,7 @@ INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --skip=c
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --include="${DAY1_KERNELS:?} ${DAY1_PACKAGES:?}" \
+    --include="$kernels ${DAY1_PACKAGES:?}" \
     --customize-hook="$hook" \
     "$DAY1_SUITE" "$rootfs" "$DAY1_MIRROR"
 

@@ -24,7 +24,7 @@ start=$((root_at * 2048)), size=$((root * 2048)), type=0FC63DAF-8483-4772-8E79-3
 EOF
 
 # --- boot loader; the caller writes its boot sectors --------------------------------------------------
-modules="part_gpt ext2 search search_label configfile normal linux test echo serial terminal minicmd reboot"
+modules="part_gpt ext2 search search_label configfile normal linux test echo serial terminal minicmd reboot smbios regexp"
 mkdir -p "$rootfs/grub"
 # Its parser knows no comments.
 sed '/^#/d' "$here/boot/early.cfg" >"$rootfs/grub/early.cfg"
@@ -43,7 +43,7 @@ dd if="$scratch/esp.img" of="$disk" bs=1M seek="$esp_at" conv=notrunc,sparse sta
 rm -r "$scratch/esp.img" "$rootfs/grub"
 
 # --- /boot -------------------------------------------------------------------------------------------
-read -r kernel <"$out/kernels.txt"
+read -r kernel _ <"$out/kernels.txt"
 mkdir "$rootfs/boot/grub"
 sed -e "s|@KERNEL@|$kernel|" -e "s|@ARGUMENTS@|${DAY1_ARGUMENTS-}|" "$here/boot/grub.cfg" \
     >"$rootfs/boot/grub/grub.cfg"

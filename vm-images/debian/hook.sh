@@ -6,13 +6,46 @@ rootfs=$1 out=$2 here=$3
 
 step() { printf '@step %s\n' "$*"; }
 
+# The release of a kernel's package, which may be one that only depends on the kernel.
+release_of() { # the package's name, what it depends on
+    local release
+    release=$(sed -n 's/.*linux-image-\([^ ,]*\).*/\1/p' <<<"$2")
+    echo "${release:-${1#linux-image-}}"
+}
+
+# apt-get as it made the tree, in the tree's /tmp.
+apt_get() {
+    (cd "$rootfs/tmp" && APT_CONFIG=${MMDEBSTRAP_APT_CONFIG:?} apt-get -qq -o APT::Sandbox::User=root "$@")
+}
+
+# One `RELEASE SUITE` a line, in the definition's order.
+for kernel in ${DAY1_KERNELS:?}; do
+    package=${kernel%/*}
+    if [ "$package" = "$kernel" ]; then
+        # shellcheck disable=SC2016 # dpkg's own field
+        depends=$(chroot "$rootfs" dpkg-query --show --showformat '${Depends}' "$package")
+        echo "$(release_of "$package" "$depends") ${DAY1_SUITE:?}"
+        continue
+    fi
+    suite=${kernel#*/}
+    step "installing a kernel of $suite" >&2
+    echo "deb ${DAY1_MIRROR:?} $suite main" >"$rootfs/etc/apt/sources.list.d/$suite.list"
+    apt_get update >&2
+    # A package of that name may be installed already, of the node's own suite: this one only tells the kernel.
+    apt_get download "$package/$suite" >&2
+    release=$(release_of "$package" "$(dpkg-deb --field "$rootfs/tmp/$package"_*.deb Depends)")
+    rm "$rootfs/tmp/$package"_*.deb
+    apt_get download "linux-image-$release" >&2
+    INITRD=No chroot "$rootfs" sh -c 'dpkg --install /tmp/linux-image-*.deb && rm /tmp/linux-image-*.deb' >&2
+    echo "$release $suite"
+done >"$out/kernels.txt"
+
 # shellcheck disable=SC2016 # dpkg's own fields
 chroot "$rootfs" dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n' >"$out/packages.txt"
 
 # The headers of exactly these kernels: the archive drops a kernel's packages when the next one comes.
 step "fetching the kernel headers"
-releases=$(cd "$rootfs/usr/lib/modules" && ls)
-for release in $releases; do
+while read -r release _; do
     (
         cd "$out/kernel-headers"
         export APT_CONFIG=${MMDEBSTRAP_APT_CONFIG:?}
@@ -20,11 +53,12 @@ for release in $releases; do
             sed -n 's/^ *Depends: \(linux-\(headers\|kbuild\)-[^<]*\)$/\1/p')
         apt-get -qq -o APT::Sandbox::User=root download "linux-headers-$release" "${needed[@]}"
     )
-done
+done <"$out/kernels.txt"
+find "$rootfs/etc/apt/sources.list.d" -type f -delete
 
 step "shaping the node"
 tar --directory "$here/overlay" --create --owner=0 --group=0 . | tar --directory "$rootfs" --extract --no-overwrite-dir
 install -m 0755 "$here/shape.sh" "$rootfs/shape.sh"
+cp "$out/kernels.txt" "$rootfs/kernels.txt"
 chroot "$rootfs" /shape.sh
-rm "$rootfs/shape.sh"
-mv "$rootfs/kernels.txt" "$out/kernels.txt"
+rm "$rootfs/shape.sh" "$rootfs/kernels.txt"

@@ -5,21 +5,9 @@ export LC_ALL=C.UTF-8
 
 step() { printf '@step %s\n' "$*"; }
 
-# --- kernels: the one of the first kernel package is booted ------------------------------------------
-first=${DAY1_KERNELS:?}
-first=${first%% *}
-first_release=$(dpkg-query --show --showformat '${Depends}' "$first" |
-    sed -n 's/.*linux-image-\([^ ,]*\).*/\1/p')
-[ -n "$first_release" ] || first_release=${first#linux-image-}
-{
-    echo "$first_release"
-    for path in /usr/lib/modules/*; do
-        [ "${path##*/}" = "$first_release" ] || echo "${path##*/}"
-    done
-} >/kernels.txt
-
+# --- kernels: one `RELEASE SUITE` a line in /kernels.txt; the first is booted -------------------------------
 step "trimming and unpacking the kernel modules"
-while read -r release; do
+while read -r release _; do
     modules=/usr/lib/modules/$release
     # Devices that no node of ours has. Names of drivers that a Day-1 module could replace stay.
     rm -rf "$modules"/kernel/{sound,drivers/{accel,comedi,gpu,iio,media,staging}} \
@@ -118,7 +106,7 @@ left_out() { # kernel release
         "$modules/fs" -name '*.ko' -printf '%f\n' |
         sed 's/\.ko$//' | grep -vxE "$network|$disks|$file_systems" | tr '\n' ' '
 }
-while read -r release; do
+while read -r release _; do
     dracut --force --omit-drivers "$(left_out "$release")" --kver "$release" "/boot/initrd.img-$release"
     rm -f "/boot/System.map-$release"
 done </kernels.txt

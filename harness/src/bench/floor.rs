@@ -50,6 +50,7 @@ impl Bench<'_> {
             disks: Vec::new(),
             nics: shape.nics.iter().zip(1..).map(nic).collect(),
             forwards: Vec::new(),
+            boot_arguments: Vec::new(),
             ignition: None,
             instruments: false,
             delays: Vec::new(),

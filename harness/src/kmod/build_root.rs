@@ -230,7 +230,7 @@ mod tests {
         };
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kmod");
         let mut command = Command::new("shellcheck");
-        command.args(["enter.sh", "setup-hook.sh", "extract-hook.sh"].map(|name| dir.join(name)));
+        command.args(["enter.sh", "setup-hook.sh", "extract-hook.sh", "programs.sh"].map(|name| dir.join(name)));
         crate::process::output(&mut command).expect("clean scripts");
     }
 }

@@ -12,7 +12,7 @@ use crate::cache::{self, Cache};
 /// Beside its filler.
 const NEED_MIB: u64 = 64;
 /// Changes when packing makes other bytes of the same content.
-const FORMAT: &[u8] = b"day1 driver image 3";
+const FORMAT: &[u8] = b"day1 driver image 4";
 const LAYOUT: &str = "layout";
 const RECORD: &str = "image.json";
 
@@ -55,6 +55,10 @@ fn key(build_root: &BuildRoot, spec: &PackSpec) -> Result<String, Error> {
     ];
     for module in &spec.modules {
         parts.push(module.path.file_name().unwrap_or_default().as_encoded_bytes().to_vec());
+        parts.push(fs::read(&module.path).map_err(Error::io("read", &module.path))?);
+    }
+    for (path, module) in &spec.host_modules {
+        parts.push(path.clone().into_bytes());
         parts.push(fs::read(&module.path).map_err(Error::io("read", &module.path))?);
     }
     for (path, contents) in &spec.files {

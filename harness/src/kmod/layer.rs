@@ -9,7 +9,18 @@ use sha2::{Digest, Sha256};
 use super::Error;
 
 /// The files of an image by absolute path.
-pub(super) type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Entry>;
+
+/// A file of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Plain content.
+    File(Vec<u8>),
+    /// What can be executed.
+    Program(Vec<u8>),
+    /// A symbolic link.
+    Link(String),
+}
 
 /// A compressed layer.
 #[derive(Debug)]
@@ -69,9 +80,19 @@ fn archive(files: &Files, directories: &BTreeSet<&str>) -> io::Result<Vec<u8>> {
         let mut header = header(tar::EntryType::Directory, 0o755, 0);
         archive.append_data(&mut header, format!("{directory}/"), io::empty())?;
     }
-    for (path, contents) in files {
-        let mut header = header(tar::EntryType::Regular, 0o644, contents.len() as u64);
-        archive.append_data(&mut header, path.trim_start_matches('/'), contents.as_slice())?;
+    for (path, entry) in files {
+        let path = path.trim_start_matches('/');
+        let (mode, contents) = match entry {
+            Entry::File(contents) => (0o644, contents),
+            Entry::Program(contents) => (0o755, contents),
+            Entry::Link(target) => {
+                let mut header = header(tar::EntryType::Symlink, 0o777, 0);
+                archive.append_link(&mut header, path, target)?;
+                continue;
+            }
+        };
+        let mut header = header(tar::EntryType::Regular, mode, contents.len() as u64);
+        archive.append_data(&mut header, path, contents.as_slice())?;
     }
     archive.into_inner()
 }
@@ -102,7 +123,7 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        list.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+        list.iter().map(|(path, text)| ((*path).to_owned(), Entry::File(text.as_bytes().to_vec()))).collect()
     }
 
     fn unpack(layer: &Layer) -> Vec<u8> {
@@ -136,6 +157,24 @@ mod tests {
             ("opt/lib/b", 0o644, "2"),
         ];
         assert_eq!(seen, expected.map(|(path, mode, text)| (path.to_owned(), mode, text.to_owned())));
+    }
+
+    #[test]
+    fn programs_can_be_executed_and_links_stay_links() {
+        let mut files = files(&[("/etc/x", "1")]);
+        files.insert("/bin".to_owned(), Entry::Link("usr/bin".to_owned()));
+        files.insert("/usr/bin/sh".to_owned(), Entry::Program(b"2".to_vec()));
+        let archive = unpack(&build(&files).expect("a layer"));
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let mut seen = BTreeMap::new();
+        for entry in archive.entries().expect("entries") {
+            let entry = entry.expect("an entry");
+            let target = entry.link_name().expect("a name").map(|target| target.display().to_string());
+            seen.insert(entry.path().expect("a path").display().to_string(), (entry.header().mode().ok(), target));
+        }
+        assert_eq!(seen["bin"], (Some(0o777), Some("usr/bin".to_owned())));
+        assert_eq!(seen["usr/bin/sh"], (Some(0o755), None));
+        assert_eq!(seen["etc/x"], (Some(0o644), None));
     }
 
     #[test]

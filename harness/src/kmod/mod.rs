@@ -16,6 +16,7 @@ mod inspect;
 mod layer;
 mod oci;
 mod pack;
+mod programs;
 mod sandbox;
 mod variant;
 

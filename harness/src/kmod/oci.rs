@@ -22,6 +22,7 @@ pub(super) fn write(dir: &Path, layer: &Layer, about: &ImageConfig) -> Result<St
     let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![layer.diff_id.clone()]).build()?;
     let mut process = Config::default();
     process.set_user(about.user.clone());
+    process.set_entrypoint(about.entrypoint.clone());
     let config = ImageConfigurationBuilder::default()
         .architecture(about.architecture.clone())
         .os(Os::Linux)
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn every_digest_and_size_in_the_layout_is_that_of_its_blob() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let layer = layer::build(&[("/a/b".to_owned(), b"x".to_vec())].into()).expect("a layer");
+        let layer = layer::build(&[("/a/b".to_owned(), layer::Entry::File(b"x".to_vec()))].into()).expect("a layer");
         let manifest_digest = write(dir.path(), &layer, &ImageConfig::default()).expect("written");
         let blob = |descriptor: &Descriptor| {
             let bytes = fs::read(dir.path().join("blobs/sha256").join(descriptor.digest().digest())).expect("a blob");
@@ -113,8 +114,8 @@ mod tests {
     #[test]
     fn an_image_for_another_architecture_stands_in_an_index_of_platforms() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let layer = layer::build(&[("/a".to_owned(), b"x".to_vec())].into()).expect("a layer");
-        let about = ImageConfig { architecture: Arch::ARM64, user: Some("1001".to_owned()) };
+        let layer = layer::build(&[("/a".to_owned(), layer::Entry::File(b"x".to_vec()))].into()).expect("a layer");
+        let about = ImageConfig { architecture: Arch::ARM64, user: Some("1001".to_owned()), entrypoint: None };
         let digest = write(dir.path(), &layer, &about).expect("written");
         let index = ImageIndex::from_file(dir.path().join("index.json")).expect("an index");
         assert_eq!(index.manifests()[0].digest().to_string(), digest);

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::Arch;
 
 use super::build::files_below;
-use super::layer::{self, Files};
+use super::layer::{self, Entry, Files};
+use super::programs;
 use super::variant::is_same_module;
 use super::{BuildRoot, BuiltModule, Error, ModuleInfo, Variant, check_kernel_release, oci, sandbox};
 
@@ -25,6 +26,9 @@ pub struct PackSpec {
     pub files: BTreeMap<String, Vec<u8>>,
     /// What lies below it.
     pub base: Base,
+    /// Stand-ins for modules of the node that its own depend on, by their path below `/lib/modules/RELEASE`: the
+    /// image finds the node's through a link `host` beside its modules, and the indexes name them.
+    pub host_modules: BTreeMap<String, BuiltModule>,
     /// A fault to put into it.
     pub variant: Option<Variant>,
     /// Bytes that do not compress, for an image whose pull takes its time.
@@ -40,20 +44,26 @@ pub struct ImageConfig {
     pub architecture: Arch,
     /// The user that its processes run as; none for root.
     pub user: Option<String>,
+    /// What runs in a container of it, in front of the container's own words.
+    pub entrypoint: Option<Vec<String>>,
 }
 
 impl Default for ImageConfig {
     fn default() -> Self {
-        Self { architecture: Arch::Amd64, user: None }
+        Self { architecture: Arch::Amd64, user: None, entrypoint: None }
     }
 }
 
 /// What a driver image is based on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Base {
     /// Nothing: no shell, no `cp`, no user database.
     #[default]
     Scratch,
+    /// A shell, and a few programs such as `cp` and `mkdir`.
+    Shell,
+    /// A worker: a shell, `modprobe`, and this script as `/usr/local/bin/worker`; it may have no modules.
+    Worker(Vec<u8>),
 }
 
 /// A driver image on disk.
@@ -72,7 +82,7 @@ pub struct OciLayout {
 /// Packs an image into `dest_dir`, which is made, or is there and empty. The build root brings `depmod`.
 pub fn pack_image(build_root: &BuildRoot, dest_dir: &Path, spec: &PackSpec) -> Result<OciLayout, Error> {
     check_kernel_release(&spec.kernel_release)?;
-    if spec.modules.is_empty() {
+    if spec.modules.is_empty() && !matches!(spec.base, Base::Worker(_)) {
         return Err(Error::Content("it has no modules".to_owned()));
     }
     fs::create_dir_all(dest_dir).map_err(Error::io("create", dest_dir))?;
@@ -80,19 +90,19 @@ pub fn pack_image(build_root: &BuildRoot, dest_dir: &Path, spec: &PackSpec) -> R
         return Err(Error::Content(format!("{} is not empty: choose another directory", dest_dir.display())));
     }
     let (mut files, modules) = stage(build_root, dest_dir, spec)?;
+    files.extend(programs::of(build_root, dest_dir, &spec.base)?);
     for (path, contents) in &spec.files {
-        if files.insert(path.clone(), contents.clone()).is_some() {
+        if files.insert(path.clone(), Entry::File(contents.clone())).is_some() {
             return Err(Error::Content(format!("{path} is made by packing: leave it out of the further files")));
         }
     }
     if spec.filler_bytes > 0 {
-        files.insert("/filler".to_owned(), filler(spec.filler_bytes));
+        files.insert("/filler".to_owned(), Entry::File(filler(spec.filler_bytes)));
     }
     let mut layer = layer::build(&files)?;
     if spec.variant == Some(Variant::TruncatedLayer) {
         layer.bytes.truncate(layer.bytes.len() / 2);
     }
-    let Base::Scratch = spec.base;
     let manifest_digest = oci::write(dest_dir, &layer, &spec.config)?;
     let bytes = layer.bytes.len() as u64;
     Ok(OciLayout { dir: dest_dir.to_owned(), manifest_digest, modules, bytes })
@@ -107,8 +117,14 @@ fn filler(length: u64) -> Vec<u8> {
 
 type Modules = BTreeMap<String, Option<String>>;
 
+/// The link beside an image's modules to the node's own.
+const HOST: &str = "host";
+
 /// Lays the modules out in a directory of their own, indexes them, and reads all of it back.
 fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(Files, Modules), Error> {
+    if spec.modules.is_empty() {
+        return Ok((Files::new(), Modules::new()));
+    }
     let stage = tempfile::Builder::new().prefix(".stage-").tempdir_in(beside).map_err(Error::io("create", beside))?;
     let directory =
         spec.variant.map_or(spec.kernel_release.clone(), |variant| variant.kernel_directory(&spec.kernel_release));
@@ -128,6 +144,13 @@ fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(File
     for name in modules.keys() {
         order.push_str(&format!("extra/{name}.ko\n"));
     }
+    let host = modules_dir.join(HOST);
+    for (path, module) in &spec.host_modules {
+        let path = host.join(path);
+        let dir = path.parent().unwrap_or(&host);
+        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        fs::copy(&module.path, &path).map_err(Error::io("write", &path))?;
+    }
     if spec.variant.is_none_or(Variant::has_indexes) {
         index(build_root, stage.path(), &modules_dir, &directory, &order)?;
     }
@@ -142,7 +165,17 @@ fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(File
         let path = extra.join(format!("{name}.ko"));
         fs::remove_file(&path).map_err(Error::io("remove", &path))?;
     }
-    Ok((read_back(stage.path())?, modules))
+    let has_host = host.is_dir();
+    if has_host {
+        // They were there for the indexes only.
+        fs::remove_dir_all(&host).map_err(Error::io("remove", &host))?;
+    }
+    let mut files = read_back(stage.path())?;
+    if has_host {
+        let link = Entry::Link(format!("/lib/modules/{directory}"));
+        files.insert(format!("/{MODULES}/{directory}/{HOST}"), link);
+    }
+    Ok((files, modules))
 }
 
 fn contents(module: &BuiltModule, variant: Option<Variant>) -> Result<Vec<u8>, Error> {
@@ -182,7 +215,7 @@ fn read_back(stage: &Path) -> Result<Files, Error> {
     let mut files = Files::new();
     for path in files_below(stage)? {
         let relative = path.strip_prefix(stage).expect("it was found below it").to_string_lossy().into_owned();
-        files.insert(format!("/{relative}"), fs::read(&path).map_err(Error::io("read", &path))?);
+        files.insert(format!("/{relative}"), Entry::File(fs::read(&path).map_err(Error::io("read", &path))?));
     }
     Ok(files)
 }

@@ -5,12 +5,14 @@ mod disks;
 mod drive;
 mod hands;
 mod happen;
+mod images;
 mod on_disk;
 mod origin;
 mod plan;
 mod roles;
 mod surroundings;
 mod under_test;
+mod worker;
 
 pub use checkpoint::Checkpoint;
 pub use origin::{Failures, Origin, origin};

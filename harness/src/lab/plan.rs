@@ -1,25 +1,24 @@
 //! From a scenario to a plan: everything resolved and verified before any machine starts.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use day1_generator::Tag;
-use oci_spec::image::Arch;
-
 use super::disks;
+use super::images;
 use super::on_disk;
 use super::origin::Failures;
 use super::roles;
 use super::under_test::{self, UnderTest};
+use super::worker::WorkerImage;
 use crate::cache::{self, Cache};
-use crate::kmod::{self, BuildRoot, BuiltModule};
+use crate::kmod;
 use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
-use crate::node::NodeImage;
-use crate::scenario::{self, Action, Mistakes, Scenario, Start, Variant};
+use crate::node::{Kernel, NodeImage};
+use crate::scenario::{self, Action, Mistakes, Scenario, Start};
 use crate::services::certs::Authority;
 use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME, PROXY_ADDRESS, PROXY_PORT};
-use crate::timeline::{Facts, FileFact, ImageFact, NicFact};
+use crate::timeline::{Facts, FileFact, NicFact};
 
 /// What all trials of a run share.
 pub struct Workshop {
@@ -51,6 +50,8 @@ pub struct Plan {
     pub rendered: Rendered,
     /// The scripts that change the running node to the next config, in the order of the scenario.
     pub changes: Vec<String>,
+    /// What the boot loader adds to the kernel's arguments, and which kernel it boots.
+    pub boot_arguments: Vec<String>,
     /// What the registry holds.
     pub images: Vec<Image>,
     /// What the timeline begins with.
@@ -118,7 +119,7 @@ pub enum PlanError {
         source: mco::ChangeError,
     },
     /// The node image has no such kernel.
-    #[error("{scenario}: an image is for kernel {kernel}, and the node image {node} has {count}")]
+    #[error("{scenario}: it is about kernel {kernel}, and the node image {node} has {count}")]
     NoKernel {
         /// The scenario's file.
         scenario: String,
@@ -147,6 +148,14 @@ pub enum PlanError {
         /// The pools.
         pools: Vec<String>,
     },
+    /// The worker's script can't be read.
+    #[error("cannot read {path}, the worker that a MachineConfig names: {source}")]
+    Worker {
+        /// The script.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The modules can't be built or packed.
     #[error(transparent)]
     Kmod(#[from] kmod::Error),
@@ -158,7 +167,7 @@ pub enum PlanError {
 impl PlanError {
     /// Whether the input is wrong, not the harness's side.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Kmod(_) | Self::Cache(_))
+        !matches!(self, Self::Kmod(_) | Self::Cache(_) | Self::Worker { .. })
     }
 }
 
@@ -173,6 +182,7 @@ pub struct Draft {
     files: Vec<FileFact>,
     configs: Vec<NodeConfig>,
     changes: Vec<String>,
+    workers: Vec<WorkerImage>,
 }
 
 /// Refuses a scenario whose MachineConfigs can't be used. `start` takes the place of the scenario's own where the
@@ -189,6 +199,7 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
         changes,
         pool,
         units: under_test::units(&configs),
+        workers: configs.iter().filter_map(|one| one.worker.clone()).collect(),
         files: configs.into_iter().flat_map(|one| one.files).collect(),
     })
 }
@@ -196,11 +207,12 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
 /// Resolves a draft on a node image. Modules that are not in the cache yet are built; `tell` hears of it.
 pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(&str)) -> Result<Plan, PlanError> {
     let scenario = &draft.scenario;
-    let images = images(scenario, node, workshop, tell)?;
+    let boot_arguments = boot_arguments(scenario, node)?;
+    let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
     let facts = Facts {
         trial: scenario.trial_name(&node.name),
         node_image: node.name.clone(),
-        kernels: node.kernel_releases.clone(),
+        kernels: node.kernels.iter().map(|kernel| kernel.release.clone()).collect(),
         rendered_sha256: draft.rendered.sha256.clone(),
         units: draft.units.clone(),
         files: draft.files.clone(),
@@ -215,6 +227,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         pool: draft.pool.clone(),
         rendered: draft.rendered.clone(),
         changes: draft.changes.clone(),
+        boot_arguments,
         images: images.into_iter().map(|(image, _)| image).collect(),
         facts,
     })
@@ -296,7 +309,9 @@ fn render(
     let node = &scenario.spec.node;
     let mut repositories: Vec<String> =
         scenario.spec.registry.images.iter().map(|image| image.repository.to_string()).collect();
-    repositories.extend(configs.iter().filter_map(|one| one.repository.clone()));
+    repositories.extend(configs.iter().flat_map(|one| {
+        one.repository.clone().into_iter().chain(one.worker.iter().map(|worker| worker.repository.clone()))
+    }));
     repositories.sort();
     repositories.dedup();
     let files: Vec<mco::File> = node
@@ -364,86 +379,20 @@ fn nics(scenario: &Scenario) -> Vec<NicFact> {
     .collect()
 }
 
-fn images(
-    scenario: &Scenario,
-    node: &NodeImage,
-    workshop: &Workshop,
-    tell: &dyn Fn(&str),
-) -> Result<Vec<(Image, ImageFact)>, PlanError> {
-    let distribution = kmod::Distribution::debian(&node.distribution.suite, &node.distribution.mirror);
-    let mut all = Vec::new();
-    for image in &scenario.spec.registry.images {
-        let kernel = image.kernel.checked_sub(1).and_then(|index| node.kernel_releases.get(index));
-        let kernel = kernel.ok_or_else(|| PlanError::NoKernel {
-            scenario: file_of(scenario),
-            kernel: image.kernel,
-            node: node.name.clone(),
-            count: node.kernel_releases.len(),
-        })?;
-        let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, kernel, tell)?;
-        let kernel_tag = Tag::for_kernel(kernel).to_string();
-        let names: Vec<&str> = image.modules.iter().map(|name| name.as_str()).collect();
-        let modules = modules(&names, &build_root, workshop, tell)?;
-        let packed = pack(&modules, kernel, image, &build_root, workshop)?;
-        let tags: Vec<String> = image.tags.iter().map(|tag| tag.fill(&kernel_tag)).collect();
-        let fact = ImageFact {
-            repository: image.repository.to_string(),
-            tags: tags.clone(),
-            digest: packed.manifest_digest.clone(),
-            modules: packed
-                .modules
-                .iter()
-                .map(|(name, version)| (name.clone(), version.clone().unwrap_or_default()))
-                .collect(),
-        };
-        let bytes = packed.bytes;
-        all.push((Image { layout: packed.dir, repository: image.repository.to_string(), tags, bytes }, fact));
-    }
-    Ok(all)
+/// As the stand-in's boot loader reads it from the machine's firmware. The image's own choice is not repeated.
+fn boot_arguments(scenario: &Scenario, node: &NodeImage) -> Result<Vec<String>, PlanError> {
+    let shape = &scenario.spec.node;
+    let kernel = kernel(scenario, node, shape.kernel)?;
+    let chosen = (shape.kernel != 1).then(|| format!("day1-kernel={}", kernel.release));
+    Ok(chosen.into_iter().chain(shape.kernel_arguments.iter().map(ToString::to_string)).collect())
 }
 
-fn modules(
-    names: &[&str],
-    build_root: &BuildRoot,
-    workshop: &Workshop,
-    tell: &dyn Fn(&str),
-) -> Result<Vec<BuiltModule>, PlanError> {
-    let sources: Vec<PathBuf> = names.iter().map(|name| workshop.vm_images.join("kmods").join(name)).collect();
-    let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
-    let built = kmod::build_modules(&workshop.cache, build_root, &sources, tell)?;
-    Ok(built.modules.into_values().collect())
-}
-
-/// Packed anew by each process that asks first; the same content gives the same entry.
-fn pack(
-    modules: &[BuiltModule],
-    kernel: &str,
-    image: &scenario::Image,
-    build_root: &BuildRoot,
-    workshop: &Workshop,
-) -> Result<kmod::OciLayout, PlanError> {
-    let variant = image.variant.map(|variant| match variant {
-        Variant::WrongVermagic => kmod::Variant::WrongVermagic,
-        Variant::CrcMismatch => kmod::Variant::CrcMismatch,
-        Variant::MissingModulesDep => kmod::Variant::MissingModulesDep,
-        Variant::OtherKernelDirectory => kmod::Variant::OtherKernelDirectory,
-        Variant::MissingDependency => kmod::Variant::MissingDependency,
-        Variant::TruncatedLayer => kmod::Variant::TruncatedLayer,
-    });
-    let spec = kmod::PackSpec {
-        kernel_release: kernel.to_owned(),
-        modules: modules.to_vec(),
-        files: image.files.iter().map(|(path, text)| (path.to_string(), text.clone().into_bytes())).collect(),
-        base: kmod::Base::Scratch,
-        variant,
-        filler_bytes: image.filler.map_or(0, scenario::Size::bytes),
-        config: kmod::ImageConfig {
-            architecture: match image.architecture {
-                scenario::Architecture::Amd64 => Arch::Amd64,
-                scenario::Architecture::Arm64 => Arch::ARM64,
-            },
-            user: image.user.clone(),
-        },
-    };
-    Ok(kmod::ensure_image(&workshop.cache, build_root, &spec)?)
+/// One of the node image's kernels, counted from 1.
+pub(super) fn kernel<'n>(scenario: &Scenario, node: &'n NodeImage, number: usize) -> Result<&'n Kernel, PlanError> {
+    number.checked_sub(1).and_then(|index| node.kernels.get(index)).ok_or_else(|| PlanError::NoKernel {
+        scenario: file_of(scenario),
+        kernel: number,
+        node: node.name.clone(),
+        count: node.kernels.len(),
+    })
 }

@@ -234,6 +234,7 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
             .map(|nic| Nic { model: nic.model.clone(), mac: nic.mac.clone(), network: nic.network.clone() })
             .collect(),
         forwards,
+        boot_arguments: plan.boot_arguments.clone(),
         ignition: Some(pointer_config(&workshop.authority, &plan.pool)),
         instruments: true,
         scratch: workshop.scratch.clone(),

@@ -7,6 +7,7 @@ use day1_generator::Day1Config;
 
 use super::PlanError;
 use super::roles::{self, Roles};
+use super::worker::{self, WorkerImage};
 use crate::mco;
 use crate::scenario::{self, PatchChange, PatchPlace, Role, Scenario, UnitRef};
 use crate::timeline::FileFact;
@@ -18,6 +19,8 @@ pub(super) struct UnderTest {
     pull: Option<String>,
     /// The repository that it names, where that is known.
     pub(super) repository: Option<String>,
+    /// The worker that it names.
+    pub(super) worker: Option<WorkerImage>,
     pub(super) files: Vec<FileFact>,
     /// Whether the node comes up without it.
     pub(super) later: bool,
@@ -58,6 +61,7 @@ pub(super) fn all(scenario: &Scenario) -> Result<Vec<UnderTest>, PlanError> {
             load: source.roles.load.clone(),
             pull: source.roles.pull.clone(),
             repository: source.repository.clone(),
+            worker: worker::worker_image(&source.text),
             files: files(&source.text),
             later: spec.later,
         }));
@@ -91,7 +95,8 @@ fn source(scenario: &Scenario, index: usize, spec: &scenario::MachineConfig) -> 
     let refuse = |source| PlanError::Roles { scenario: file_of(scenario), source };
     let text = read(&path).map_err(refuse)?;
     let roles = roles::detect(&path, &text, said).map_err(refuse)?;
-    Ok(Some(Source { text, origin: path.display().to_string(), roles, repository: None }))
+    let repository = worker::driver_repository(&text);
+    Ok(Some(Source { text, origin: path.display().to_string(), roles, repository }))
 }
 
 fn read(path: &Path) -> Result<String, roles::Error> {

@@ -184,6 +184,7 @@ fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) 
         disks: Vec::new(),
         nics: Vec::new(),
         forwards: Vec::new(),
+        boot_arguments: Vec::new(),
         ignition: None,
         instruments: false,
         delays: Vec::new(),

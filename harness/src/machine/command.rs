@@ -35,6 +35,8 @@ pub struct Spec {
     pub nics: Vec<Nic>,
     /// Addresses that the first card's network answers at.
     pub forwards: Vec<Forward>,
+    /// What the node image's boot loader reads from the firmware's tables, of letters, digits and punctuation.
+    pub boot_arguments: Vec<String>,
     /// Ignition config for fw_cfg `opt/com.coreos/config`.
     pub ignition: Option<Vec<u8>>,
     /// Whether the instruments are brought in.
@@ -85,12 +87,12 @@ impl Spec {
     /// What the guest can see of the machine before it asks for its config, and what runs it: machines that
     /// differ in it can't be forked from one template. The code that makes the command line is part of it.
     pub fn shape(&self, qemu: &str) -> String {
-        let Self { cpus, memory_mib, accel, image, disks, nics, ignition, instruments, .. } = self;
+        let Self { cpus, memory_mib, accel, image, disks, nics, boot_arguments, ignition, instruments, .. } = self;
         let forwards: Vec<&str> = self.forwards.iter().map(|forward| forward.guest.as_str()).collect();
         let strings = if *instruments { instruments::smbios_strings(&[]) } else { Vec::new() };
         let host = accel.host();
         format!(
-            "{CODE} {MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {ignition:?} {strings:?}",
+            "{CODE} {MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {boot_arguments:?} {ignition:?} {strings:?}",
             accel.arguments()
         )
     }
@@ -225,6 +227,11 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
     if spec.instruments {
         add_instruments(&mut line, sockets.instruments, &spec.delays)?;
     }
+    if !spec.boot_arguments.is_empty() {
+        // The last of the strings: it is what `grub.cfg` reads.
+        let arguments = spec.boot_arguments.join(" ").replace(',', ",,");
+        line.add("smbios", format!("type=11,value=day1-arguments={arguments}"));
+    }
     Ok(line)
 }
 
@@ -353,6 +360,7 @@ mod tests {
             keeps: Keeps::Nothing,
             disks: Vec::new(),
             nics: vec![Nic { model: "e1000".into(), mac: "52:54:00:d1:00:01".into(), network: None }],
+            boot_arguments: Vec::new(),
             forwards: vec![Forward { guest: "10.0.2.100:443".into(), command: vec!["day1".into(), "x".into()] }],
             ignition: Some(b"{}".to_vec()),
             instruments: true,
@@ -369,7 +377,7 @@ mod tests {
             spec.shape("QEMU emulator version 10.0.2")
         };
         let plain = shape(|_| {});
-        let others: [fn(&mut Spec); 9] = [
+        let others: [fn(&mut Spec); 10] = [
             |spec| spec.cpus = 1,
             |spec| spec.memory_mib = 4096,
             |spec| spec.image = "/cache/other/disk.qcow2".into(),
@@ -378,6 +386,7 @@ mod tests {
             |spec| spec.forwards[0].guest = "10.0.2.101:443".into(),
             |spec| spec.ignition = Some(b"{ }".to_vec()),
             |spec| spec.instruments = false,
+            |spec| spec.boot_arguments.push("enforcing=1".into()),
             |spec| {
                 let disk = Disk { serial: "var".into(), size_mib: 10, iops: None, bytes_per_second: None };
                 spec.disks.push(disk);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::boot_sector::{self, SECTOR};
-use super::{Debian, Definition, Distribution, Error, Progress, Record, host};
+use super::{Debian, Definition, Error, Kernel, Progress, Record, host};
 use crate::cache::{self, Cache};
 use crate::process;
 
@@ -76,7 +76,7 @@ fn variables(debian: &Debian) -> [(&'static str, String); 8] {
     [
         ("DAY1_SUITE", debian.suite.as_str().to_owned()),
         ("DAY1_MIRROR", debian.mirror.as_str().to_owned()),
-        ("DAY1_KERNELS", join(&mut debian.kernels.iter().map(super::Package::as_str))),
+        ("DAY1_KERNELS", join(&mut debian.kernels.iter().map(super::KernelPackage::as_str))),
         ("DAY1_PACKAGES", join(&mut debian.packages.iter().map(super::Package::as_str))),
         ("DAY1_ARGUMENTS", join(&mut debian.arguments.iter().map(super::KernelArgument::as_str))),
         ("DAY1_SIZE_MIB", debian.disk.size_mib.to_string()),
@@ -182,22 +182,21 @@ fn record(definition: &Definition, key: &str, dir: &Path) -> Result<(), Error> {
         let path = dir.join(name);
         fs::read_to_string(&path).map_err(Error::io("read", &path))
     };
-    let kernels = read(KERNELS)?;
+    let listed = read(KERNELS)?;
     let packages = read(PACKAGES)?;
-    let kernel_releases: Vec<String> = kernels.lines().map(str::to_owned).collect();
-    if kernel_releases.is_empty() {
-        let problem = "it names no kernel".to_owned();
-        return Err(Error::Output { image: definition.name.clone(), what: KERNELS, problem });
-    }
+    let kernels: Option<Vec<Kernel>> = listed.lines().map(kernel).collect();
+    let kernels = kernels.filter(|kernels| kernels.len() == definition.debian.kernels.len());
+    let kernels = kernels.ok_or_else(|| Error::Output {
+        image: definition.name.clone(),
+        what: KERNELS,
+        problem: format!("it is not one `RELEASE SUITE` for each kernel of the definition: {listed:?}"),
+    })?;
     let record = Record {
         // Two builds of the same packages differ in their file systems, and what was forked from a node of one must
         // not go on with the disk of the other.
         digest: cache::key([key.as_bytes(), packages.as_bytes(), cache::file_digest(&dir.join(DISK))?.as_bytes()]),
-        kernel_releases,
-        distribution: Distribution {
-            suite: definition.debian.suite.as_str().to_owned(),
-            mirror: definition.debian.mirror.as_str().to_owned(),
-        },
+        kernels,
+        mirror: definition.debian.mirror.as_str().to_owned(),
     };
     let path: PathBuf = dir.join(RECORD);
     let text = serde_json::to_vec_pretty(&record).map_err(|error| Error::Io {
@@ -206,6 +205,12 @@ fn record(definition: &Definition, key: &str, dir: &Path) -> Result<(), Error> {
         source: error.into(),
     })?;
     fs::write(&path, text).map_err(Error::io("write", &path))
+}
+
+/// A line of the build's list of kernels.
+fn kernel(line: &str) -> Option<Kernel> {
+    let (release, suite) = line.split_once(' ')?;
+    Some(Kernel { release: release.to_owned(), suite: suite.to_owned() })
 }
 
 #[cfg(test)]

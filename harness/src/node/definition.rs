@@ -45,7 +45,7 @@ pub struct Debian {
     pub mirror: Mirror,
     /// Kernel packages; the node boots the kernel of the first.
     #[serde(deserialize_with = "not_empty")]
-    pub kernels: Vec<Package>,
+    pub kernels: Vec<KernelPackage>,
     /// All other packages, without what they depend on.
     #[serde(deserialize_with = "not_empty")]
     pub packages: Vec<Package>,
@@ -128,6 +128,12 @@ macro_rules! word {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// Whether a text follows the rule.
+            fn is(text: &str) -> bool {
+                let rule: fn(&str) -> bool = $rule;
+                rule(text)
+            }
         }
 
         // By a visitor: only an error that comes from there has the word's own line and column.
@@ -143,8 +149,7 @@ macro_rules! word {
                     }
 
                     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
-                        let rule: fn(&str) -> bool = $rule;
-                        if rule(text) {
+                        if $name::is(text) {
                             Ok($name(text.to_owned()))
                         } else {
                             Err(E::custom(format!(concat!("{:?} is not ", $right), text)))
@@ -185,6 +190,16 @@ word!(
 );
 
 word!(
+    /// A kernel's package, in apt's words: `PACKAGE`, or `PACKAGE/SUITE` for one of another release.
+    KernelPackage,
+    |text| match text.split_once('/') {
+        Some((package, suite)) => Package::is(package) && Suite::is(suite),
+        None => Package::is(text),
+    },
+    "a kernel's package such as linux-image-amd64, or linux-image-amd64/bookworm of another suite"
+);
+
+word!(
     /// A kernel argument.
     KernelArgument,
     |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.,:=/@+".contains(c)),
@@ -197,8 +212,8 @@ impl Default for Mirror {
     }
 }
 
-fn not_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Package>, D::Error> {
-    let packages = Vec::<Package>::deserialize(deserializer)?;
+fn not_empty<'de, D: serde::Deserializer<'de>, P: Deserialize<'de>>(deserializer: D) -> Result<Vec<P>, D::Error> {
+    let packages = Vec::<P>::deserialize(deserializer)?;
     if packages.is_empty() {
         return Err(serde::de::Error::custom("the list is empty; it needs one package at least"));
     }
@@ -382,6 +397,10 @@ mod tests {
         let package = problem(&SMALL.replace("[systemd]", "\n  - systemd\n  - Udev"));
         assert_eq!(package.place, Some((6, 5)), "{package}");
         assert!(package.text.contains("\"Udev\" is not a package's name"), "{package}");
+
+        let kernel = problem(&SMALL.replace("linux-image-amd64", "linux-image-amd64/"));
+        assert!(kernel.text.contains("\"linux-image-amd64/\" is not a kernel's package"), "{kernel}");
+        assert!(parse(&SMALL.replace("linux-image-amd64", "linux-image-amd64/bookworm")).is_ok());
 
         let kind = problem(&SMALL.replace("debian", "fedora"));
         assert!(kind.place.is_some() && kind.text.contains("expected `debian`"), "{kind}");

@@ -14,7 +14,9 @@ mod build;
 mod definition;
 mod host;
 
-pub use definition::{Catalogue, Debian, Definition, Disk, KernelArgument, Mirror, Package, Problem, Suite};
+pub use definition::{
+    Catalogue, Debian, Definition, Disk, KernelArgument, KernelPackage, Mirror, Package, Problem, Suite,
+};
 pub use host::{HOST_PACKAGES, MissingTool, Rootless};
 
 /// The kind of a node image's cache entry.
@@ -24,7 +26,7 @@ const CACHE_KIND: &str = "node-image";
 const NEED_MIB: u64 = 2560;
 
 /// Changes when this module makes another image from the same definition.
-const FORMAT: &[u8] = b"day1 node image 1";
+const FORMAT: &[u8] = b"day1 node image 2";
 
 /// A bootable image in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +37,10 @@ pub struct NodeImage {
     pub disk: PathBuf,
     /// Lower-case hex sha256 over the definition and the versions of all its packages.
     pub digest: String,
-    /// Releases (`uname -r`) of the kernels in it; the first is the one that it boots.
-    pub kernel_releases: Vec<String>,
-    /// Where its packages came from.
-    pub distribution: Distribution,
+    /// The kernels in it; the first is the one that it boots.
+    pub kernels: Vec<Kernel>,
+    /// URL of the archive that its packages came from.
+    pub mirror: String,
     /// Directory of the `.deb` files with the headers of exactly these kernels, without their compiler:
     /// the archive drops a kernel's headers when the next kernel comes.
     pub kernel_headers: PathBuf,
@@ -46,21 +48,21 @@ pub struct NodeImage {
     pub packages: PathBuf,
 }
 
-/// A distribution's archive.
+/// A kernel of a node image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Distribution {
-    /// The release's code name, for instance `trixie`.
+pub struct Kernel {
+    /// As `uname -r` says it.
+    pub release: String,
+    /// Code name of the distribution's release that it is from, for instance `trixie`.
     pub suite: String,
-    /// The archive's URL.
-    pub mirror: String,
 }
 
 /// What an entry of the cache says about itself (`image.json`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Record {
     digest: String,
-    kernel_releases: Vec<String>,
-    distribution: Distribution,
+    kernels: Vec<Kernel>,
+    mirror: String,
 }
 
 /// Hears what a long operation does.
@@ -177,8 +179,8 @@ fn open(name: &str, entry: &Path) -> Result<NodeImage, Error> {
         name: name.to_owned(),
         disk: entry.join(build::DISK),
         digest: record.digest,
-        kernel_releases: record.kernel_releases,
-        distribution: record.distribution,
+        kernels: record.kernels,
+        mirror: record.mirror,
         kernel_headers: entry.join(build::KERNEL_HEADERS),
         packages: entry.join(build::PACKAGES),
     })

@@ -37,12 +37,12 @@ pub use mistake::{Mistake, Mistakes};
 pub use mutant::{Mutant, Mutation, mutants};
 pub use node::{Disk, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
 pub use patch::{Patch, PatchChange, PatchPlace};
-pub use registry::{Architecture, Asked, Certificate, Fault, Image, Proxy, PullSecret, Registry, Variant};
+pub use registry::{Architecture, Asked, Base, Certificate, Fault, Image, Proxy, PullSecret, Registry, Variant};
 pub use schema::schema;
 pub use spec::{
     BASE_CHECKS, Boot, ConfigSource, Ends, Generate, JOURNAL_PATTERNS, MachineConfig, OptOut, Roles, Spec, Start,
 };
 pub use value::{
-    AbsolutePath, FileMode, Id, ModuleName, Network, Pattern, Percent, Repository, Role, Seconds, Size, TagTemplate,
-    UnitName, UnitRef,
+    AbsolutePath, FileMode, HostPath, Id, KernelArgument, ModuleName, Network, Pattern, Percent, Repository, Role,
+    Seconds, Size, TagTemplate, UnitName, UnitRef,
 };

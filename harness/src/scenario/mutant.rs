@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::decode::{decode, nearest};
 use super::load::read;
-use super::{ConfigSource, Document, Id, Mistakes, Patch, Path, Scenario};
+use super::{Base, ConfigSource, Document, Id, Mistakes, Patch, Path, Scenario};
 
 /// The family that trials of mutants are in.
 const FAMILY: &str = "mutants";
@@ -21,8 +21,15 @@ pub struct Mutant {
     pub says: String,
     /// The scenario whose MachineConfig is changed, by id, with its row where it has a matrix.
     pub like: String,
-    /// The changes, to the scenario's first generated MachineConfig.
+    /// The changes, to the scenario's first generated MachineConfig, or to the one that takes its place.
+    #[serde(default)]
     pub patch: Vec<Patch>,
+    /// A file, relative to this one, with a MachineConfig that takes the place of the scenario's generated one.
+    pub machine_config: Option<String>,
+    /// What the scenario's images are made of instead.
+    pub image_base: Option<Base>,
+    /// Which of its image's kernels the node boots instead.
+    pub kernel: Option<usize>,
     /// The checks that must fail; none for a change that does no harm, which must pass.
     #[serde(default)]
     pub caught_by: Vec<String>,
@@ -77,8 +84,12 @@ fn of_file(path: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Mista
             let message = "a mutant is either caught by something or harmless";
             mistakes.push(document.mistake(&place.key("name"), message, help));
         }
+        if mutant.patch.is_empty() && mutant.machine_config.is_none() {
+            let help = "Say how by `patch`, or give another one by `machine-config`.";
+            mistakes.push(document.mistake(&place.key("name"), "the MachineConfig is not changed", help));
+        }
         match scenarios.iter().find(|scenario| scenario.id() == mutant.like) {
-            Some(scenario) => all.push(mutation(mutant, scenario)),
+            Some(scenario) => all.push(mutation(path, mutant, scenario)),
             None => {
                 let ids: Vec<String> = scenarios.iter().map(Scenario::id).collect();
                 let near = nearest(&mutant.like, ids.iter().map(String::as_str));
@@ -95,7 +106,7 @@ fn of_file(path: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Mista
     if mistakes.is_empty() { Ok(all) } else { Err(Mistakes::new(&document, mistakes)) }
 }
 
-fn mutation(mutant: Mutant, scenario: &Scenario) -> Mutation {
+fn mutation(file: &FsPath, mutant: Mutant, scenario: &Scenario) -> Mutation {
     let mut scenario = scenario.clone();
     FAMILY.clone_into(&mut scenario.family);
     mutant.name.as_str().clone_into(&mut scenario.name);
@@ -103,7 +114,16 @@ fn mutation(mutant: Mutant, scenario: &Scenario) -> Mutation {
     let mut generated = configs.filter(|config| matches!(config.source, ConfigSource::Generate(_)));
     if let Some(config) = generated.next() {
         config.patch.extend(mutant.patch.iter().cloned());
+        if let Some(other) = &mutant.machine_config {
+            // Not relative to the scenario's file.
+            let beside = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+            config.source = ConfigSource::File(beside.with_file_name(other).display().to_string());
+        }
     }
+    for image in &mut scenario.spec.registry.images {
+        image.base = mutant.image_base.unwrap_or(image.base);
+    }
+    scenario.spec.node.kernel = mutant.kernel.unwrap_or(scenario.spec.node.kernel);
     Mutation { mutant, scenario }
 }
 
@@ -148,8 +168,30 @@ mod tests {
         );
         assert!(told.contains("x.yaml:2:10: a mutant is either caught by something or harmless"), "{told}");
         assert!(told.contains("x.yaml:3:") && told.contains("it is not clear what the change is"), "{told}");
-        let twice = "- {name: a, says: x, like: pull/pull-then-reboot, harmless: true, patch: []}\n".repeat(2);
+        let twice =
+            "- {name: a, says: x, like: pull/pull-then-reboot, harmless: true, machine-config: b.yaml}\n".repeat(2);
         assert!(of(&twice).expect_err("refused").contains("two mutants are called `a`"));
+    }
+
+    #[test]
+    fn the_machineconfig_in_upstream_s_shape_has_the_scripts_that_lie_beside_it() {
+        use base64::Engine;
+        let dir = FsPath::new(env!("CARGO_MANIFEST_DIR")).join("../mutants/upstream");
+        let text = std::fs::read_to_string(dir.join("99-worker-upstream.yaml")).expect("text");
+        let config: serde_json::Value = serde_yaml::from_str(&text).expect("YAML");
+        let files = config["spec"]["config"]["storage"]["files"].as_array().expect("files");
+        assert_eq!(files.len(), 3);
+        for file in files {
+            let name = file["path"].as_str().and_then(|path| path.rsplit('/').next()).expect("a name");
+            let source = file["contents"]["source"].as_str().expect("a source");
+            let encoded = source.strip_prefix("data:text/plain;base64,").expect("a data URL");
+            let script = base64::engine::general_purpose::STANDARD.decode(encoded).expect("base64");
+            let beside = std::fs::read(dir.join(name)).expect("a script");
+            assert!(
+                script == beside,
+                "mutants/upstream/{name} was changed: put `base64 -w0` of it into the MachineConfig"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AbsolutePath, FileMode, Id, Network, Size, UnitName};
+use super::{AbsolutePath, FileMode, Id, KernelArgument, Network, Size, UnitName};
 
 /// What the node starts from.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -15,6 +15,10 @@ pub struct NodeShape {
     pub cpus: u32,
     /// Memory.
     pub memory: Size,
+    /// Which of its image's kernels it boots, counted from 1, until another one is chosen (`boot-kernel`).
+    pub kernel: usize,
+    /// What is added to the kernel's command line, such as `enforcing=1` for SELinux.
+    pub kernel_arguments: Vec<KernelArgument>,
     /// Network cards, in the order of their PCI slots. The first reaches the harness.
     pub nics: Vec<Nic>,
     /// Disks beside the one with the operating system.
@@ -32,6 +36,8 @@ impl Default for NodeShape {
         Self {
             cpus: 2,
             memory: Size::mib(2048),
+            kernel: 1,
+            kernel_arguments: vec![],
             nics: nics.into_iter().flatten().collect(),
             disks: vec![],
             files: vec![],

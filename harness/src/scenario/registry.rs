@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AbsolutePath, ModuleName, Percent, Repository, Seconds, Size, TagTemplate};
+use super::{AbsolutePath, HostPath, ModuleName, Percent, Repository, Seconds, Size, TagTemplate};
 
 /// What the registry holds, and how it behaves towards the node.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -49,10 +49,19 @@ pub struct Image {
     /// Where it stands, as a MachineConfig names it.
     pub repository: Repository,
     /// The modules in it; their sources are in `vm-images/kmods/`.
+    #[serde(default)]
     pub modules: Vec<ModuleName>,
-    /// For which of the node image's kernels it is, from 1, the one that it boots; `{kernel-tag}` is that one's, too.
-    #[serde(default = "first")]
-    pub kernel: usize,
+    /// What it is made of beside them.
+    #[serde(default)]
+    pub base: Base,
+    /// The node's own modules that its modules depend on, by name, with their path below `/lib/modules/RELEASE`. They
+    /// are not in the image, but found through its link `host` to that directory. Their namesakes in
+    /// `vm-images/kmods/` have the same symbols.
+    #[serde(default)]
+    pub host_modules: BTreeMap<ModuleName, HostPath>,
+    /// For which of the node image's kernels it is, counted from 1; `{kernel-tag}` is that one's, too. Default: the one
+    /// that the node boots first.
+    pub kernel: Option<usize>,
     /// What is wrong with it; default: nothing.
     pub variant: Option<Variant>,
     /// Its tags; default: the tag for its kernel. An empty list leaves it without any.
@@ -70,12 +79,21 @@ pub struct Image {
     pub architecture: Architecture,
 }
 
-fn first() -> usize {
-    1
-}
-
 fn kernel_tag() -> Vec<TagTemplate> {
     TagTemplate::try_from(TagTemplate::KERNEL_TAG.to_owned()).into_iter().collect()
+}
+
+/// What an image is made of beside its modules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Base {
+    /// Nothing: `FROM scratch`.
+    #[default]
+    Scratch,
+    /// A shell, and a few programs such as `cp` and `mkdir`.
+    Shell,
+    /// A worker with the command line of KMM's, `kmod load|unload CONFIG`; it needs no modules.
+    Worker,
 }
 
 /// What is wrong with an image.

@@ -9,8 +9,8 @@ use super::happening::Random;
 use super::patch::PatchForm;
 use super::spec::MachineConfigForm;
 use super::{
-    AbsolutePath, After, Clock, FileMode, Id, MachineConfig, Many, ModuleName, Network, Patch, Pattern, Percent,
-    Repository, Seconds, Size, Spec, TagTemplate, UnitName, UnitRef,
+    AbsolutePath, After, Clock, FileMode, HostPath, Id, KernelArgument, MachineConfig, Many, ModuleName, Network,
+    Patch, Pattern, Percent, Repository, Seconds, Size, Spec, TagTemplate, UnitName, UnitRef,
 };
 
 /// The schema of a scenario file (JSON Schema, draft 2020-12).
@@ -88,6 +88,8 @@ texts! {
     AbsolutePath "^/." "An absolute path on the node, without `.` and `..`.";
     UnitName "\\.(service|socket|target|mount|automount|swap|timer|path|slice|scope|device)$" "A systemd unit's full name, such as `NetworkManager.service`.";
     UnitRef "^((load|pull)(/.+)?|.+\\.[a-z]+)$" "A unit: by its role in a MachineConfig under test (`load`, `pull`, or `load/NAME` with the MachineConfig's name), or by its full name.";
+    HostPath "^[^/].*\\.ko$" "A module's file below `/lib/modules/RELEASE`, such as `kernel/lib/crc8.ko`.";
+    KernelArgument "^[-A-Za-z0-9_.,:=/@+]+$" "An argument of the kernel's command line, such as `enforcing=1`.";
     TagTemplate "^." "A tag of an image; `{kernel-tag}` stands for the release of its kernel as a tag.";
     Size "^[0-9]+ *(KiB|MiB|GiB)$" "A size: `2GiB`, `512MiB` or `64KiB`.";
     Seconds "^[0-9]+ *(ms|s|min)$" "A time, stretched on hosts that are slower than the reference: `90s`, `2min` or `500ms`.";

@@ -215,6 +215,51 @@ impl TryFrom<String> for TagTemplate {
     }
 }
 
+text! {
+    /// A module's file below `/lib/modules/RELEASE`, such as `kernel/lib/crc8.ko`.
+    HostPath
+}
+
+impl TryFrom<String> for HostPath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        if text.ends_with(".ko") && text.split('/').all(plain) {
+            return Ok(Self(text));
+        }
+        refuse(
+            format!("`{text}` is not a module's file below `/lib/modules/RELEASE`"),
+            "Write it as the node has it, without the first `/`, such as `kernel/lib/crc8.ko`.",
+        )
+    }
+}
+
+text! {
+    /// An argument of the kernel's command line, such as `enforcing=1`.
+    KernelArgument
+}
+
+impl TryFrom<String> for KernelArgument {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() || !text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.,:=/@+".contains(c)) {
+            return refuse(
+                format!("`{text}` is not an argument of the kernel"),
+                "Write one argument: letters, digits and `-_.,:=/@+`, such as `enforcing=1`.",
+            );
+        }
+        if text.starts_with("day1-") {
+            return refuse(
+                format!("`{text}` is the harness's own"),
+                "`node.kernel` chooses which of the node's kernels boots.",
+            );
+        }
+        Ok(Self(text))
+    }
+}
+
 /// A size in bytes, written as `2GiB`, `512MiB` or `64KiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]

@@ -2,8 +2,8 @@
 
 use super::decode::nearest;
 use super::{
-    Action, BASE_CHECKS, Boot, ConfigSource, Document, Ends, Expectation, Expectations, JOURNAL_PATTERNS, Mistake,
-    Path, Reach, Repository, Spec, Start, Trigger, UnitRef,
+    Action, BASE_CHECKS, Base, Boot, ConfigSource, Document, Ends, Expectation, Expectations, JOURNAL_PATTERNS,
+    Mistake, Path, Reach, Repository, Spec, Start, Trigger, UnitRef,
 };
 
 /// Every mistake that no single value shows. Where a part was taken out since it was wrong itself, what refers
@@ -122,7 +122,7 @@ impl<'s> Verifier<'s> {
     fn registry(&mut self) {
         for (index, image) in self.spec.registry.images.iter().enumerate() {
             let place = at("registry").key("images").index(index).key("modules");
-            if image.modules.is_empty() && self.is_whole(&place) {
+            if image.modules.is_empty() && image.base != Base::Worker && self.is_whole(&place) {
                 self.wrong(&place, "an image without a module".to_owned(), "Name at least one of `vm-images/kmods/`.");
             }
         }

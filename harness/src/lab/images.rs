@@ -1,0 +1,130 @@
+//! The images of a scenario's registry: modules built for the node's kernels, and packed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use day1_generator::Tag;
+use oci_spec::image::Arch;
+
+use super::plan::{Image, PlanError, Workshop, kernel};
+use super::worker::WorkerImage;
+use crate::kmod::{self, BuildRoot, BuiltModule};
+use crate::node::NodeImage;
+use crate::scenario::{self, ModuleName, Scenario, Variant};
+use crate::timeline::ImageFact;
+
+/// The scenario's images, and the workers that its MachineConfigs name, each with what the timeline begins with of it.
+pub(super) fn all(
+    scenario: &Scenario,
+    workers: &[WorkerImage],
+    node: &NodeImage,
+    workshop: &Workshop,
+    tell: &dyn Fn(&str),
+) -> Result<Vec<(Image, ImageFact)>, PlanError> {
+    let bench = |number| -> Result<Bench<'_>, PlanError> {
+        let kernel = kernel(scenario, node, number)?;
+        let distribution = kmod::Distribution::debian(&kernel.suite, &node.mirror);
+        let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, &kernel.release, tell)?;
+        Ok(Bench { build_root, workshop, tell })
+    };
+    let mut all = Vec::new();
+    for image in &scenario.spec.registry.images {
+        let bench = bench(image.kernel.unwrap_or(scenario.spec.node.kernel))?;
+        let kernel_tag = Tag::for_kernel(&bench.build_root.kernel_release).to_string();
+        let tags = image.tags.iter().map(|tag| tag.fill(&kernel_tag)).collect();
+        all.push(described(image.repository.to_string(), tags, bench.driver(image)?));
+    }
+    for worker in workers {
+        let is_there = |one: &(Image, ImageFact)| one.0.repository == worker.repository;
+        if !all.iter().any(is_there) {
+            let layout = bench(scenario.spec.node.kernel)?.worker()?;
+            all.push(described(worker.repository.clone(), vec![worker.tag.clone()], layout));
+        }
+    }
+    Ok(all)
+}
+
+fn described(repository: String, tags: Vec<String>, layout: kmod::OciLayout) -> (Image, ImageFact) {
+    let modules = layout.modules.into_iter().map(|(name, version)| (name, version.unwrap_or_default())).collect();
+    let fact =
+        ImageFact { repository: repository.clone(), tags: tags.clone(), digest: layout.manifest_digest, modules };
+    (Image { layout: layout.dir, repository, tags, bytes: layout.bytes }, fact)
+}
+
+/// Where images for one kernel are made.
+struct Bench<'w> {
+    build_root: BuildRoot,
+    workshop: &'w Workshop,
+    tell: &'w dyn Fn(&str),
+}
+
+impl Bench<'_> {
+    fn modules<'n>(&self, names: impl Iterator<Item = &'n ModuleName>) -> Result<Vec<BuiltModule>, PlanError> {
+        let kmods = self.workshop.vm_images.join("kmods");
+        let sources: Vec<PathBuf> = names.map(|name| kmods.join(name.as_str())).collect();
+        let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+        let built = kmod::build_modules(&self.workshop.cache, &self.build_root, &sources, self.tell)?;
+        Ok(built.modules.into_values().collect())
+    }
+
+    /// Packed anew by each process that asks first; the same content gives the same entry.
+    fn pack(&self, spec: kmod::PackSpec) -> Result<kmod::OciLayout, PlanError> {
+        let spec = kmod::PackSpec { kernel_release: self.build_root.kernel_release.clone(), ..spec };
+        Ok(kmod::ensure_image(&self.workshop.cache, &self.build_root, &spec)?)
+    }
+
+    fn worker(&self) -> Result<kmod::OciLayout, PlanError> {
+        let config = kmod::ImageConfig { entrypoint: worker_entrypoint(), ..kmod::ImageConfig::default() };
+        self.pack(kmod::PackSpec { base: self.worker_base()?, config, ..kmod::PackSpec::default() })
+    }
+
+    fn worker_base(&self) -> Result<kmod::Base, PlanError> {
+        let path = self.workshop.vm_images.join("worker/worker");
+        std::fs::read(&path).map(kmod::Base::Worker).map_err(|source| PlanError::Worker { path, source })
+    }
+
+    fn driver(&self, image: &scenario::Image) -> Result<kmod::OciLayout, PlanError> {
+        // Built apart: what is in the image is built against the node's own modules, not against their namesakes.
+        let mut host_modules = BTreeMap::new();
+        for (name, path) in &image.host_modules {
+            let namesake = self.modules(std::iter::once(name))?;
+            host_modules.extend(namesake.into_iter().map(|module| (path.to_string(), module)));
+        }
+        self.pack(kmod::PackSpec {
+            modules: self.modules(image.modules.iter())?,
+            host_modules,
+            files: image.files.iter().map(|(path, text)| (path.to_string(), text.clone().into_bytes())).collect(),
+            base: match image.base {
+                scenario::Base::Scratch => kmod::Base::Scratch,
+                scenario::Base::Shell => kmod::Base::Shell,
+                scenario::Base::Worker => self.worker_base()?,
+            },
+            variant: image.variant.map(variant),
+            filler_bytes: image.filler.map_or(0, scenario::Size::bytes),
+            config: kmod::ImageConfig {
+                architecture: match image.architecture {
+                    scenario::Architecture::Amd64 => Arch::Amd64,
+                    scenario::Architecture::Arm64 => Arch::ARM64,
+                },
+                user: image.user.clone(),
+                entrypoint: if image.base == scenario::Base::Worker { worker_entrypoint() } else { None },
+            },
+            ..kmod::PackSpec::default()
+        })
+    }
+}
+
+fn worker_entrypoint() -> Option<Vec<String>> {
+    Some(vec!["worker".to_owned()])
+}
+
+fn variant(variant: Variant) -> kmod::Variant {
+    match variant {
+        Variant::WrongVermagic => kmod::Variant::WrongVermagic,
+        Variant::CrcMismatch => kmod::Variant::CrcMismatch,
+        Variant::MissingModulesDep => kmod::Variant::MissingModulesDep,
+        Variant::OtherKernelDirectory => kmod::Variant::OtherKernelDirectory,
+        Variant::MissingDependency => kmod::Variant::MissingDependency,
+        Variant::TruncatedLayer => kmod::Variant::TruncatedLayer,
+    }
+}
