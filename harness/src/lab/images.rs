@@ -62,6 +62,9 @@ impl Bench<'_> {
     fn modules<'n>(&self, names: impl Iterator<Item = &'n ModuleName>) -> Result<Vec<BuiltModule>, PlanError> {
         let kmods = self.workshop.vm_images.join("kmods");
         let sources: Vec<PathBuf> = names.map(|name| kmods.join(name.as_str())).collect();
+        if sources.is_empty() {
+            return Ok(vec![]);
+        }
         let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
         let built = kmod::build_modules(&self.workshop.cache, &self.build_root, &sources, self.tell)?;
         Ok(built.modules.into_values().collect())

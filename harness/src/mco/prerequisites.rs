@@ -18,6 +18,18 @@ const PROXY_ENV: &str = "\
 # This cluster has no proxy.
 ";
 
+/// The MCO's target that kubelet waits for, which is why something on a real node wants network-online.target. There is no
+/// kubelet here, so that the boot wants it.
+const KUBELET_DEPENDENCIES: &str = "\
+[Unit]
+Description=Dependencies of kubelet
+Requires=basic.target network-online.target
+After=basic.target network-online.target
+
+[Install]
+WantedBy=multi-user.target
+";
+
 /// A file of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
@@ -100,8 +112,17 @@ pub struct Prerequisites<'a> {
     pub repositories: &'a [String],
     /// What the scenario adds, after and over the files above.
     pub files: &'a [File],
-    /// What the scenario adds.
+    /// What the scenario adds, after and over the unit `kubelet-dependencies.target`.
     pub units: &'a [Unit],
+}
+
+fn own_unit() -> Unit {
+    Unit {
+        name: "kubelet-dependencies.target".to_owned(),
+        contents: Some(KUBELET_DEPENDENCIES.to_owned()),
+        enabled: Some(true),
+        ..Unit::default()
+    }
 }
 
 impl Prerequisites<'_> {
@@ -109,13 +130,13 @@ impl Prerequisites<'_> {
     pub fn to_json(&self) -> String {
         let mut files: BTreeMap<String, File> = self.own_files().into_iter().map(|f| (f.path.clone(), f)).collect();
         files.extend(self.files.iter().map(|file| (file.path.clone(), file.clone())));
-        let mut config = json!({
+        let own = own_unit();
+        let own = (!self.units.iter().any(|unit| unit.name == own.name)).then_some(&own);
+        let config = json!({
             "ignition": { "version": "3.2.0" },
             "storage": { "files": files.values().map(file_json).collect::<Vec<_>>() },
+            "systemd": { "units": own.into_iter().chain(self.units).map(unit_json).collect::<Vec<_>>() },
         });
-        if !self.units.is_empty() {
-            config["systemd"] = json!({ "units": self.units.iter().map(unit_json).collect::<Vec<_>>() });
-        }
         json!({
             "apiVersion": "machineconfiguration.openshift.io/v1",
             "kind": "MachineConfig",

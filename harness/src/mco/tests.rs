@@ -340,8 +340,14 @@ fn a_scenario_adds_files_and_units_over_the_base() {
     let config = rendered_json(&rendered);
     assert_eq!(contents(&config, "/etc/mco/proxy.env"), ("HTTP_PROXY=http://p\n".to_owned(), json!(0o600)));
     assert_eq!(contents(&config, "/etc/x").1, json!(0o755));
-    assert_eq!(config["systemd"]["units"][0], json!({ "name": "a.service", "contents": "[Unit]\n", "enabled": true }));
-    assert_eq!(config["systemd"]["units"][1]["mask"], json!(true));
+    assert_eq!(config["systemd"]["units"][0]["name"], json!("kubelet-dependencies.target"));
+    assert_eq!(config["systemd"]["units"][1], json!({ "name": "a.service", "contents": "[Unit]\n", "enabled": true }));
+    assert_eq!(config["systemd"]["units"][2]["mask"], json!(true));
+    let masked = [Unit { name: "kubelet-dependencies.target".into(), mask: true, ..Unit::default() }];
+    let base = prerequisites(&[], &[], &masked).machine_config().expect("a MachineConfig");
+    let config = rendered_json(&render(&Pool::new("worker"), &[base]).expect("rendered"));
+    let units = config["systemd"]["units"].as_array().expect("units");
+    assert!(units.len() == 1 && units[0]["mask"] == json!(true), "{units:?}");
     let bad = [Unit { name: "nounit".into(), ..Unit::default() }];
     let error = prerequisites(&[], &[], &bad).machine_config().expect_err("refused").to_string();
     assert!(error.contains("the node's base configuration") && error.contains("nounit"), "{error}");

@@ -87,9 +87,13 @@ pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<Trial
     // Written first: a start without a result means that the harness was killed or panicked.
     note(results, ready.result(Verdict::Infra, Some("it began, and the harness ended before its result".into())));
     let began = Instant::now();
-    let mut result = match plan {
-        Ok(plan) => perform(ready, &plan),
-        Err(error) => ready.result(Verdict::Infra, Some(error.to_string())),
+    let dir = ready.dir();
+    let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
+    // Also for a trial that can't be planned: what an earlier run left there is not its own.
+    let mut result = match (fresh(&dir), plan) {
+        (Ok(()), Ok(plan)) => perform(ready, &plan),
+        (Ok(()), Err(error)) => infra(error.to_string()),
+        (Err(error), _) => infra(format!("cannot make {} anew: {error}", dir.display())),
     };
     drop(lease);
     result.mutant = ready
@@ -97,7 +101,7 @@ pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<Trial
         .as_ref()
         .map(|mutant| MutantResult::new(&mutant.says, &mutant.caught_by, result.verdict, &result.findings));
     result.seconds = (making + began.elapsed()).as_secs_f64();
-    if let Err(error) = keep(&result, &ready.dir()) {
+    if let Err(error) = keep(&result, &dir) {
         result.verdict = Verdict::Infra;
         result.reason = Some(format!("its result can't be written: {error}"));
     }
@@ -107,9 +111,6 @@ pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<Trial
 fn perform(ready: &Ready, plan: &Plan) -> TrialResult {
     let dir = ready.dir();
     let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
-    if let Err(error) = fresh(&dir) {
-        return infra(format!("cannot make {} anew: {error}", dir.display()));
-    }
     // Two threads: one for this trial's own steps, which also owns QEMU, and one for its servers and streams.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,

@@ -13,8 +13,16 @@ port() {
         echo "/dev/${entry##*/}"
         return
     done
-    echo "no virtio-serial port is named $1" >&2
-    return 1
+    # Some kernels have the drivers as modules, and udev may not have come to them yet. The ports come up one by one
+    # after that, and nothing tells when all are there.
+    if [ "${2-0}" -eq 0 ]; then
+        modprobe -qa virtio_pci virtio_console
+    elif [ "$2" -gt 100 ]; then
+        echo "no virtio-serial port is named $1" >&2
+        return 1
+    fi
+    sleep 0.1
+    port "$1" "$((${2-0} + 1))"
 }
 
 # An instance of its own leaves the guest's other tracing alone, and lives on across the switch of roots.
