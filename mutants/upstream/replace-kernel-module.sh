@@ -23,13 +23,14 @@ END
 
 if [ -n "$(podman images -q "$image" 2> /dev/null)" ] && [ -n "$(podman images -q "$WORKER_IMAGE" 2> /dev/null)" ]; then
     write_config
+    # Nodes of a cluster have it.
+    mkdir -p /var/lib/firmware
     podman volume create $volume
     podman pod create --name $pod
     copy="mkdir -p /tmp/opt/lib/modules && cp -R /opt/lib/modules/* /tmp/opt/lib/modules;"
     arguments="kmod load /etc/kmm-worker/config.yaml"
     if [[ -n $FIRMWARE_FILES_PATH ]]; then
         copy+=" mkdir -p /tmp$FIRMWARE_FILES_PATH && cp -R $FIRMWARE_FILES_PATH/* /tmp$FIRMWARE_FILES_PATH"
-        mkdir -p /var/lib/firmware
         arguments+=" --firmware-path /var/lib/firmware"
     fi
     podman create --pod $pod --init-ctr=always -v $volume:/tmp "$image" /bin/sh -c "$copy"
