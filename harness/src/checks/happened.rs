@@ -19,9 +19,31 @@ pub(super) fn all(scenario: &Scenario, timeline: &Timeline) -> Vec<Finding> {
         .collect();
     let happens = scenario.spec.happens.iter().enumerate();
     let mut findings: Vec<Finding> = happens.map(|(index, one)| judge(&done, index, &one.actions)).collect();
-    let between = done.iter().filter(|(_, happened)| happened.index.is_none());
-    findings.extend(between.filter_map(|(event, happened)| failed(event, happened)));
+    for (index, plan) in scenario.spec.boots.iter().enumerate() {
+        let number = match plan.at_most {
+            Some(_) => timeline.boots(),
+            None => u32::try_from(index + 1).unwrap_or(u32::MAX),
+        };
+        // Of boots that never were, boots.count tells.
+        if number <= timeline.boots() {
+            findings.extend(after_boot(&done, number, &plan.then));
+        }
+    }
     findings
+}
+
+/// What is wrong with what was to be done when a boot had settled.
+fn after_boot(done: &[(&Event, &Happened)], number: u32, then: &[Action]) -> Option<Finding> {
+    let mine: Vec<_> =
+        done.iter().filter(|(event, happened)| happened.index.is_none() && event.boot == number).collect();
+    if let Some(failed) = mine.iter().find_map(|(event, happened)| failed(event, happened)) {
+        return Some(failed);
+    }
+    let missing = then.get(mine.len()..).filter(|missing| !missing.is_empty())?;
+    let names = missing.iter().map(Action::name).collect::<Vec<_>>().join(", ");
+    let message = format!("`{names}` was to be done when boot {number} had settled, and was not");
+    let finding = Finding::inconclusive(CHECK, number, message);
+    Some(finding.advise("The boot did not settle, or ended before that; boots.count and node.ready tell more."))
 }
 
 fn judge(done: &[(&Event, &Happened)], index: usize, actions: &[Action]) -> Finding {
@@ -79,9 +101,21 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_between_boots_is_told() {
-        let found = judged(&[happened(None, "fill", Some("no such directory"))]);
-        assert_eq!(found.len(), 2);
-        assert!(found[1].message.contains("no such directory"), "{found:?}");
+    fn what_was_to_be_done_after_a_boot_is_demanded() {
+        let judged = |events: &[Happened]| {
+            let mut scenario = scenario();
+            scenario.spec.boots[1].then = expect("[collect-images, reboot]");
+            let mut node = Node::pulled_and_loaded();
+            events.iter().for_each(|event| node.boot(2).push(What::Happened(event.clone())));
+            all(&scenario, &node.timeline())
+        };
+        let (collect, reboot) = (happened(None, "collect-images", None), happened(None, "reboot", None));
+        assert_eq!(judged(&[collect.clone(), reboot]), []);
+        let found = judged(&[collect]);
+        assert!(found[0].outcome == Outcome::Inconclusive && found[0].message.starts_with("`reboot`"), "{found:?}");
+        let found = judged(&[]);
+        assert!(found[0].message.contains("`collect-images, reboot` was to be done when boot 2"), "{found:?}");
+        let found = judged(&[happened(None, "collect-images", Some("no podman"))]);
+        assert!(found.len() == 1 && found[0].message.contains("no podman"), "{found:?}");
     }
 }

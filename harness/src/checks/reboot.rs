@@ -27,10 +27,11 @@ pub struct BootEnd {
 
 /// How each boot of a timeline ended, from the first.
 pub fn boot_ends(timeline: &Timeline) -> Vec<BootEnd> {
-    (1..=timeline.boots()).map(|number| boot_end(timeline, number)).collect()
+    (1..=timeline.boots()).map(|number| boot_end(timeline, number, None)).collect()
 }
 
-fn boot_end(timeline: &Timeline, number: u32) -> BootEnd {
+/// How a boot ended; `by` is a unit that may have asked for it, besides those under test.
+fn boot_end(timeline: &Timeline, number: u32, by: Option<&str>) -> BootEnd {
     let boot = Boot::new(timeline, number);
     let end = |cause, evidence: Vec<Evidence>| BootEnd { boot: number, cause, inferred: false, evidence };
     if let Some(panic) = boot.events.iter().find(|event| is_panic(event)) {
@@ -51,7 +52,7 @@ fn boot_end(timeline: &Timeline, number: u32) -> BootEnd {
     if reason.starts_with("host-") || matches!(ended.what, What::MachineStarted(_)) {
         return end(Cause::Harness, vec![reset]);
     }
-    let BootEnd { cause, inferred, mut evidence, .. } = who_asked(&boot);
+    let BootEnd { cause, inferred, mut evidence, .. } = who_asked(&boot, by);
     evidence.push(reset);
     BootEnd { boot: number, cause, inferred, evidence }
 }
@@ -68,7 +69,7 @@ fn is_panic(event: &Event) -> bool {
 /// logind: the system shuts down (`SD_MESSAGE_SHUTDOWN`).
 const SHUTDOWN: &str = "98268866d1d54a499c4e98921d93bc40";
 
-/// systemd 257 and later tell who asked, of logind (`Reboot requested from …`) and of the manager itself.
+/// Newer versions of systemd tell who asked, of logind (`Reboot requested from …`) and of the manager itself.
 static ASKED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)reboot requested from client PID \d+(?: \('([^']*)'\))?(?: \(unit ([^)]+)\))?").ok()
 });
@@ -80,7 +81,7 @@ pub fn is_shutdown(record: &JournalRecord) -> bool {
         || (record.is_from_systemd() && record.message().starts_with("Shutting down"))
 }
 
-fn who_asked(boot: &Boot<'_>) -> BootEnd {
+fn who_asked(boot: &Boot<'_>, by: Option<&str>) -> BootEnd {
     let end = |cause, inferred, evidence| BootEnd { boot: boot.number, cause, inferred, evidence };
     let records = boot.real_root_journal();
     for (event, record) in &records {
@@ -98,10 +99,17 @@ fn who_asked(boot: &Boot<'_>) -> BootEnd {
     }
     let shutdown = records.iter().find(|(_, record)| is_shutdown(record));
     let Some((event, record)) = shutdown else {
-        return end(Cause::Guest("nobody in its journal".to_owned()), false, vec![]);
+        return match went_past_systemd(boot) {
+            Some(event) => end(
+                Cause::Guest(PAST_SYSTEMD.to_owned()),
+                false,
+                vec![Evidence::new(event, "the kernel restarts, and systemd has not shut down")],
+            ),
+            None => end(Cause::Guest("nobody in its journal".to_owned()), false, vec![]),
+        };
     };
     let evidence = vec![journal_line(event, record)];
-    match starting_at(boot, record.mono_us()).as_slice() {
+    match starting_at(boot, record.mono_us(), by).as_slice() {
         [unit] => end(Cause::Unit((*unit).to_owned()), true, evidence),
         units @ [_, ..] => {
             end(Cause::Guest(format!("one of {}, which were all starting", units.join(", "))), true, evidence)
@@ -110,9 +118,25 @@ fn who_asked(boot: &Boot<'_>) -> BootEnd {
     }
 }
 
-/// The units under test whose start was under way at a moment: before systemd 257 only that tells who asked.
-fn starting_at<'t>(boot: &Boot<'t>, moment: Option<u64>) -> Vec<&'t str> {
-    let units = [Role::Pull, Role::Load].into_iter().flat_map(|role| boot.units_of(role));
+/// What a reboot that systemd had no part in is told as.
+const PAST_SYSTEMD: &str = "something that went past systemd, so that nothing was stopped in order";
+
+/// The kernel's last word, where the console shows that systemd's own last words did not come before it.
+fn went_past_systemd<'t>(boot: &Boot<'t>) -> Option<&'t Event> {
+    let console = |wanted: &str| {
+        boot.events.iter().find(|event| matches!(&event.what, What::Console(console) if console.line.contains(wanted)))
+    };
+    if console("systemd-shutdown[1]").is_some() {
+        return None;
+    }
+    console("reboot: Restarting system").copied()
+}
+
+/// The units, of those under test and `by`, whose start was under way at a moment: where systemd does not tell, only that
+/// tells who asked.
+fn starting_at<'t>(boot: &Boot<'t>, moment: Option<u64>, by: Option<&'t str>) -> Vec<&'t str> {
+    let under_test = [Role::Pull, Role::Load].into_iter().flat_map(|role| boot.units_of(role));
+    let units = under_test.chain(by.filter(|unit| !is_under_test(boot, unit)));
     let was_starting = |unit: &str| {
         let about = boot.about(unit);
         let mut before = about.iter().filter(|(_, record)| record.mono_us() <= moment);
@@ -123,8 +147,13 @@ fn starting_at<'t>(boot: &Boot<'t>, moment: Option<u64>) -> Vec<&'t str> {
 
 /// Whether there were the boots that the scenario has, each ending as it must.
 pub(super) fn count(scenario: &Scenario, timeline: &Timeline) -> Finding {
-    let ends = boot_ends(timeline);
     let spec = &scenario.spec;
+    let end = |number| {
+        let by = spec.boot(number).and_then(|plan| plan.by.as_ref());
+        let by = by.and_then(|unit| resolve(timeline.facts(), unit).ok());
+        boot_end(timeline, number, by.as_deref())
+    };
+    let ends: Vec<BootEnd> = (1..=timeline.boots()).map(end).collect();
     for end in &ends {
         let Some(plan) = spec.boot(end.boot) else { break };
         if let Some(finding) = compare(timeline, plan, end) {
@@ -217,8 +246,22 @@ fn compare(timeline: &Timeline, plan: &scenario::Boot, end: &BootEnd) -> Option<
         (Ends::Ready, true, _) if boot.settled().is_none() => {
             fail(format!("boot {number} was ended by {} before it settled", tell(&end.cause)))
         }
+        (Ends::Ready, true, Cause::Unit(_) | Cause::Guest(_)) if !was_ended_by_the_trial(&boot, plan) => fail(format!(
+            "boot {number} must stay up, but it was rebooted by {} before the trial did it",
+            tell(&end.cause)
+        )),
         _ => None,
     }
+}
+
+/// Whether the trial did what was to end the boot.
+fn was_ended_by_the_trial(boot: &Boot<'_>, plan: &scenario::Boot) -> bool {
+    let ending: Vec<&str> =
+        plan.then.iter().filter(|action| action.ends_the_boot()).map(scenario::Action::name).collect();
+    boot.events.iter().any(|event| {
+        matches!(&event.what, What::Happened(happened)
+            if happened.index.is_none() && happened.failed.is_none() && ending.contains(&happened.action.as_str()))
+    })
 }
 
 fn is_under_test(boot: &Boot<'_>, unit: &str) -> bool {
@@ -274,6 +317,9 @@ fn wrong_cause(boot: &Boot<'_>, plan: &scenario::Boot, cause: &Cause) -> Option<
         (Ok(wanted), Cause::Unit(unit)) => {
             Some(Finding::fail(CHECK, number, format!("boot {number} was rebooted by {unit}, expected: {wanted}")))
         }
+        (Ok(wanted), Cause::Guest(who)) if who == PAST_SYSTEMD => {
+            Some(Finding::fail(CHECK, number, format!("boot {number} was rebooted by {who}; expected: {wanted}")))
+        }
         (Ok(wanted), other) => {
             let message = format!(
                 "boot {number} was rebooted, but whether {wanted} asked for it can't be told: it was {}",
@@ -288,7 +334,8 @@ fn wrong_cause(boot: &Boot<'_>, plan: &scenario::Boot, cause: &Cause) -> Option<
 mod tests {
     use super::*;
     use crate::checks::Outcome;
-    use crate::checks::fixture::{Node, PULL, scenario};
+    use crate::checks::fixture::{Node, PULL, expect, scenario};
+    use crate::timeline::Happened;
 
     fn judged(node: &Node) -> Finding {
         count(&scenario(), &node.timeline())
@@ -327,6 +374,45 @@ mod tests {
         );
         let finding = judged(&node);
         assert!(finding.outcome == Outcome::Fail && finding.message.contains("other.service"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_unit_of_the_node_s_own_that_was_starting_is_known_by_the_scenario() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(1).remove_journal("requested from client");
+        node.boot(1).remove_journal("Starting");
+        node.boot(1).starting("firstboot.service", 10_000_000);
+        let mut scenario = scenario();
+        assert_eq!(count(&scenario, &node.timeline()).outcome, Outcome::Inconclusive);
+        scenario.spec.boots[0].by = Some(expect("firstboot.service"));
+        let finding = count(&scenario, &node.timeline());
+        assert!(finding.outcome == Outcome::Pass && finding.message.contains("firstboot.service"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_reboot_past_systemd_fails() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(1).remove(|what| matches!(what, What::Journal(record) if is_shutdown(record) || record.message().contains("requested from client")));
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+        node.boot(1).console("[   21.0] reboot: Restarting system");
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("past systemd"), "{finding:?}");
+        node.boot(1).console("[   21.0] systemd-shutdown[1]: Rebooting.");
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_settled_node_that_reboots_before_the_trial_does_fails() {
+        let mut node = Node::pulled_and_loaded();
+        node.add_boot();
+        let mut scenario = scenario();
+        scenario.spec.boots.push(scenario.spec.boots[1].clone());
+        scenario.spec.boots[1].then = expect("[reboot]");
+        let finding = count(&scenario, &node.timeline());
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("before the trial did it"), "{finding:?}");
+        node.boot(2).push(What::Happened(Happened { action: "reboot".into(), ..Happened::default() }));
+        let finding = count(&scenario, &node.timeline());
+        assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
     }
 
     #[test]
