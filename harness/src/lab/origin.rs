@@ -88,7 +88,9 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
     }
     let facts = serde_json::to_vec(&plan.facts.images).unwrap_or_default();
     let registry = format!("{:?}", plan.scenario.spec.registry);
+    let delays = format!("{:?}", plan.scenario.spec.delays);
     let key = cache::key([
+        delays.as_bytes(),
         template_key.as_bytes(),
         plan.rendered.ignition_json.as_slice(),
         facts.as_slice(),

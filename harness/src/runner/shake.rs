@@ -11,7 +11,7 @@ use super::trial::{self, Ready};
 use super::{Options, Planned, Results, Scratch, interrupt, lease, plan, prepare};
 use crate::checks::{Outcome, Verdict};
 use crate::report::TrialResult;
-use crate::scenario::{Delay, Scenario, Seconds, UnitRef};
+use crate::scenario::{Delay, Scenario, Seconds, Start, UnitRef};
 
 /// How long to look.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +67,14 @@ fn try_shake(options: &Options, shaking: Shaking) -> Result<u8> {
     interrupt::listen().context("cannot listen for Ctrl-C")?;
     let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
     let shaker = Shaker { options, base, scratch };
+    let undelayed = shaker.run(vec![("undelayed".to_owned(), vec![])])?;
+    if interrupt::is_set() {
+        return Ok(130);
+    }
+    if let Some(result) = undelayed.first().filter(|result| result.verdict != Verdict::Pass) {
+        println!("{} {} without any delay: there is nothing to look for", base.name, word(result.verdict));
+        return Ok(if result.verdict == Verdict::Fail { 1 } else { 3 });
+    }
     let trials: Vec<(u64, Vec<Delay>)> =
         (shaking.seed..shaking.seed + shaking.times).map(|seed| (seed, delays(&base.scenario, seed))).collect();
     let results = shaker.run(trials.iter().map(|(seed, delays)| (format!("seed{seed}"), delays.clone())).collect())?;
@@ -88,6 +96,9 @@ fn try_shake(options: &Options, shaking: Shaking) -> Result<u8> {
         return Ok(if unclear { 3 } else { 0 });
     };
     let (delays, result) = shaker.smallest(*seed, delays.clone(), result.clone())?;
+    if interrupt::is_set() {
+        return Ok(130);
+    }
     println!(
         "\n{} breaks with seed {seed}; the smallest set of delays that does it:\n\n{}",
         base.name,
@@ -159,12 +170,15 @@ impl Shaker<'_> {
         interrupt::end_in_order();
         let jobs = self.options.jobs.unwrap_or_else(lease::jobs);
         let (next, done) = (AtomicUsize::new(0), Mutex::new(vec![None; ready.len()]));
+        let lost = Mutex::new(None);
         let results = Results::default();
         let work = || {
             while let Some((index, one)) = take(&next, &ready) {
-                // A trial that could not run says so in the place of its result.
-                if let Ok(result) = trial::one(one, jobs, &results) {
-                    done.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+                match trial::one(one, jobs, &results) {
+                    Ok(result) => done.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result),
+                    Err(failed) => {
+                        *lost.lock().unwrap_or_else(PoisonError::into_inner) = failed.message().map(str::to_owned)
+                    }
                 }
                 if interrupt::is_set() {
                     return;
@@ -175,7 +189,8 @@ impl Shaker<'_> {
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         let done: Vec<TrialResult> = done.into_iter().flatten().collect();
         if done.len() < ready.len() && !interrupt::is_set() {
-            bail!("{} of {} runs could not begin", ready.len() - done.len(), ready.len());
+            let why = lost.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_default();
+            bail!("{} of {} runs could not begin: {why}", ready.len() - done.len(), ready.len());
         }
         Ok(done)
     }
@@ -183,6 +198,10 @@ impl Shaker<'_> {
     fn planned(&self, name: &str, delays: Vec<Delay>) -> Planned {
         let mut scenario = Scenario::clone(&self.base.scenario);
         scenario.spec.delays.extend(delays);
+        // A first boot that was recorded can't be shaken.
+        if scenario.spec.start == Start::Pulled {
+            scenario.spec.start = Start::Template;
+        }
         scenario.name = format!("{}-{name}", scenario.name);
         let name = scenario.trial_name(&self.base.node);
         Planned { name, scenario: Arc::new(scenario), node: self.base.node.clone(), mutant: None }
@@ -196,7 +215,7 @@ impl Shaker<'_> {
         mut result: TrialResult,
     ) -> Result<(Vec<Delay>, TrialResult)> {
         let mut index = 0;
-        while delays.len() > 1 && index < delays.len() {
+        while delays.len() > 1 && index < delays.len() && !interrupt::is_set() {
             let mut fewer = delays.clone();
             let left_out = fewer.remove(index);
             let name = format!("seed{seed}-without{}", delays.len());
