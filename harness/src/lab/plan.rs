@@ -204,6 +204,22 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
     })
 }
 
+/// Refuses a draft that is about kernels which the node image does not have.
+pub fn check_kernels(draft: &Draft, node: &NodeImage) -> Result<(), PlanError> {
+    let spec = &draft.scenario.spec;
+    let expected = spec.boots.iter().map(|boot| &boot.expect).chain([&spec.every_boot]);
+    let expected = expected.flat_map(|expect| expect.kernel_running.iter().map(|running| running.kernel));
+    let happening = spec.happens.iter().flat_map(|one| one.actions.iter());
+    let actions = happening.chain(spec.boots.iter().flat_map(|boot| boot.then.iter()));
+    let booted = actions.filter_map(|action| match action {
+        Action::BootKernel(number) => Some(*number),
+        _ => None,
+    });
+    let images = spec.registry.images.iter().filter_map(|image| image.kernel);
+    let mut numbers = expected.chain(booted).chain(images).chain([spec.node.kernel]);
+    numbers.try_for_each(|number| kernel(&draft.scenario, node, number).map(|_| ()))
+}
+
 /// Resolves a draft on a node image. Modules that are not in the cache yet are built; `tell` hears of it.
 pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(&str)) -> Result<Plan, PlanError> {
     let scenario = &draft.scenario;

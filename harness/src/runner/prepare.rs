@@ -56,6 +56,9 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         .map(|one| Ok((lab::draft(&one.scenario, options.start, &workshop.authority).map_err(refused)?, one)))
         .collect::<Result<_>>()?;
     let nodes = nodes(&catalogue, planned, &workshop.cache)?;
+    for (draft, one) in &drafts {
+        lab::check_kernels(draft, &nodes[&one.node]).map_err(refused)?;
+    }
     let mut accelerations = BTreeMap::new();
     for (name, node) in &nodes {
         let first = drafts.iter().find(|(_, one)| one.node == *name).map(|(draft, _)| draft);
