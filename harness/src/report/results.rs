@@ -118,12 +118,21 @@ pub enum MutantOutcome {
 }
 
 impl MutantResult {
-    /// What came of a mutant whose trial has this verdict and these findings.
-    pub fn new(says: &str, caught_by: &[String], verdict: Verdict, findings: &[Finding]) -> Self {
-        let fails =
-            |check: &String| findings.iter().any(|finding| finding.check == *check && finding.outcome == Outcome::Fail);
+    /// What came of a mutant whose trial has this verdict and these findings. Each check of `passes` has to pass where it
+    /// judged anything, and none may lack its evidence.
+    pub fn new(says: &str, caught_by: &[String], passes: &[String], verdict: Verdict, findings: &[Finding]) -> Self {
+        let outcomes = |check: &String| -> Vec<Outcome> {
+            findings.iter().filter(|finding| finding.check == *check).map(|finding| finding.outcome).collect()
+        };
+        let fails = |check: &String| outcomes(check).contains(&Outcome::Fail);
+        let good = |check: &String| {
+            let outcomes = outcomes(check);
+            !outcomes.is_empty() && outcomes.iter().all(|outcome| *outcome == Outcome::Pass)
+        };
         let outcome = match (caught_by.is_empty(), verdict) {
             (_, Verdict::Infra | Verdict::Inconclusive | Verdict::Skipped) => MutantOutcome::Unclear,
+            // It failed before it came to its fault.
+            (false, Verdict::Fail) if !passes.iter().all(good) => MutantOutcome::Unclear,
             (false, Verdict::Fail) if caught_by.iter().all(fails) => MutantOutcome::Caught,
             (false, _) => MutantOutcome::Missed,
             (true, Verdict::Pass) => MutantOutcome::Passed,
@@ -202,12 +211,18 @@ mod tests {
         let findings = [finding("unit.before", Outcome::Fail), finding("nic.driver", Outcome::Pass)];
         let outcome = |caught_by: &[&str], verdict| {
             let caught_by: Vec<String> = caught_by.iter().map(|check| (*check).to_owned()).collect();
-            MutantResult::new("x", &caught_by, verdict, &findings).outcome
+            MutantResult::new("x", &caught_by, &[], verdict, &findings).outcome
         };
         assert_eq!(outcome(&["unit.before"], Verdict::Fail), MutantOutcome::Caught);
         assert_eq!(outcome(&["unit.before", "nic.driver"], Verdict::Fail), MutantOutcome::Missed);
         assert_eq!(outcome(&["unit.before"], Verdict::Pass), MutantOutcome::Missed);
         assert_eq!(outcome(&["unit.before"], Verdict::Inconclusive), MutantOutcome::Unclear);
+        let caught_by = ["unit.before".to_owned()];
+        let with =
+            |passes: &str| MutantResult::new("x", &caught_by, &[passes.to_owned()], Verdict::Fail, &findings).outcome;
+        assert_eq!(with("nic.driver"), MutantOutcome::Caught);
+        assert_eq!(with("unit.before"), MutantOutcome::Unclear);
+        assert_eq!(with("boots.count"), MutantOutcome::Unclear, "it judged nothing");
         assert_eq!(outcome(&[], Verdict::Pass), MutantOutcome::Passed);
         assert_eq!(outcome(&[], Verdict::Fail), MutantOutcome::FalseAlarm);
     }

@@ -96,10 +96,9 @@ pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<Trial
         (Err(error), _) => infra(format!("cannot make {} anew: {error}", dir.display())),
     };
     drop(lease);
-    result.mutant = ready
-        .mutant
-        .as_ref()
-        .map(|mutant| MutantResult::new(&mutant.says, &mutant.caught_by, result.verdict, &result.findings));
+    result.mutant = ready.mutant.as_ref().map(|mutant| {
+        MutantResult::new(&mutant.says, &mutant.caught_by, &mutant.passes, result.verdict, &result.findings)
+    });
     result.seconds = (making + began.elapsed()).as_secs_f64();
     if let Err(error) = keep(&result, &dir) {
         result.verdict = Verdict::Infra;

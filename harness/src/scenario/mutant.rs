@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::decode::{decode, nearest};
 use super::load::read;
-use super::{Base, ConfigSource, Document, Id, Mistakes, Patch, Path, Scenario};
+use super::{BASE_CHECKS, Base, ConfigSource, Document, Id, Mistakes, Patch, Path, Scenario};
 
 /// The family that trials of mutants are in.
 const FAMILY: &str = "mutants";
@@ -33,6 +33,9 @@ pub struct Mutant {
     /// The checks that must fail; none for a change that does no harm, which must pass.
     #[serde(default)]
     pub caught_by: Vec<String>,
+    /// Checks of a faulty one that must not fail: they show that it came to its fault, and did not stop before.
+    #[serde(default)]
+    pub passes: Vec<String>,
     /// Whether it does no harm.
     #[serde(default)]
     pub harmless: bool,
@@ -89,7 +92,22 @@ fn of_file(path: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Mista
             mistakes.push(document.mistake(&place.key("name"), "the MachineConfig is not changed", help));
         }
         match scenarios.iter().find(|scenario| scenario.id() == mutant.like) {
-            Some(scenario) => all.push(mutation(path, mutant, scenario)),
+            Some(scenario) => {
+                let judged = judged(scenario);
+                let named = ["caught-by", "passes"].into_iter().zip([&mutant.caught_by, &mutant.passes]);
+                for (key, check) in named.flat_map(|(key, checks)| checks.iter().map(move |check| (key, check))) {
+                    if !judged.contains(&check.as_str()) {
+                        let help = format!("It is held against {}.", judged.join(", "));
+                        let message = format!("`{}` is not held against `{check}`", mutant.like);
+                        mistakes.push(document.mistake(&place.key(key), message, help));
+                    }
+                }
+                if generated(scenario).is_none() {
+                    let message = format!("`{}` has no generated MachineConfig that could be changed", mutant.like);
+                    mistakes.push(document.mistake(&place.key("like"), message, "Choose another scenario."));
+                }
+                all.push(mutation(path, mutant, scenario));
+            }
             None => {
                 let ids: Vec<String> = scenarios.iter().map(Scenario::id).collect();
                 let near = nearest(&mutant.like, ids.iter().map(String::as_str));
@@ -106,13 +124,27 @@ fn of_file(path: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Mista
     if mistakes.is_empty() { Ok(all) } else { Err(Mistakes::new(&document, mistakes)) }
 }
 
+/// The checks that a scenario is held against.
+fn judged(scenario: &Scenario) -> Vec<&'static str> {
+    let expected = scenario.spec.boots.iter().map(|boot| &boot.expect).chain([&scenario.spec.every_boot]);
+    let expected = expected.flat_map(|expect| expect.each()).map(|(_, one)| one.check());
+    let mut checks: Vec<&str> = expected.chain(BASE_CHECKS).collect();
+    checks.sort_unstable();
+    checks.dedup();
+    checks
+}
+
+/// Which of its MachineConfigs is changed.
+fn generated(scenario: &Scenario) -> Option<usize> {
+    scenario.spec.machine_configs.iter().position(|config| matches!(config.source, ConfigSource::Generate(_)))
+}
+
 fn mutation(file: &FsPath, mutant: Mutant, scenario: &Scenario) -> Mutation {
     let mut scenario = scenario.clone();
     FAMILY.clone_into(&mut scenario.family);
     mutant.name.as_str().clone_into(&mut scenario.name);
-    let configs = scenario.spec.machine_configs.iter_mut();
-    let mut generated = configs.filter(|config| matches!(config.source, ConfigSource::Generate(_)));
-    if let Some(config) = generated.next() {
+    if let Some(index) = generated(&scenario) {
+        let config = &mut scenario.spec.machine_configs[index];
         config.patch.extend(mutant.patch.iter().cloned());
         if let Some(other) = &mutant.machine_config {
             // Not relative to the scenario's file.
@@ -120,7 +152,7 @@ fn mutation(file: &FsPath, mutant: Mutant, scenario: &Scenario) -> Mutation {
             config.source = ConfigSource::File(beside.with_file_name(other).display().to_string());
         }
     }
-    for image in &mut scenario.spec.registry.images {
+    for image in scenario.spec.registry.images.iter_mut().filter(|image| image.base != Base::Worker) {
         image.base = mutant.image_base.unwrap_or(image.base);
     }
     scenario.spec.node.kernel = mutant.kernel.unwrap_or(scenario.spec.node.kernel);
@@ -168,6 +200,9 @@ mod tests {
         );
         assert!(told.contains("x.yaml:2:10: a mutant is either caught by something or harmless"), "{told}");
         assert!(told.contains("x.yaml:3:") && told.contains("it is not clear what the change is"), "{told}");
+        let unjudged = "- {name: a, says: x, like: pull/pull-then-reboot, caught-by: [module.replace], patch: [{unit: load, remove: true}]}\n";
+        let told = of(unjudged).expect_err("refused");
+        assert!(told.contains("`pull/pull-then-reboot` is not held against `module.replace`"), "{told}");
         let twice =
             "- {name: a, says: x, like: pull/pull-then-reboot, harmless: true, machine-config: b.yaml}\n".repeat(2);
         assert!(of(&twice).expect_err("refused").contains("two mutants are called `a`"));
