@@ -23,8 +23,6 @@ END
 
 if [ -n "$(podman images -q "$image" 2> /dev/null)" ] && [ -n "$(podman images -q "$WORKER_IMAGE" 2> /dev/null)" ]; then
     write_config
-    # Nodes of a cluster have it.
-    mkdir -p /var/lib/firmware
     podman volume create $volume
     podman pod create --name $pod
     copy="mkdir -p /tmp/opt/lib/modules && cp -R /opt/lib/modules/* /tmp/opt/lib/modules;"

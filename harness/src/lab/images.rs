@@ -35,7 +35,8 @@ pub(super) fn all(
         all.push(described(image.repository.to_string(), tags, bench.driver(image)?));
     }
     for worker in workers {
-        let is_there = |one: &(Image, ImageFact)| one.0.repository == worker.repository;
+        let is_there =
+            |(image, _): &(Image, ImageFact)| image.repository == worker.repository && image.tags.contains(&worker.tag);
         if !all.iter().any(is_there) {
             let layout = bench(scenario.spec.node.kernel)?.worker()?;
             all.push(described(worker.repository.clone(), vec![worker.tag.clone()], layout));

@@ -31,9 +31,11 @@ fn variable(text: &str, name: &str) -> Option<String> {
     let config: serde_json::Value = serde_yaml::from_str(text).ok()?;
     let units = config.pointer("/spec/config/systemd/units")?.as_array()?;
     let lines = units.iter().filter_map(|unit| unit["contents"].as_str()).flat_map(str::lines);
+    // Several assignments may stand on a line, each in quotes or not.
     lines.filter_map(|line| line.trim().strip_prefix("Environment=")).find_map(|words| {
-        let assignment = words.trim().trim_matches('"').strip_prefix(name)?.strip_prefix('=')?;
-        (!assignment.is_empty()).then(|| assignment.to_owned())
+        let words = words.split(|c: char| c.is_whitespace() || c == '"' || c == '\'');
+        let value = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).find(|value| !value.is_empty());
+        value.map(str::to_owned)
     })
 }
 
@@ -63,5 +65,7 @@ mod tests {
         assert_eq!(worker("r.test:5000/d"), Some(latest));
         assert_eq!(worker("quay.io/d@sha256:0123"), None);
         assert_eq!(worker(""), None);
+        let second = worker_image(&config("Environment=A=1 'WORKER_IMAGE=quay.io/c/d:v1' B=2")).expect("a worker");
+        assert_eq!(second.repository, "quay.io/c/d");
     }
 }

@@ -30,6 +30,9 @@ After=basic.target network-online.target
 WantedBy=multi-user.target
 ";
 
+/// KMM's load unit mounts this directory into its worker and does not make it.
+const DIRECTORIES: &str = "d /var/lib/firmware 0755 root root -\n";
+
 /// A file of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
@@ -159,6 +162,7 @@ impl Prerequisites<'_> {
         let mut files = vec![
             file(format!("/etc/containers/certs.d/{registry}/ca.crt"), 0o644, self.ca_pem.to_owned()),
             file("/etc/containers/registries.conf.d/50-day1-mirrors.conf".to_owned(), 0o644, self.mirrors()),
+            file("/etc/tmpfiles.d/50-day1-node.conf".to_owned(), 0o644, DIRECTORIES.to_owned()),
         ];
         files.extend(self.proxy.text().map(|text| file("/etc/mco/proxy.env".to_owned(), 0o644, text)));
         let secret = self.pull_secret();
