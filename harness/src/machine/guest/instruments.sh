@@ -91,9 +91,15 @@ snapshot() {
         --property=After,Wants,Requires -- || return
     section mounts
     cut -d ' ' -f 5,9 /proc/self/mountinfo
-    # The node's own image store, as containers/storage and podman keep it; asking podman would take a second.
+    # The node's own image store and those of scripts, as containers/storage and podman keep them; asking podman would
+    # take a second. Containers of `--rm` are in the second file.
     section containers
-    jq -r '.[].names[0] // .[].id' /var/lib/containers/storage/overlay-containers/containers.json 2>/dev/null
+    for store in /var/lib/containers/storage /var/lib/day1/*/*; do
+        for list in containers volatile-containers; do
+            list=$store/overlay-containers/$list.json
+            [ ! -s "$list" ] || jq -r '.[] | .names[0] // .id' "$list" 2>/dev/null
+        done
+    done
     section volumes
     ls /var/lib/containers/storage/volumes 2>/dev/null
     section jobs
