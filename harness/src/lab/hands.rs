@@ -175,12 +175,12 @@ fn set_clock(clock: &Clock) -> String {
 fn fill_script(fill: &Fill) -> String {
     let filler = quoted(&filler(fill.path.as_str()));
     match fill.with {
-        // The rest block by block: what is free is not all for one file.
+        // The rest block by block: what is free is not all for one file. Small file systems have small blocks, and some
+        // are free again when the file system has written what it put off.
         Filling::Bytes => format!(
             "mkdir -p {filler} && cd {filler} || exit\n\
              fallocate -l \"$(($(df -k --output=avail . | tail -n 1) * 1024 * 95 / 100))\" most\n\
-             dd if=/dev/zero of=rest bs=4k 2>/dev/null\n\
-             sync -f .\n\
+             for block in 4k 1k; do dd if=/dev/zero of=rest-$block bs=$block 2>/dev/null; sync -f .; done\n\
              ! echo full >one-more || {{ echo 'the file system is not full'; exit 1; }}"
         ),
         Filling::Files => format!(
