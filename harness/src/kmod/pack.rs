@@ -9,7 +9,6 @@ use oci_spec::image::Arch;
 use super::build::files_below;
 use super::layer::{self, Entry, Files};
 use super::programs;
-use super::variant::is_same_module;
 use super::{BuildRoot, BuiltModule, Error, ModuleInfo, Variant, check_kernel_release, oci, sandbox};
 
 /// Where a driver image has its modules; a directory for each kernel release is below.
@@ -135,11 +134,12 @@ fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(File
     let mut order = String::new();
     for module in &spec.modules {
         let name = &module.info.name;
-        if modules.insert(name.clone(), module.info.srcversion.clone()).is_some() {
+        let (bytes, srcversion) = contents(module, spec.variant)?;
+        if modules.insert(name.clone(), srcversion).is_some() {
             return Err(Error::Content(format!("two of its modules are named {name}")));
         }
         let path = extra.join(format!("{name}.ko"));
-        fs::write(&path, contents(module, spec.variant)?).map_err(Error::io("write", &path))?;
+        fs::write(&path, bytes).map_err(Error::io("write", &path))?;
     }
     for name in modules.keys() {
         order.push_str(&format!("extra/{name}.ko\n"));
@@ -178,16 +178,17 @@ fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(File
     Ok((files, modules))
 }
 
-fn contents(module: &BuiltModule, variant: Option<Variant>) -> Result<Vec<u8>, Error> {
+/// The module's file as the image has it, and its srcversion.
+fn contents(module: &BuiltModule, variant: Option<Variant>) -> Result<(Vec<u8>, Option<String>), Error> {
     let bytes = fs::read(&module.path).map_err(Error::io("read the module", &module.path))?;
-    let Some(variant) = variant else { return Ok(bytes) };
+    let Some(variant) = variant else { return Ok((bytes, module.info.srcversion.clone())) };
     let failed = |reason| Error::Variant { variant, module: module.info.name.clone(), reason };
     let altered = variant.alter_module(bytes).map_err(failed)?;
     let info = ModuleInfo::parse(&altered).map_err(|error| failed(error.to_string()))?;
-    if !is_same_module(&module.info, &info) {
-        return Err(failed("altering it changed its name or srcversion".to_owned()));
+    if info.name != module.info.name {
+        return Err(failed("altering it changed its name".to_owned()));
     }
-    Ok(altered)
+    Ok((altered, info.srcversion))
 }
 
 /// Runs `depmod` as a driver image's build does.

@@ -5,7 +5,7 @@ use std::fmt;
 use object::read::File;
 use serde::{Deserialize, Serialize};
 
-use super::inspect::{ModuleInfo, section, symbol_crcs};
+use super::inspect::{section, symbol_crcs};
 
 /// A fault of a driver image: of its module files, or of how they are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,17 +25,20 @@ pub enum Variant {
     MissingDependency,
     /// The layer ends in the middle of its archive; the manifest has the digest of what is there.
     TruncatedLayer,
+    /// No fault: the modules were built from other sources, as the next version of a driver; so they say.
+    OtherVersion,
 }
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::WrongVermagic,
         Self::CrcMismatch,
         Self::MissingModulesDep,
         Self::OtherKernelDirectory,
         Self::MissingDependency,
         Self::TruncatedLayer,
+        Self::OtherVersion,
     ];
 
     /// The module file with the fault in it; unchanged where the fault is not in the file. An error says why the
@@ -44,6 +47,7 @@ impl Variant {
         match self {
             Self::WrongVermagic => alter_vermagic(&mut module)?,
             Self::CrcMismatch => alter_crc(&mut module)?,
+            Self::OtherVersion => alter_srcversion(&mut module)?,
             _ => {}
         }
         Ok(module)
@@ -72,6 +76,7 @@ impl fmt::Display for Variant {
             Self::OtherKernelDirectory => "other-kernel-directory",
             Self::MissingDependency => "missing-dependency",
             Self::TruncatedLayer => "truncated-layer",
+            Self::OtherVersion => "other-version",
         })
     }
 }
@@ -79,20 +84,33 @@ impl fmt::Display for Variant {
 /// Turns the case of the first option behind the release (`SMP` becomes `smp`): no kernel has such an option, and
 /// the file keeps its length.
 fn alter_vermagic(module: &mut [u8]) -> Result<(), String> {
-    const FIELD: &[u8] = b"vermagic=";
-    let range = {
-        let file = File::parse(&*module).map_err(|error| error.to_string())?;
-        section(&file, ".modinfo").map_err(|error| error.to_string())?.ok_or("it has no .modinfo section")?
-    };
-    let info = &mut module[range];
-    let entry = info.split_mut(|byte| *byte == 0).find(|entry| entry.starts_with(FIELD)).ok_or("it has no vermagic")?;
-    let mut words = entry[FIELD.len()..].split_mut(|byte| *byte == b' ');
+    let mut words = modinfo(module, "vermagic")?.split_mut(|byte| *byte == b' ');
     let option =
         words.nth(1).filter(|word| !word.is_empty()).ok_or("its vermagic has no options behind the release")?;
     for byte in option {
         *byte ^= if byte.is_ascii_alphabetic() { 0x20 } else { 0 };
     }
     Ok(())
+}
+
+/// Turns round the checksum of the module's sources, of which the kernel makes no use.
+fn alter_srcversion(module: &mut [u8]) -> Result<(), String> {
+    let version = modinfo(module, "srcversion")?;
+    let before = version.to_owned();
+    version.reverse();
+    if version == before { Err("its srcversion reads the same backwards".to_owned()) } else { Ok(()) }
+}
+
+/// The value of a field of the module's `.modinfo`.
+fn modinfo<'m>(module: &'m mut [u8], field: &str) -> Result<&'m mut [u8], String> {
+    let range = {
+        let file = File::parse(&*module).map_err(|error| error.to_string())?;
+        section(&file, ".modinfo").map_err(|error| error.to_string())?.ok_or("it has no .modinfo section")?
+    };
+    let key = format!("{field}=");
+    let mut entries = module[range].split_mut(|byte| *byte == 0);
+    let entry = entries.find(|entry| entry.starts_with(key.as_bytes())).ok_or(format!("it has no {field}"))?;
+    Ok(&mut entry[key.len()..])
 }
 
 /// Turns all bits of the CRC of `module_layout`, which the kernel compares first, or else of the first symbol.
@@ -106,14 +124,9 @@ fn alter_crc(module: &mut [u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// What must hold for a module after it was altered: it is readable and still the same module.
-pub(super) fn is_same_module(before: &ModuleInfo, after: &ModuleInfo) -> bool {
-    (&before.name, &before.srcversion) == (&after.name, &after.srcversion)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
+    use super::super::{ModuleInfo, fixture};
     use super::*;
 
     fn altered(variant: Variant) -> (ModuleInfo, ModuleInfo) {
@@ -128,7 +141,6 @@ mod tests {
         let (before, after) = altered(Variant::WrongVermagic);
         assert_eq!(after.vermagic.as_deref(), Some("6.1.0 smp preempt mod_unload modversions "));
         assert_eq!(ModuleInfo { vermagic: before.vermagic.clone(), ..after.clone() }, before);
-        assert!(is_same_module(&before, &after));
     }
 
     #[test]
@@ -140,10 +152,18 @@ mod tests {
     }
 
     #[test]
+    fn another_version_differs_in_what_it_says_of_its_sources_only() {
+        let (before, after) = altered(Variant::OtherVersion);
+        assert_eq!(after.srcversion.as_deref(), Some("CBA"));
+        assert_eq!(ModuleInfo { srcversion: before.srcversion.clone(), ..after }, before);
+    }
+
+    #[test]
     fn a_module_that_cannot_have_the_fault_is_refused() {
         let bare = fixture::elf(&[(".modinfo", b"name=x\0vermagic=6.1.0\0")]);
         assert!(Variant::WrongVermagic.alter_module(bare.clone()).expect_err("no options").contains("no options"));
         assert!(Variant::CrcMismatch.alter_module(bare.clone()).expect_err("no CRCs").contains("CONFIG_MODVERSIONS"));
+        assert!(Variant::OtherVersion.alter_module(bare.clone()).expect_err("no version").contains("no srcversion"));
         assert_eq!(Variant::MissingModulesDep.alter_module(bare.clone()).expect("unchanged"), bare);
         assert!(Variant::WrongVermagic.alter_module(b"junk".to_vec()).is_err());
     }

@@ -130,5 +130,6 @@ fn variant(variant: Variant) -> kmod::Variant {
         Variant::OtherKernelDirectory => kmod::Variant::OtherKernelDirectory,
         Variant::MissingDependency => kmod::Variant::MissingDependency,
         Variant::TruncatedLayer => kmod::Variant::TruncatedLayer,
+        Variant::OtherVersion => kmod::Variant::OtherVersion,
     }
 }

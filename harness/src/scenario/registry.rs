@@ -96,7 +96,7 @@ pub enum Base {
     Worker,
 }
 
-/// What is wrong with an image.
+/// What is wrong with an image, or else different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
@@ -112,6 +112,8 @@ pub enum Variant {
     MissingDependency,
     /// Its layer ends in the middle, and the manifest says so: nothing tells while it is pulled.
     TruncatedLayer,
+    /// No fault: its modules say that they come from other sources, as those of a driver's next version.
+    OtherVersion,
 }
 
 /// The architecture that a manifest names.
