@@ -59,10 +59,12 @@ pub(super) fn on_disk(timeline: &Timeline, boot: &Boot<'_>) -> Finding {
     let changes = timeline.events.iter().filter(|event| event.boot < number);
     let changes = changes.filter(|event| matches!(&event.what, What::Happened(happened) if happened.changes_config()));
     let config = boot.facts.and_then(|facts| facts.configs.get(changes.count()));
-    let seen = boot.events.iter().find_map(|event| match &event.what {
+    let seen = boot.events.iter().rev().find_map(|event| match &event.what {
         What::OnDisk(seen) => Some((*event, seen)),
         _ => None,
     });
+    // A config without a file is none.
+    let config = config.filter(|config| !config.files.is_empty());
     let (Some(config), Some((event, seen))) = (config, seen) else {
         let message = "what of the node's config is on its disk was not looked at in this boot";
         return Finding::inconclusive(ON_DISK, number, message);
@@ -103,12 +105,13 @@ fn differ(
     told.collect()
 }
 
-/// Whether what systemd says of a unit is what the config wants: a unit without `[Install]` is `static`, which is not
-/// enabled, and a config that says `enabled: false` is content with it.
+/// Whether what systemd says of a unit is what the config wants. A unit without `[Install]` is `static`, with which both
+/// a config that says `enabled: false` and one that says `enabled: true` must be content: there is nothing to enable.
 fn is_so(is: &str, found: &str) -> bool {
+    const NEITHER: [&str; 4] = ["static", "indirect", "generated", "alias"];
     match is {
-        "disabled" => !found.starts_with("enabled"),
-        "enabled" => !matches!(found, "disabled" | "masked" | "masked-runtime" | "not-found"),
+        "disabled" => found == "disabled" || NEITHER.contains(&found),
+        "enabled" => matches!(found, "enabled" | "enabled-runtime") || NEITHER.contains(&found),
         is => is == found,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::timeline::{JournalRecord, Stream, Timeline, What};
+use crate::timeline::{Event, JournalRecord, Stream, Timeline, What};
 
 use super::boot::Boot;
 use super::{Evidence, Finding};
@@ -37,6 +37,7 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
         let mut lacks = witnesses(&boot, &mut boot_ids, &mut worth.contradictory);
         lacks.extend(gaps(&boot));
         lacks.extend(ended_streams(timeline, &boot));
+        lacks.extend(untraced(&boot));
         worth.findings.extend(match lacks.is_empty() {
             false => lacks,
             true => vec![Finding::pass(
@@ -73,6 +74,10 @@ fn witnesses(boot: &Boot<'_>, known: &mut BTreeSet<String>, contradictory: &mut 
         lack("QEMU told of neither a start nor a reset".to_owned());
     }
     let old: Vec<&str> = ids.iter().copied().filter(|id| !known.insert((*id).to_owned())).collect();
+    let unsigned = |event: &&&Event| matches!(&event.what, What::Snapshot(snapshot) if snapshot.boot_id.is_empty());
+    if let Some(event) = boot.events.iter().find(unsigned) {
+        lack(format!("the snapshot of event {} does not tell in which boot it was taken", event.seq));
+    }
     let foreign = boot.events.iter().find(|event| {
         matches!(&event.what, What::Snapshot(snapshot)
             if !snapshot.boot_id.is_empty() && !ids.is_empty() && !ids.contains(snapshot.boot_id.as_str()))
@@ -217,6 +222,26 @@ fn ended_streams(timeline: &Timeline, boot: &Boot<'_>) -> Vec<Finding> {
     tell.collect()
 }
 
+/// What the kernel's trace does not tell, by the modules that a snapshot shows: it put them in, and never took them out.
+fn untraced(boot: &Boot<'_>) -> Option<Finding> {
+    let (event, snapshot) = boot.snapshot()?;
+    let mut inside = BTreeSet::new();
+    for change in boot.module_changes().iter().filter(|change| change.change.mono_us < snapshot.mono_us) {
+        let name = change.change.module.as_str();
+        if change.loaded {
+            inside.insert(name)
+        } else {
+            inside.remove(name)
+        };
+    }
+    let gone: Vec<&str> = inside.into_iter().filter(|name| !snapshot.modules.contains_key(*name)).collect();
+    if gone.is_empty() {
+        return None;
+    }
+    let message = format!("the kernel's trace of modules has a hole: it does not tell when {} went", gone.join(", "));
+    Some(Finding::inconclusive(CHECK, boot.number, message).seen([Evidence::new(event, "/sys/module")]))
+}
+
 fn name(stream: Stream) -> &'static str {
     match stream {
         Stream::Console => "console",
@@ -274,6 +299,14 @@ mod tests {
             assert!(lacks.iter().any(|lack| lack.contains(wanted)), "{wanted}: {lacks:?}");
             assert!(!contradictory, "{wanted}");
         }
+    }
+
+    #[test]
+    fn a_hole_in_the_trace_of_modules_is_told() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(2).remove(|what| matches!(what, What::ModuleFree(_)));
+        let (lacks, _) = lacks(&node);
+        assert!(lacks.iter().any(|lack| lack.contains("when e1000 went")), "{lacks:?}");
     }
 
     #[test]

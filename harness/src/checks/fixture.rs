@@ -308,6 +308,7 @@ fn facts() -> Facts {
     };
     Facts {
         trial: "pull/pull-then-reboot@debian-13".into(),
+        scenario_sha256: String::new(),
         node_image: "debian-13".into(),
         kernels: vec!["6.12.41+deb13-amd64".into()],
         rendered_sha256: "aa".into(),

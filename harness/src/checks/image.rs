@@ -41,9 +41,25 @@ pub(super) fn pulled(timeline: &Timeline, boot: &Boot<'_>, expected: &ImagePulle
     };
     let (manifests, blobs) = (served("manifest"), served("blob"));
     let last = requests.last().map(|request| evidence(*request));
+    if !timeline.events.iter().any(|event| matches!(event.what, What::Registry(_))) {
+        let message = format!(
+            "nothing tells whether {repository} was pulled: the gateway recorded no request in the whole trial"
+        );
+        let advice = "The node never came to ask, or the recording lost it: the journal of the pull unit tells more.";
+        return Finding::inconclusive(PULLED, boot.number, message).advise(advice);
+    }
+    let known: Vec<_> =
+        boot.facts.into_iter().flat_map(|facts| &facts.images).filter(|image| image.repository == repository).collect();
+    let is_known = |reference: &str| {
+        known.is_empty()
+            || known.iter().any(|image| image.digest == reference || image.tags.iter().any(|tag| tag == reference))
+    };
     let wrong = match (requests.is_empty(), manifests.is_empty(), blobs.is_empty()) {
         (true, ..) => "was not asked for in this boot".to_owned(),
         (_, true, _) => "was asked for, but no manifest was served".to_owned(),
+        _ if !manifests.iter().any(|(_, request)| is_known(&request.reference)) => {
+            "was asked for by a name that none of the trial's images has".to_owned()
+        }
         (_, _, true) => "was not pulled: its manifest was served, but no blob was asked for to its end".to_owned(),
         _ => match unfinished(&requests) {
             Some(blob) => format!("was pulled in part: blob {blob} was never served to its end"),
@@ -163,6 +179,9 @@ mod tests {
         assert_eq!(was_pulled(&node, 1).outcome, Outcome::Fail);
         node.boot(1).requests(|request| request.status = 404);
         assert!(was_pulled(&node, 1).message.contains("no manifest was served"));
+        let mut node = Node::pulled_and_loaded();
+        node.boot(1).requests(|request| request.reference = request.reference.replace("6.12", "9.9"));
+        assert!(was_pulled(&node, 1).message.contains("by a name that none"));
     }
 
     #[test]
@@ -186,6 +205,7 @@ mod tests {
         assert_eq!(was_not_pulled(&node, 2, "{}").outcome, Outcome::Fail);
         let mut deaf = Node::pulled_and_loaded();
         deaf.boot(1).remove_requests();
+        assert_eq!(was_pulled(&deaf, 1).outcome, Outcome::Inconclusive);
         assert_eq!(was_not_pulled(&deaf, 2, "{}").outcome, Outcome::Inconclusive);
     }
 

@@ -66,11 +66,15 @@ pub static BAD_PATTERNS: [BadPattern; 16] = [
         "kernel code used a bad address",
     ),
     kernel("general-protection", r"general protection fault", "code did what the CPU forbids"),
-    kernel("bug", r"kernel BUG at|\bBUG: ", "the kernel found its own state impossible"),
+    kernel(
+        "bug",
+        r"kernel BUG at|\bBUG: |list_(add|del) corruption|irq \d+: nobody cared",
+        "the kernel found its own state impossible",
+    ),
     kernel("refcount-leak", r"refcount_t: |unregister_netdevice: waiting for", "a driver counts its users wrongly"),
     kernel(
         "warning",
-        r"\bWARNING: (CPU: \d+|possible |suspicious |inconsistent |\S+:\d+)",
+        r"\bWARNING: (CPU: \d+|possible |suspicious |inconsistent |\S+:\d+)|\bUBSAN: |NETDEV WATCHDOG: ",
         "kernel code warned of itself, with a trace",
     ),
     kernel("hung-task", r"blocked for more than \d+ seconds", "a task hangs in the kernel"),
@@ -82,11 +86,15 @@ pub static BAD_PATTERNS: [BadPattern; 16] = [
         fatal: false,
         meaning: "a program crashed",
     },
-    kernel("out-of-memory", r"Out of memory: Killed|invoked oom-killer|Memory cgroup out of memory", "memory ran out"),
+    kernel(
+        "out-of-memory",
+        r"Out of memory: Killed|invoked oom-killer|Memory cgroup out of memory|page allocation failure",
+        "memory ran out",
+    ),
     kernel("io-error", r"I/O error, dev|Buffer I/O error|critical medium error", "a disk failed a request"),
     kernel(
         "filesystem-error",
-        r"EXT4-fs error|XFS .*(Corruption|Internal error)|Remounting filesystem read-only",
+        r"EXT4-fs error|XFS .*(Corruption|Internal error|Shutting down filesystem)|Remounting filesystem read-only",
         "a file system is damaged",
     ),
     BadPattern {
@@ -110,10 +118,18 @@ static COMPILED: LazyLock<Vec<(&'static BadPattern, Regex)>> = LazyLock::new(|| 
     BAD_PATTERNS.iter().filter_map(|bad| Some((bad, Regex::new(bad.pattern).ok()?))).collect()
 });
 
+/// The time that the kernel puts before what it says on the console.
+static STAMP: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[ *\d+\.\d+\]").ok());
+
+/// Whether the kernel said a line of the console; anybody may write there.
+fn is_kernels(line: &str) -> bool {
+    STAMP.as_ref().is_some_and(|stamp| stamp.is_match(line))
+}
+
 /// The bad pattern that an event shows, if any. Also for watching a machine while it runs.
 pub fn bad_pattern(what: &What) -> Option<&'static BadPattern> {
     let (text, kernel, system, journal) = match what {
-        What::Console(console) => (console.line.as_str(), true, true, false),
+        What::Console(console) => (console.line.as_str(), is_kernels(&console.line), true, false),
         What::Journal(record) => (record.message(), record.is_from_kernel(), record.is_from_systemd(), true),
         _ => return None,
     };
@@ -122,6 +138,10 @@ pub fn bad_pattern(what: &What) -> Option<&'static BadPattern> {
         Where::System => system,
         Where::Journal => journal,
     };
+    // What the node was booted with is no news.
+    if text.contains("Kernel command line: ") {
+        return None;
+    }
     COMPILED.iter().find(|(bad, regex)| counts(bad) && regex.is_match(text)).map(|(bad, _)| *bad)
 }
 
@@ -243,6 +263,8 @@ mod tests {
             ("oops", "[    9.1] BUG: kernel NULL pointer dereference, address: 0000000000000000"),
             ("general-protection", "[    9.1] general protection fault, probably for non-canonical address"),
             ("bug", "[    9.1] kernel BUG at mm/slub.c:500!"),
+            ("bug", "[    9.1] list_add corruption. prev->next should be next"),
+            ("warning", "[    9.1] NETDEV WATCHDOG: ens4 (day1_nic): transmit queue 0 timed out 5000 ms"),
             ("refcount-leak", "[    9.1] unregister_netdevice: waiting for eth0 to become free. Usage count = 2"),
             ("warning", "[    9.1] WARNING: CPU: 0 PID: 401 at drivers/net/x.c:12 probe+0x1/0x2 [day1_nic]"),
             ("hung-task", "[  240.1] INFO: task modprobe:401 blocked for more than 120 seconds."),
@@ -267,6 +289,8 @@ mod tests {
             "[    0.1] rcu: \tRCU restricting CPUs from NR_CPUS=8192 to nr_cpu_ids=2.",
             "[    5.0] systemd[1]: Reached target network-pre.target",
             "[    1.0] ACPI BIOS Warning (bug): Incorrect checksum",
+            "[    0.0] Kernel command line: note=\"soft lockup\"",
+            "[  OK  ] Finished report.service - Report BUG: statistics.",
         ];
         for line in lines {
             let what = What::Console(crate::timeline::Console { line: line.into() });

@@ -56,6 +56,10 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     let seen = timeline.boots();
     let planned = u32::try_from(scenario.spec.boots.len()).unwrap_or(u32::MAX);
     findings.extend(happened::all(scenario, timeline));
+    if is_without(without, "boots.count") {
+        // No scenario wants that, and nothing else would tell.
+        findings.extend((1..=seen).filter_map(|number| reboot::powered_off(&Boot::new(timeline, number))));
+    }
     for number in 1..=seen.max(planned) {
         // Of several boots that may pass until the node settles, what is expected is expected of the last.
         let plan = scenario.spec.boot(number).filter(|plan| plan.at_most.is_none() || number >= seen);

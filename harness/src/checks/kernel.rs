@@ -41,7 +41,10 @@ pub(super) fn taint(boot: &Boot<'_>) -> Finding {
     let letters: String = set.iter().map(|(_, letter, ..)| letter).collect();
     let explain = |(_, letter, meaning, _): &&(u32, char, &str, bool)| format!("{letter}: {meaning}");
     let evidence = Evidence::new(event, format!("/proc/sys/kernel/tainted is {}, `{letters}`", snapshot.tainted));
-    let bad: Vec<String> = set.iter().filter(|(.., expected)| !expected).map(explain).collect();
+    let mut bad: Vec<String> = set.iter().filter(|(.., expected)| !expected).map(explain).collect();
+    if snapshot.tainted >> TAINTS.len() != 0 {
+        bad.push(format!("a bit beyond {} that no kernel of today has: {:#x}", TAINTS.len() - 1, snapshot.tainted));
+    }
     if !bad.is_empty() {
         let message = format!("the kernel is tainted: {}", bad.join("; "));
         return Finding::fail(TAINT, number, message)
@@ -94,6 +97,7 @@ mod tests {
         assert_eq!(judged(1 << 12 | 1 << 13).outcome, Outcome::Pass);
         let warned = judged(1 << 12 | 1 << 9);
         assert!(warned.outcome == Outcome::Fail && warned.message.contains("W: the kernel warned"), "{warned:?}");
+        assert!(judged(1 << 20).message.contains("that no kernel of today has"));
         assert!(judged(1 << 3).message.contains("R: a module was unloaded by force"));
     }
 

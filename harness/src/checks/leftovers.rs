@@ -5,8 +5,15 @@ use super::{Evidence, Finding};
 
 const CHECK: &str = "node.leftovers";
 
-/// Networks of containers: podman's bridge, and the host's ends of its pairs.
-const NETWORKS: [&str; 3] = ["podman", "cni-podman", "veth"];
+/// Networks of containers: bridges, numbered, and the host's ends of their pairs (`veth` and a number, in hexadecimal
+/// from netavark's CNI predecessor).
+fn is_network(name: &str) -> bool {
+    let rest = |kind: &str, is: fn(&char) -> bool| {
+        name.strip_prefix(kind).is_some_and(|rest| !rest.is_empty() && rest.chars().all(|one| is(&one)))
+    };
+    ["podman", "cni-podman", "cni"].into_iter().any(|bridge| rest(bridge, char::is_ascii_digit))
+        || rest("veth", char::is_ascii_hexdigit)
+}
 
 /// No container, volume, mounted image or container network on a node that settled: whatever loaded the driver is done.
 pub(super) fn leftovers(boot: &Boot<'_>) -> Finding {
@@ -27,12 +34,11 @@ pub(super) fn leftovers(boot: &Boot<'_>) -> Finding {
         (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
     };
     let images = snapshot.mounts.iter().filter(|path| is_image_mount(path)).collect();
-    let is_network = |name: &&String| NETWORKS.iter().any(|network| name.starts_with(network));
     let left: Vec<String> = [
         named("containers", snapshot.containers.iter().collect()),
         named("volumes", snapshot.volumes.iter().collect()),
         named("mounted images", images),
-        named("networks of containers", snapshot.links.keys().filter(is_network).collect()),
+        named("networks of containers", snapshot.links.keys().filter(|name| is_network(name)).collect()),
     ]
     .into_iter()
     .flatten()
@@ -77,6 +83,12 @@ mod tests {
             let finding = judged(&node);
             assert!(finding.outcome == Outcome::Fail && finding.message.contains("left behind"), "{finding:?}");
         }
+    }
+
+    #[test]
+    fn networks_are_told_by_their_names() {
+        assert!(["podman0", "cni-podman1", "cni0", "veth0", "vethd3ad"].into_iter().all(is_network));
+        assert!(["ens3", "podman", "vethernet0", "cnic0", "veth"].into_iter().all(|name| !is_network(name)));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! `module.replaced`, `module.present`, `module.absent`: what is in the kernel, and since when.
 
 use crate::scenario::{ModuleAbsent, ModulePresent, ModuleReplaced, Origin, Role, UnitOutcome};
-use crate::timeline::{Module, Snapshot};
+use crate::timeline::{ImageFact, Module, Snapshot};
 
 use super::boot::{Boot, ModuleChange};
+use super::ordering::done_at;
 use super::units::{Seen, outcome};
 use super::{Evidence, Finding, moment, span};
 
@@ -51,10 +52,16 @@ fn try_replaced(boot: &Boot<'_>, expected: &ModuleReplaced) -> Judged<Finding> {
         }
     }
     let (loaded, started) = in_time(boot, expected)?;
-    let instead = match expected.in_tree.as_slice() {
-        [] => String::new(),
-        gone => format!(" in place of {}", gone.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    let replaced: Vec<&str> = expected.in_tree.iter().map(|gone| gone.as_str()).collect();
+    let (replaced, never): (Vec<&str>, Vec<&str>) = {
+        let changes = boot.module_changes();
+        replaced.into_iter().partition(|gone| changes.iter().any(|change| change.change.module == *gone))
     };
+    let named = |what: &str, names: &[&str]| match names {
+        [] => String::new(),
+        names => format!("{what}{}", names.join(", ")),
+    };
+    let instead = format!("{}{}", named(" in place of ", &replaced), named(", without ever a ", &never));
     let before = expected.before.as_str();
     let margin = span(started.0.saturating_sub(loaded.change.mono_us));
     let message = format!(
@@ -102,8 +109,13 @@ fn from_image(boot: &Boot<'_>, expected: &ModuleReplaced, module: &Module) -> Ju
     let images = boot.facts.into_iter().flat_map(|facts| &facts.images);
     let images =
         images.filter(|image| expected.repository.as_ref().is_none_or(|wanted| wanted.as_str() == image.repository));
-    let known: Vec<&String> =
-        images.filter_map(|image| image.modules.get(name)).filter(|version| !version.is_empty()).collect();
+    let with: Vec<&ImageFact> =
+        images.filter(|image| image.modules.get(name).is_some_and(|version| !version.is_empty())).collect();
+    // Of several images, such as one for each kernel, only this kernel's counts.
+    let tag = boot.snapshot().map(|(_, snapshot)| kernel_tag(&snapshot.kernel_release)).unwrap_or_default();
+    let of_this_kernel: Vec<&ImageFact> = with.iter().copied().filter(|image| image.tags.contains(&tag)).collect();
+    let with = if of_this_kernel.is_empty() { with } else { of_this_kernel };
+    let known: Vec<&String> = with.iter().filter_map(|image| image.modules.get(name)).collect();
     if known.is_empty() {
         let message =
             format!("the srcversion of {name} in the image is not recorded, so whose module is loaded can't be told");
@@ -123,6 +135,11 @@ fn from_image(boot: &Boot<'_>, expected: &ModuleReplaced, module: &Module) -> Ju
     Err(Box::new(Finding::fail(REPLACED, boot.number, message).advise(advice)))
 }
 
+/// The tag of an image for a kernel: what no tag may hold becomes `_`.
+fn kernel_tag(release: &str) -> String {
+    release.chars().map(|one| if one.is_ascii_alphanumeric() || "_.-".contains(one) { one } else { '_' }).collect()
+}
+
 /// The load of the module and the start of the unit that it had to come before.
 fn in_time<'t>(
     boot: &Boot<'t>,
@@ -130,10 +147,23 @@ fn in_time<'t>(
 ) -> Judged<(ModuleChange<'t>, (u64, &'t crate::timeline::Event))> {
     let name = expected.module.as_str();
     let before = expected.before.as_str();
+    let mut unready = None;
     let Some(started) = boot.first_start(before) else {
         let message = format!("nothing tells when {before} started");
         return Err(Box::new(Finding::inconclusive(REPLACED, boot.number, message)));
     };
+    // A module is put in before its init runs; the unit that loads it waits for that.
+    for unit in boot.units_of(Role::Load) {
+        let done = boot.unit(unit).and_then(|(event, state)| Some((event, done_at(state)?)));
+        if let Some((event, done)) = done.filter(|(_, done)| *done > started.0) {
+            let message = format!(
+                "{unit} was done {} after {before} had started, so whether {name} was ready by then can't be told",
+                span(done - started.0)
+            );
+            let evidence = Evidence::new(event, format!("{unit} done at {}", moment(done)));
+            unready = Some(Finding::inconclusive(REPLACED, boot.number, message).seen([evidence]));
+        }
+    }
     let changes = boot.module_changes();
     let concerns = |change: &&ModuleChange<'_>| {
         let module = change.change.module.as_str();
@@ -145,6 +175,9 @@ fn in_time<'t>(
         let message = format!("late swap: {} was {done} {after} after {before} had started", late.change.module);
         let evidence = Evidence::new(late.event, format!("by {} at {}", late.change.comm, moment(late.change.mono_us)));
         return Err(Box::new(Finding::fail(REPLACED, boot.number, message).seen([evidence])));
+    }
+    if let Some(unready) = unready {
+        return Err(Box::new(unready));
     }
     let load = changes.iter().rev().find(|change| change.loaded && change.change.module == name);
     load.map(|load| (*load, started)).ok_or_else(|| {
@@ -234,7 +267,7 @@ fn traced<'t>(boot: &Boot<'t>, check: &str) -> Judged<Vec<ModuleChange<'t>>> {
 mod tests {
     use super::*;
     use crate::checks::Outcome;
-    use crate::checks::fixture::{Node, boot_of, expect};
+    use crate::checks::fixture::{LOAD, Node, boot_of, expect};
 
     type Spoil = fn(&mut Node);
 
@@ -300,6 +333,33 @@ mod tests {
             let finding = swap(&node);
             assert_eq!(finding.outcome, Outcome::Inconclusive, "{which}: {finding:?}");
         }
+    }
+
+    #[test]
+    fn a_load_that_ends_after_the_network_began_leaves_it_open_whether_the_module_was_ready() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).unit(LOAD, |unit| unit.active_enter_us = 2_600_000);
+        let finding = swap(&node);
+        assert!(finding.outcome == Outcome::Inconclusive && finding.message.contains("was ready"), "{finding:?}");
+    }
+
+    #[test]
+    fn of_several_images_only_this_kernel_s_counts() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).snapshot.kernel_release = "6.12.41+deb13-amd64".into();
+        let mut other = node.facts().images[0].clone();
+        (other.tags, other.modules) = (vec!["6.12.41_rt".into()], [("day1_nic".to_owned(), "0LD".to_owned())].into());
+        node.facts().images.push(other);
+        assert_eq!(swap(&node).outcome, Outcome::Pass);
+        node.ready(2).module("day1_nic", |module| module.srcversion = "0LD".into());
+        assert!(swap(&node).message.contains("another day1_nic"), "{:?}", swap(&node));
+    }
+
+    #[test]
+    fn what_was_never_there_was_not_replaced() {
+        let timeline = Node::pulled_and_loaded().timeline();
+        let finding = replaced(&boot_of(&timeline, 2), &expect("{module: day1_nic, in-tree: [e1000, e100]}"));
+        assert!(finding.message.contains("in place of e1000, without ever a e100"), "{finding:?}");
     }
 
     #[test]

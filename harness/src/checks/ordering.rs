@@ -115,9 +115,11 @@ fn start_of<'t>(boot: &Boot<'t>, unit: &str) -> Result<Moment<'t>, Box<Finding>>
         return Ok(start);
     }
     Err(Box::new(match boot.snapshot() {
-        Some((event, _)) => Finding::fail(CHECK, boot.number, format!("{unit} was not started in this boot"))
-            .seen([Evidence::new(event, format!("{unit} never left the inactive state"))]),
-        None => Finding::inconclusive(CHECK, boot.number, format!("nothing tells when {unit} started")),
+        Some((event, snapshot)) if !snapshot.units.is_empty() => {
+            Finding::fail(CHECK, boot.number, format!("{unit} was not started in this boot"))
+                .seen([Evidence::new(event, format!("{unit} never left the inactive state"))])
+        }
+        _ => Finding::inconclusive(CHECK, boot.number, format!("nothing tells when {unit} started")),
     }))
 }
 
@@ -168,7 +170,7 @@ fn load_of<'t>(boot: &Boot<'t>, module: &str) -> Result<Moment<'t>, Box<Finding>
 }
 
 /// When a unit's start job was done: active, or dead again for a oneshot that does not remain.
-fn done_at(unit: &Unit) -> Option<u64> {
+pub(super) fn done_at(unit: &Unit) -> Option<u64> {
     let ran = unit.inactive_exit_us > 0 || unit.active_enter_us > 0;
     match (unit.active_state.as_str(), unit.active_enter_us, unit.inactive_enter_us) {
         _ if !ran => None,

@@ -1,7 +1,7 @@
 //! `node.ready`: a boot settled, with every job done and no unit failed but the expected ones.
 
 use crate::scenario::{Expectations, UnitOutcome};
-use crate::timeline::What;
+use crate::timeline::{Unit, What};
 
 use super::boot::Boot;
 use super::units::last_words;
@@ -37,13 +37,23 @@ pub(super) fn ready(boot: &Boot<'_>, expected: &[&Expectations]) -> Finding {
         return Finding::inconclusive(CHECK, number, "the snapshot holds no units: nothing tells which failed");
     }
     let expected = expected_failures(boot, expected);
-    let failed = snapshot.units.iter().filter(|(name, unit)| unit.active_state == "failed" && !expected.contains(name));
-    let failed: Vec<&str> = failed.map(|(name, _)| name.as_str()).collect();
-    if !failed.is_empty() {
-        let words = failed.iter().flat_map(|unit| last_words(boot, unit));
-        let message = format!("failed units: {}", failed.join(", "));
-        let evidence = Evidence::new(event, "as `systemctl --failed` shows");
-        return Finding::fail(CHECK, number, message).seen([evidence]).seen(words);
+    let which = |is: fn(&Unit) -> bool| -> Vec<&str> {
+        let units = snapshot.units.iter().filter(|(name, unit)| is(unit) && !expected.contains(name));
+        units.map(|(name, _)| name.as_str()).collect()
+    };
+    // systemd calls a unit that it is about to start again neither failed nor busy.
+    let kinds = [
+        ("failed units", "as `systemctl --failed` shows", which(|unit| unit.active_state == "failed")),
+        (
+            "units that end and are started again",
+            "auto-restart",
+            which(|unit| unit.sub_state.starts_with("auto-restart")),
+        ),
+    ];
+    for (what, shown, units) in kinds.into_iter().filter(|(.., units)| !units.is_empty()) {
+        let words = units.iter().flat_map(|unit| last_words(boot, unit));
+        let message = format!("{what}: {}", units.join(", "));
+        return Finding::fail(CHECK, number, message).seen([Evidence::new(event, shown)]).seen(words);
     }
     let (jobs, evidence) = stuck(boot);
     if !jobs.is_empty() {
@@ -100,6 +110,17 @@ mod tests {
         let (this, every) = (Expectations::default(), expect("{unit.result: {unit: load, result: failed}}"));
         let timeline = node.timeline();
         assert_eq!(ready(&boot_of(&timeline, 2), &[&this, &every]).outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn a_unit_that_is_started_again_and_again_fails() {
+        let mut node = Node::pulled_and_loaded();
+        node.ready(2).unit("crio.service", |unit| {
+            unit.active_state = "activating".into();
+            unit.sub_state = "auto-restart-queued".into();
+        });
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("crio.service"), "{finding:?}");
     }
 
     #[test]

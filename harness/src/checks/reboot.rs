@@ -105,7 +105,7 @@ fn who_asked(boot: &Boot<'_>, by: Option<&str>) -> BootEnd {
                 false,
                 vec![Evidence::new(event, "the kernel restarts, and systemd has not shut down")],
             ),
-            None => end(Cause::Guest("nobody in its journal".to_owned()), false, vec![]),
+            None => end(Cause::Guest(NOBODY.to_owned()), false, vec![]),
         };
     };
     let evidence = vec![journal_line(event, record)];
@@ -117,6 +117,9 @@ fn who_asked(boot: &Boot<'_>, by: Option<&str>) -> BootEnd {
         _ => end(Cause::Guest("a client of systemd-logind that its version does not name".to_owned()), false, evidence),
     }
 }
+
+/// What a reset that nothing in the guest speaks of is told as.
+const NOBODY: &str = "nobody in its journal";
 
 /// What a reboot that systemd had no part in is told as.
 const PAST_SYSTEMD: &str = "something that went past systemd, so that nothing was stopped in order";
@@ -291,13 +294,8 @@ fn did_not_reboot(boot: &Boot<'_>) -> Option<Finding> {
     })
 }
 
-fn powered_off(boot: &Boot<'_>) -> Option<Finding> {
+pub(super) fn powered_off(boot: &Boot<'_>) -> Option<Finding> {
     let event = boot.events.iter().find(|event| guest_shutdown(event))?;
-    // The harness may end a settled node by asking it to switch off.
-    let wanted = boot.events.iter().any(|event| matches!(&event.what, What::MachineExited(exit) if exit.expected));
-    if wanted && boot.settled().is_some_and(|settled| settled.seq < event.seq) {
-        return None;
-    }
     let message = format!("boot {} ended: the node switched itself off", boot.number);
     Some(Finding::fail(CHECK, boot.number, message).seen([Evidence::new(event, "QEMU: shutdown (guest-shutdown)")]))
 }
@@ -309,8 +307,19 @@ pub(super) fn guest_shutdown(event: &Event) -> bool {
 }
 
 fn wrong_cause(boot: &Boot<'_>, plan: &scenario::Boot, cause: &Cause) -> Option<Finding> {
-    let by = plan.by.as_ref()?;
     let number = boot.number;
+    let Some(by) = &plan.by else {
+        return match cause {
+            Cause::Guest(who) if who == PAST_SYSTEMD => {
+                Some(Finding::fail(CHECK, number, format!("boot {number} was rebooted by {who}")))
+            }
+            Cause::Guest(who) if who == NOBODY => {
+                let message = format!("boot {number} ended in a reset, and nothing tells who asked for it");
+                Some(Finding::inconclusive(CHECK, number, message))
+            }
+            _ => None,
+        };
+    };
     match (resolve(boot.facts, by), cause) {
         (Err(why), _) => Some(Finding::inconclusive(CHECK, number, why)),
         (Ok(wanted), Cause::Unit(unit)) if *unit == wanted => None,

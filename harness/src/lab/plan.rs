@@ -227,6 +227,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
     let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
     let facts = Facts {
         trial: scenario.trial_name(&node.name),
+        scenario_sha256: scenario.document.sha256(),
         node_image: node.name.clone(),
         kernels: node.kernels.iter().map(|kernel| kernel.release.clone()).collect(),
         rendered_sha256: draft.rendered.sha256.clone(),

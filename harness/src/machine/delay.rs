@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::timeline::delay_unit;
+
 /// The directory in which systemd finds units that live until the next boot.
 const RUNTIME: &str = "/run/systemd/system";
 
@@ -18,10 +20,6 @@ pub struct Delay {
 }
 
 impl Delay {
-    fn name(index: usize) -> String {
-        format!("day1-delay-{index}.service")
-    }
-
     fn unit_text(&self) -> String {
         let Self { unit, by, after } = self;
         let after = after.as_ref().map(|after| format!("After={after}\n")).unwrap_or_default();
@@ -40,7 +38,7 @@ impl Delay {
     }
 
     fn dropin_text(index: usize) -> String {
-        let name = Self::name(index);
+        let name = delay_unit(index);
         format!("[Unit]\nWants={name}\nAfter={name}\n")
     }
 }
@@ -49,7 +47,7 @@ impl Delay {
 pub(super) fn credentials(delays: &[Delay]) -> Vec<(String, String)> {
     let each = delays.iter().enumerate().flat_map(|(index, delay)| {
         [
-            (format!("systemd.extra-unit.{}", Delay::name(index)), delay.unit_text()),
+            (format!("systemd.extra-unit.{}", delay_unit(index)), delay.unit_text()),
             (format!("systemd.unit-dropin.{}~day1-{index}", delay.unit), Delay::dropin_text(index)),
         ]
     });
@@ -60,7 +58,7 @@ pub(super) fn credentials(delays: &[Delay]) -> Vec<(String, String)> {
 pub(super) fn runtime_files(delays: &[Delay]) -> Vec<(String, String)> {
     let each = delays.iter().enumerate().flat_map(|(index, delay)| {
         [
-            (format!("{RUNTIME}/{}", Delay::name(index)), delay.unit_text()),
+            (format!("{RUNTIME}/{}", delay_unit(index)), delay.unit_text()),
             (format!("{RUNTIME}/{}.d/50-day1-{index}.conf", delay.unit), Delay::dropin_text(index)),
         ]
     });

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use sha2::{Digest, Sha256};
 
 use super::{Mistake, Mistakes};
 
@@ -103,6 +104,11 @@ impl fmt::Display for Path {
 }
 
 impl Document {
+    /// Lower-case hex sha256 of the whole text.
+    pub fn sha256(&self) -> String {
+        hex::encode(Sha256::digest(self.text.as_bytes()))
+    }
+
     /// Reads YAML text; `path` is only used in messages. All keys that stand twice are told at once.
     pub fn parse(path: impl Into<PathBuf>, text: impl Into<Arc<str>>) -> Result<Self, Mistakes> {
         let empty = Node { span: 0..0, value: Value::Scalar { text: String::new(), plain: true } };

@@ -80,6 +80,9 @@ pub enum What {
 pub struct Facts {
     /// Name of the trial, `family/scenario@node-image`.
     pub trial: String,
+    /// Lower-case hex sha256 of the scenario's file; empty in older recordings.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scenario_sha256: String,
     /// Name of the node image.
     pub node_image: String,
     /// Releases of the node image's kernels; the first is the one that it boots.
@@ -353,6 +356,11 @@ pub struct FileSeen {
     /// Its text, the first 4 KiB; empty for a directory.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
+}
+
+/// The unit that holds another one up, by its place among the scenario's delays, from 0.
+pub fn delay_unit(index: usize) -> String {
+    format!("day1-delay-{index}.service")
 }
 
 /// A stream of the harness out of the guest.

@@ -13,7 +13,7 @@ pub use bus::{Bus, Cursor};
 pub use event::{
     Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, Happened, Hardware, ImageFact,
     MachineExited, MachineStarted, ModuleEvent, NicFact, OnDisk, ProxyRequest, Qmp, RegistryProgress, RegistryRequest,
-    Stream, StreamEnded, What, is_panic,
+    Stream, StreamEnded, What, delay_unit, is_panic,
 };
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};

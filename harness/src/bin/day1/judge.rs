@@ -15,6 +15,9 @@ use day1_harness::timeline::Timeline;
 pub struct Judge {
     /// Directory of the trial, with its `timeline.jsonl` and `scenario.yaml`.
     dir: PathBuf,
+    /// Judge by the `scenario.yaml` that is there, although the trial was recorded with another one
+    #[arg(long)]
+    changed_scenario: bool,
 }
 
 impl Judge {
@@ -45,6 +48,14 @@ impl Judge {
                 return ExitCode::from(2);
             }
         };
+        let recorded = timeline.facts().map(|facts| facts.scenario_sha256.as_str()).unwrap_or_default();
+        if !self.changed_scenario && !recorded.is_empty() && recorded != scenario.document.sha256() {
+            eprintln!(
+                "error: {} is not the scenario that {trial} was recorded with (sha256 {recorded}); to judge by it all the same, add --changed-scenario",
+                path.display()
+            );
+            return ExitCode::from(2);
+        }
         let judgement = checks::judge(&scenario, &timeline);
         let mut result = TrialResult::new(&trial, &path, judgement.verdict, None);
         let last = timeline.events.last();
