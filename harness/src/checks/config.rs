@@ -110,7 +110,12 @@ fn differ(
 fn is_so(is: &str, found: &str) -> bool {
     const NEITHER: [&str; 4] = ["static", "indirect", "generated", "alias"];
     match is {
-        "disabled" => found == "disabled" || NEITHER.contains(&found),
+        // Nor is there anything to disable where there is no unit, which systemd before 253 says in a sentence.
+        "disabled" => {
+            matches!(found, "disabled" | "not-found")
+                || NEITHER.contains(&found)
+                || found.starts_with("Failed to get unit file state")
+        }
         "enabled" => matches!(found, "enabled" | "enabled-runtime") || NEITHER.contains(&found),
         is => is == found,
     }
@@ -179,9 +184,15 @@ mod tests {
         {
             assert!(is_so(is, found), "{is} {found}");
         }
-        for (is, found) in
-            [("disabled", "enabled"), ("enabled", "disabled"), ("enabled", "not-found"), ("masked", "static")]
-        {
+        for (is, found) in [
+            ("disabled", "enabled"),
+            ("disabled", "masked"),
+            ("enabled", ""),
+            ("enabled", "linked"),
+            ("enabled", "disabled"),
+            ("enabled", "not-found"),
+            ("masked", "static"),
+        ] {
             assert!(!is_so(is, found), "{is} {found}");
         }
     }

@@ -36,7 +36,8 @@ pub(super) fn before(boot: &Boot<'_>, expected: &UnitBefore) -> Finding {
             Finding::pass(CHECK, boot.number, format!("{} (guaranteed by {through})", observed.text))
         }
         Guarantee::Unknown => {
-            let message = format!("{} (seen), but the snapshot does not hold the ordering of {later}", observed.text);
+            let message =
+                format!("{} (seen), but the snapshot does not hold the ordering of {unit} and {later}", observed.text);
             Finding::inconclusive(CHECK, boot.number, message)
         }
         Guarantee::Void { unit: void } => {
@@ -206,14 +207,14 @@ pub enum Guarantee {
         /// The unit before which one would order it.
         near: Option<String>,
     },
-    /// The snapshot does not hold the later unit.
+    /// The snapshot does not hold both units.
     Unknown,
 }
 
 /// Looks for the shortest path from `unit` to `later` in systemd's ordering graph, as the guest computed it.
 /// Ordering through a unit binds only if that unit was started as well, after the first was done.
 pub fn guarantee(snapshot: &Snapshot, unit: &str, later: &str) -> Guarantee {
-    if snapshot.units.get(later).is_none_or(|later| later.after.is_empty()) {
+    if !snapshot.units.contains_key(unit) || snapshot.units.get(later).is_none_or(|later| later.after.is_empty()) {
         return Guarantee::Unknown;
     }
     let state = |name: &str| snapshot.units.get(name);

@@ -50,7 +50,7 @@ pub(super) fn ready(boot: &Boot<'_>, expected: &[&Expectations]) -> Finding {
             which(|unit| unit.sub_state.starts_with("auto-restart")),
         ),
     ];
-    for (what, shown, units) in kinds.into_iter().filter(|(.., units)| !units.is_empty()) {
+    if let Some((what, shown, units)) = kinds.into_iter().find(|(.., units)| !units.is_empty()) {
         let words = units.iter().flat_map(|unit| last_words(boot, unit));
         let message = format!("{what}: {}", units.join(", "));
         return Finding::fail(CHECK, number, message).seen([Evidence::new(event, shown)]).seen(words);

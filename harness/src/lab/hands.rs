@@ -129,7 +129,10 @@ impl Hands<'_> {
     pub(super) async fn look_at_config(&self) {
         let Some(config) = self.surroundings.plan().facts.configs.get(self.changes_made()) else { return };
         match self.machine.query(&on_disk::script(config), self.stretched(SCRIPT)).await {
-            Ok(output) => self.bus.push(What::OnDisk(on_disk::read(config, &output.text))),
+            Ok(output) => self.bus.push(on_disk::read(config, &output.text).map_or_else(
+                || What::Note { text: format!("no look at the config on disk: {}", output.text) },
+                What::OnDisk,
+            )),
             Err(error) => self.bus.push(What::Note { text: format!("no look at the config on disk: {error}") }),
         }
     }

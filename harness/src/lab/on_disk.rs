@@ -51,8 +51,8 @@ pub(super) fn script(config: &ConfigFact) -> String {
     script
 }
 
-/// Reads what [`script`] printed.
-pub(super) fn read(config: &ConfigFact, text: &str) -> OnDisk {
+/// Reads what [`script`] printed; `None` if systemd has not spoken of each unit, so that nothing tells whose word is whose.
+pub(super) fn read(config: &ConfigFact, text: &str) -> Option<OnDisk> {
     let (files, units) = text.split_once("@@\n").unwrap_or((text, ""));
     let file = |line: &str| {
         // MODE SUM  - PATH
@@ -61,10 +61,12 @@ pub(super) fn read(config: &ConfigFact, text: &str) -> OnDisk {
         let path = rest.trim_start().strip_prefix("- ")?;
         Some((path.to_owned(), format!("{mode} {sum}")))
     };
-    OnDisk {
-        files: files.lines().filter_map(file).collect(),
-        units: config.units.keys().cloned().zip(units.lines().map(str::to_owned)).collect(),
-    }
+    let files = files.lines().filter_map(file).collect();
+    let units: Vec<&str> = units.lines().collect();
+    (units.len() == config.units.len()).then(|| OnDisk {
+        files,
+        units: config.units.keys().cloned().zip(units.into_iter().map(str::to_owned)).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -86,7 +88,7 @@ mod tests {
         config.files.insert("/no/such/file".into(), NodeFile { mode: 0o644, contents: vec![] });
         let mut expected = fact(&config);
         let output = Command::new("sh").arg("-c").arg(script(&expected)).output().expect("sh runs");
-        let seen = read(&expected, &String::from_utf8_lossy(&output.stdout));
+        let seen = read(&expected, &String::from_utf8_lossy(&output.stdout)).expect("whole");
         expected.files.remove("/no/such/file");
         assert_eq!(seen.files, expected.files);
     }
@@ -100,8 +102,9 @@ mod tests {
         let fact = fact(&config);
         assert!(fact.files["/etc/systemd/system/a.service"].starts_with("0644 "));
         assert_eq!(fact.units.values().collect::<Vec<_>>(), ["enabled", "masked"]);
-        let seen = read(&fact, "0644 abc  - /etc/systemd/system/a.service\n@@\nenabled\nmasked\n");
+        let seen = read(&fact, "0644 abc  - /etc/systemd/system/a.service\n@@\nenabled\nmasked\n").expect("whole");
         assert_eq!(seen.units, fact.units);
+        assert_eq!(read(&fact, "@@\nenabled\n"), None);
         assert_eq!(seen.files["/etc/systemd/system/a.service"], "0644 abc");
     }
 }

@@ -194,6 +194,16 @@ pub fn list(dir: &FsPath) -> std::io::Result<Listing> {
         }
     }
     listing.scenarios.sort_by_key(Scenario::id);
+    let twins = listing.scenarios.windows(2).filter(|pair| pair[0].id() == pair[1].id()).map(|pair| {
+        let (one, other) = (&pair[0].document, &pair[1].document);
+        let message = match one.path == other.path {
+            true => format!("two rows of its matrix are both {}", pair[0].id()),
+            false => format!("it is called {}, as {} is", pair[0].id(), one.path.display()),
+        };
+        Mistakes::unplaced(&other.path, &message, "Results are kept by name: give each one of its own.")
+    });
+    listing.refused.extend(twins.collect::<Vec<_>>());
+    listing.scenarios.dedup_by_key(|scenario| scenario.id());
     Ok(listing)
 }
 

@@ -87,6 +87,20 @@ fn of_file(path: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Mista
             let message = "a mutant is either caught by something or harmless";
             mistakes.push(document.mistake(&place.key("name"), message, help));
         }
+        if let Some(both) = mutant.passes.iter().find(|check| mutant.harmless || mutant.caught_by.contains(check)) {
+            let message = match mutant.harmless {
+                true => "all checks pass a harmless mutant".to_owned(),
+                false => format!("`{both}` can't both catch it and pass"),
+            };
+            mistakes.push(document.mistake(&place.key("passes"), message, "Leave it out."));
+        }
+        if let Some(other) = &mutant.machine_config
+            && let Err(error) = std::fs::metadata(path.with_file_name(other))
+        {
+            let message = format!("cannot read {}: {error}", path.with_file_name(other).display());
+            let help = "The path is relative to the mutant's file.";
+            mistakes.push(document.mistake(&place.key("machine-config"), message, help));
+        }
         if mutant.patch.is_empty() && mutant.machine_config.is_none() {
             let help = "Say how by `patch`, or give another one by `machine-config`.";
             mistakes.push(document.mistake(&place.key("name"), "the MachineConfig is not changed", help));
@@ -204,7 +218,14 @@ mod tests {
         let told = of(unjudged).expect_err("refused");
         assert!(told.contains("`pull/pull-then-reboot` is not held against `module.replace`"), "{told}");
         let twice =
-            "- {name: a, says: x, like: pull/pull-then-reboot, harmless: true, machine-config: b.yaml}\n".repeat(2);
+            "- {name: a, says: x, like: pull/pull-then-reboot, harmless: true, patch: [{unit: load, remove: true}]}\n"
+                .repeat(2);
+        let absent = "- {name: a, says: x, like: pull/pull-then-reboot, caught-by: [unit.before], passes: [unit.before], machine-config: b.yaml}\n";
+        let told = of(absent).expect_err("refused");
+        assert!(
+            told.contains("can't both catch it and pass") && told.contains("x.yaml:1:") && told.contains("b.yaml"),
+            "{told}"
+        );
         assert!(of(&twice).expect_err("refused").contains("two mutants are called `a`"));
     }
 

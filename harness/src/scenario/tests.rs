@@ -289,6 +289,7 @@ fn boots_that_can_not_be_are_refused() {
     let told = |boots: &str| mistakes(&changed("  - ends: ready\n", boots)).join("\n");
     assert!(told("  - ends: cut\n  - ends: ready\n").contains("nothing cuts the power of this boot"));
     assert!(told("  - ends: ready\n    at-most: 0\n").contains("a node can't settle in no boot"));
+    assert!(told("  - ends: ready\n    at-most: 4000000000\n").contains("bounds nothing"));
     let early = told("  - ends: ready\n    then: [reboot, collect-images]\n  - ends: ready\n");
     assert!(early.contains("`reboot` ends the boot, but more is to be done in it | Put it last."), "{early}");
     let middle =
@@ -303,10 +304,36 @@ fn a_fault_does_something_to_something() {
         mistakes(&changed(from, &format!("registry:\n  faults:\n    - {{{fault}}}\n"))).join("\n")
     };
     assert!(told("on: blob").contains("this fault does nothing"));
+    assert!(told("on: blob, first: 0, answer: 503").contains("this fault strikes nothing"));
     assert!(told("on: blob, answer: 200").contains("this answer refuses nothing"));
     assert!(told("on: blob, repository: quay.io/day1/other, answer: 503").contains("no repository is called"));
     assert!(told("on: blob, cut-at: 100%").contains("`100%` is not a share"));
     assert_eq!(told("on: manifest, skip: 1, first: 2, answer: 503, delay: 500ms"), "");
+}
+
+#[test]
+fn expectations_that_can_not_hold_or_can_not_fail_are_refused() {
+    let told = |expect: &str| mistakes(&changed("nic.driver: {nic: test, driver: day1_nic}", expect)).join("\n");
+    assert!(told("unit.before: {unit: load, before: load}").contains("no unit is before itself"));
+    let twice = told("unit.result: [{unit: load, result: success}, {unit: load, result: failed}]");
+    assert!(twice.contains("`load` stands twice"), "{twice}");
+    assert!(told("journal.says: {unit: load, matches: ''}").contains("an empty pattern matches everything"));
+    let delays = "boots:\n";
+    let delayed = mistakes(&changed(delays, "delays: [{unit: load, by: 1s}, {unit: load, by: 2s}]\nboots:\n"));
+    assert!(delayed.join("\n").contains("`load` is delayed twice"), "{delayed:?}");
+}
+
+#[test]
+fn two_scenarios_of_one_name_are_told() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    std::fs::create_dir(dir.path().join("pull")).expect("made");
+    for name in ["x.yaml", "x.yml"] {
+        std::fs::write(dir.path().join("pull").join(name), GOOD).expect("written");
+    }
+    let listing = list(dir.path()).expect("readable");
+    assert_eq!(listing.scenarios.len(), 1);
+    let told = listing.refused[0].plain();
+    assert!(told.contains("x.yml:1:1: it is called pull/x") && told.contains("x.yaml is"), "{told}");
 }
 
 #[test]

@@ -435,6 +435,9 @@ impl TryFrom<String> for Pattern {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() {
+            return refuse("an empty pattern matches everything", "Say what must stand there.");
+        }
         Regex::new(&text).map(Self).or_else(|error| {
             let reason = error.to_string();
             let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");

@@ -132,6 +132,10 @@ impl<'s> Verifier<'s> {
                 let help = "Give `answer`, `delay`, `rate` or `cut-at`.";
                 self.wrong(&place, "this fault does nothing".to_owned(), help);
             }
+            if fault.first == Some(0) {
+                let help = "Write how many requests it concerns, or leave it out for all.";
+                self.wrong(&place.key("first"), "this fault strikes nothing".to_owned(), help);
+            }
             if fault.answer.is_some_and(|status| !(400..600).contains(&status)) {
                 let help = "Write a status from 400 to 599, such as 503.";
                 self.wrong(&place.key("answer"), "this answer refuses nothing".to_owned(), help);
@@ -215,11 +219,12 @@ impl<'s> Verifier<'s> {
         if let Some(most) = boot.at_most {
             let wrong = match (most, boot.ends, is_last) {
                 (0, ..) => "a node can't settle in no boot",
+                (100.., ..) => "a bound of so many boots bounds nothing",
                 (_, Ends::Reboot | Ends::Cut, _) => "`at-most` goes with `ends: ready`",
                 (_, _, false) => "only the last boot can stand for several",
                 _ => return,
             };
-            let help = "Write it into the last of `boots`, with at least 1.";
+            let help = "Write it into the last of `boots`, with at least 1 and at most 99.";
             self.wrong(&place.key("at-most"), wrong.to_owned(), help);
         }
     }
@@ -256,6 +261,10 @@ impl<'s> Verifier<'s> {
             }
         }
         for (index, delay) in spec.delays.iter().enumerate() {
+            if spec.delays[..index].iter().any(|other| other.unit == delay.unit) {
+                let place = at("delays").index(index).key("unit");
+                self.wrong(&place, format!("`{}` is delayed twice", delay.unit), "Say the whole time once.");
+            }
             self.unit(&at("delays").index(index).key("unit"), &delay.unit);
         }
     }
@@ -331,6 +340,13 @@ impl<'s> Verifier<'s> {
     }
 
     fn expect(&mut self, place: &Path, expectations: &Expectations) {
+        let results: Vec<_> = expectations.unit_result.iter().collect();
+        for (index, one) in results.iter().enumerate() {
+            if results[..index].iter().any(|other| other.unit == one.unit) {
+                let place = place.key("unit.result").index(index).key("unit");
+                self.wrong(&place, format!("`{}` stands twice", one.unit), "A unit ends in one way.");
+            }
+        }
         for (index, expectation) in expectations.each() {
             let place = place.key(expectation.check()).index(index);
             match expectation {
@@ -338,6 +354,10 @@ impl<'s> Verifier<'s> {
                 Expectation::UnitBefore(one) => {
                     self.unit(&place.key("unit"), &one.unit);
                     self.unit(&place.key("before"), &one.before);
+                    if one.unit == one.before {
+                        let help = "Name the unit that must wait.";
+                        self.wrong(&place.key("before"), "no unit is before itself".to_owned(), help);
+                    }
                 }
                 Expectation::JournalSays(one) => self.unit(&place.key("unit"), &one.unit),
                 Expectation::NicDriver(one) => {

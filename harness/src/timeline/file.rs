@@ -53,6 +53,7 @@ impl Timeline {
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         let failed = |source| ReadError::Io { path: path.to_owned(), source };
         let mut events = Vec::new();
+        let mut boots = 0;
         for (index, line) in BufReader::new(File::open(path).map_err(failed)?).lines().enumerate() {
             let line = line.map_err(failed)?;
             let event: Event = serde_json::from_str(&line).map_err(|source| ReadError::Line {
@@ -63,6 +64,10 @@ impl Timeline {
             if event.seq != index as u64 {
                 return Err(ReadError::Gap { path: path.to_owned(), line: index + 1, found: event.seq });
             }
+            if event.boot > boots + 1 {
+                return Err(ReadError::Boot { path: path.to_owned(), line: index + 1, found: event.boot, boots });
+            }
+            boots = boots.max(event.boot);
             events.push(Arc::new(event));
         }
         Ok(Self { events })
@@ -132,6 +137,18 @@ pub enum ReadError {
         /// The sequence number that stands there.
         found: u64,
     },
+    /// Whole boots are missing.
+    #[error("{path}:{line}: an event of boot {found} follows on boot {boots}: what was between them is missing")]
+    Boot {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The event's boot.
+        found: u32,
+        /// The last boot before it.
+        boots: u32,
+    },
 }
 
 #[cfg(test)]
@@ -160,5 +177,15 @@ mod tests {
             .expect("written");
         let error = Timeline::read(&path).expect_err("a gap");
         assert!(matches!(error, ReadError::Gap { line: 1, found: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_missing_boot_is_told() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("timeline.jsonl");
+        std::fs::write(&path, "{\"seq\":0,\"at_us\":0,\"boot\":3000000,\"kind\":\"note\",\"text\":\"x\"}\n")
+            .expect("written");
+        let error = Timeline::read(&path).expect_err("a gap");
+        assert!(matches!(error, ReadError::Boot { line: 1, found: 3_000_000, .. }), "{error}");
     }
 }

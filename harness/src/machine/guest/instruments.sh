@@ -95,13 +95,13 @@ snapshot() {
     # take a second. Containers of `--rm` are in the second file.
     section containers
     for store in /var/lib/containers/storage /var/lib/day1/*/*; do
-        for list in containers volatile-containers; do
-            list=$store/overlay-containers/$list.json
-            [ ! -s "$list" ] || jq -r '.[] | .names[0] // .id' "$list" 2>/dev/null
+        for list in "$store"/*-containers/containers.json "$store"/*-containers/volatile-containers.json; do
+            [ ! -s "$list" ] || jq -r '.[] | .names[0] // .id' "$list" || return
         done
     done
     section volumes
-    ls /var/lib/containers/storage/volumes 2>/dev/null
+    volumes=/var/lib/containers/storage/volumes
+    [ ! -d "$volumes" ] || ls "$volumes" || return
     section jobs
     systemctl list-jobs --no-legend --plain || return
     section end
