@@ -77,74 +77,74 @@ pub enum PlanError {
     #[error("{}", .0.plain())]
     Scenario(Box<Mistakes>),
     /// The generator refused.
-    #[error("{scenario}: {source}")]
+    #[error("{place}: {source}")]
     Generate {
-        /// The scenario's file.
-        scenario: String,
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
         /// Why.
         source: day1_generator::Error,
     },
     /// The MCO would refuse.
-    #[error("{scenario}: {source}")]
+    #[error("{place}: {source}")]
     Mco {
-        /// The scenario's file.
-        scenario: String,
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
         /// Why.
         source: Box<mco::Error>,
     },
     /// Which unit does what can't be told.
-    #[error("{scenario}: {source}")]
+    #[error("{place}: {source}")]
     Roles {
-        /// The scenario's file.
-        scenario: String,
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
         /// Why.
         source: roles::Error,
     },
     /// No MachineConfig of that name is under test.
     #[error(
-        "{scenario}: no MachineConfig under test is called {name:?}; `apply` and `withdraw` name one by its `metadata.name`"
+        "{place}: no MachineConfig under test is called {name:?}; `apply` and `withdraw` name one by its `metadata.name`"
     )]
     NoConfig {
-        /// The scenario's file.
-        scenario: String,
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
         /// The name.
         name: String,
     },
     /// The MCO would not change the running node like that.
-    #[error("{scenario}: {source}")]
+    #[error("{place}: {source}")]
     Change {
-        /// The scenario's file.
-        scenario: String,
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
         /// Why.
         source: mco::ChangeError,
     },
     /// The node image has no such kernel.
-    #[error("{scenario}: it is about kernel {kernel}, and the node image {node} has {count}")]
+    #[error("{place}: it is about kernel {kernel}, and the node image {node} has, counted from 1: {known}")]
     NoKernel {
-        /// The scenario's file.
-        scenario: String,
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
         /// Which one, from 1.
         kernel: usize,
         /// The node image.
         node: String,
-        /// How many it has.
-        count: usize,
+        /// Those that it has.
+        known: String,
     },
     /// A MachineConfig can't be changed as the scenario wants it.
-    #[error("{scenario}: cannot change {origin}: {source}")]
+    #[error("{place}: cannot change {origin}: {source}")]
     Patch {
-        /// The scenario's file.
-        scenario: String,
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
         /// The MachineConfig.
         origin: String,
         /// Why.
         source: mco::PatchError,
     },
     /// The MachineConfigs under test are for different pools.
-    #[error("{scenario}: its MachineConfigs are for the pools {pools:?}; a node is in one pool")]
+    #[error("{place}: its MachineConfigs are for the pools {pools:?}; a node is in one pool")]
     Pools {
-        /// The scenario's file.
-        scenario: String,
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
         /// The pools.
         pools: Vec<String>,
     },
@@ -206,18 +206,30 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
 
 /// Refuses a draft that is about kernels which the node image does not have.
 pub fn check_kernels(draft: &Draft, node: &NodeImage) -> Result<(), PlanError> {
-    let spec = &draft.scenario.spec;
-    let expected = spec.boots.iter().map(|boot| &boot.expect).chain([&spec.every_boot]);
-    let expected = expected.flat_map(|expect| expect.kernel_running.iter().map(|running| running.kernel));
-    let happening = spec.happens.iter().flat_map(|one| one.actions.iter());
-    let actions = happening.chain(spec.boots.iter().flat_map(|boot| boot.then.iter()));
-    let booted = actions.filter_map(|action| match action {
-        Action::BootKernel(number) => Some(*number),
-        _ => None,
-    });
-    let images = spec.registry.images.iter().filter_map(|image| image.kernel);
-    let mut numbers = expected.chain(booted).chain(images).chain([spec.node.kernel]);
-    numbers.try_for_each(|number| kernel(&draft.scenario, node, number).map(|_| ()))
+    let (spec, key) = (&draft.scenario.spec, |key: &str| scenario::Path::default().key(key));
+    let boots = spec.boots.iter().enumerate().map(|(index, boot)| (key("boots").index(index), boot));
+    let mut named = vec![(key("node").key("kernel"), spec.node.kernel)];
+    let running = boots.clone().map(|(place, boot)| (place.key("expect"), &boot.expect));
+    for (place, expect) in running.chain([(key("every-boot"), &spec.every_boot)]) {
+        let place = place.key("kernel.running");
+        named.extend(expect.kernel_running.iter().map(|running| (place.clone(), running.kernel)));
+    }
+    let happens = spec.happens.iter().enumerate();
+    let actions = happens.map(|(index, one)| (key("happens").index(index).key("do"), &one.actions));
+    for (place, actions) in actions.chain(boots.map(|(place, boot)| (place.key("then"), &boot.then))) {
+        named.extend(actions.iter().filter_map(|action| match action {
+            Action::BootKernel(number) => Some((place.clone(), *number)),
+            _ => None,
+        }));
+    }
+    let images = spec.registry.images.iter().enumerate();
+    named.extend(images.filter_map(|(index, image)| Some((image_kernel(index), image.kernel?))));
+    named.iter().try_for_each(|(place, number)| kernel(&draft.scenario, node, place, *number).map(|_| ()))
+}
+
+/// Where an image says for which kernel it is.
+pub(super) fn image_kernel(index: usize) -> scenario::Path {
+    scenario::Path::default().key("registry").key("images").index(index).key("kernel")
 }
 
 /// Resolves a draft on a node image. Modules that are not in the cache yet are built; `tell` hears of it.
@@ -257,8 +269,9 @@ fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {
     }
 }
 
-fn file_of(scenario: &Scenario) -> String {
-    scenario.document.path.display().to_string()
+/// Where the scenario says what stands at these keys.
+fn place(scenario: &Scenario, keys: &[&str]) -> String {
+    scenario.document.place(&keys.iter().fold(scenario::Path::default(), |path, key| path.key(key)))
 }
 
 fn pool_of(scenario: &Scenario, configs: &[UnderTest]) -> Result<String, PlanError> {
@@ -270,7 +283,7 @@ fn pool_of(scenario: &Scenario, configs: &[UnderTest]) -> Result<String, PlanErr
     match custom.as_slice() {
         [] => Ok("worker".into()),
         [pool] if *pool != "master" || pools.len() == 1 => Ok((*pool).clone()),
-        _ => Err(PlanError::Pools { scenario: file_of(scenario), pools }),
+        _ => Err(PlanError::Pools { place: place(scenario, &["machine-configs"]), pools }),
     }
 }
 
@@ -288,7 +301,7 @@ fn rollout(
     configs: &[UnderTest],
     authority: &Authority,
 ) -> Result<Rollout, PlanError> {
-    let refuse = |source| PlanError::Change { scenario: file_of(scenario), source };
+    let refuse = |source| PlanError::Change { place: place(scenario, &["boots"]), source };
     let of = |in_force: &[&UnderTest]| {
         let rendered = render(scenario, pool, in_force, configs, authority)?;
         let node_config = NodeConfig::of(&rendered).map_err(refuse)?;
@@ -297,14 +310,18 @@ fn rollout(
     let mut in_force: Vec<&UnderTest> = configs.iter().filter(|one| !one.later).collect();
     let (rendered, first) = of(&in_force)?;
     let (mut node_configs, mut changes) = (vec![first], vec![]);
-    for action in scenario.spec.boots.iter().flat_map(|boot| boot.then.iter()) {
+    let then = scenario.spec.boots.iter().enumerate();
+    for (index, action) in then.flat_map(|(index, boot)| boot.then.iter().map(move |action| (index, action))) {
         let (name, is_in_force) = match action {
             Action::Apply(name) => (name, true),
             Action::Withdraw(name) => (name, false),
             _ => continue,
         };
         let one = configs.iter().find(|one| one.config.name == *name);
-        let one = one.ok_or_else(|| PlanError::NoConfig { scenario: file_of(scenario), name: name.clone() })?;
+        let one = one.ok_or_else(|| PlanError::NoConfig {
+            place: scenario.document.place(&scenario::Path::default().key("boots").index(index).key("then")),
+            name: name.clone(),
+        })?;
         in_force.retain(|other| other.config.name != *name);
         in_force.extend(is_in_force.then_some(one));
         let (_, next) = of(&in_force)?;
@@ -322,7 +339,7 @@ fn render(
     configs: &[UnderTest],
     authority: &Authority,
 ) -> Result<Rendered, PlanError> {
-    let refuse = |source| PlanError::Mco { scenario: file_of(scenario), source: Box::new(source) };
+    let refuse = |source| PlanError::Mco { place: place(scenario, &["node"]), source: Box::new(source) };
     let node = &scenario.spec.node;
     let mut repositories: Vec<String> =
         scenario.spec.registry.images.iter().map(|image| image.repository.to_string()).collect();
@@ -399,17 +416,22 @@ fn nics(scenario: &Scenario) -> Vec<NicFact> {
 /// As the stand-in's boot loader reads it from the machine's firmware. The image's own choice is not repeated.
 fn boot_arguments(scenario: &Scenario, node: &NodeImage) -> Result<Vec<String>, PlanError> {
     let shape = &scenario.spec.node;
-    let kernel = kernel(scenario, node, shape.kernel)?;
+    let kernel = kernel(scenario, node, &scenario::Path::default().key("node").key("kernel"), shape.kernel)?;
     let chosen = (shape.kernel != 1).then(|| format!("day1-kernel={}", kernel.release));
     Ok(chosen.into_iter().chain(shape.kernel_arguments.iter().map(ToString::to_string)).collect())
 }
 
-/// One of the node image's kernels, counted from 1.
-pub(super) fn kernel<'n>(scenario: &Scenario, node: &'n NodeImage, number: usize) -> Result<&'n Kernel, PlanError> {
+/// One of the node image's kernels, counted from 1, which the scenario names at this place.
+pub(super) fn kernel<'n>(
+    scenario: &Scenario,
+    node: &'n NodeImage,
+    place: &scenario::Path,
+    number: usize,
+) -> Result<&'n Kernel, PlanError> {
     number.checked_sub(1).and_then(|index| node.kernels.get(index)).ok_or_else(|| PlanError::NoKernel {
-        scenario: file_of(scenario),
+        place: scenario.document.place(place),
         kernel: number,
         node: node.name.clone(),
-        count: node.kernels.len(),
+        known: node.kernels.iter().map(|one| one.release.as_str()).collect::<Vec<_>>().join(", "),
     })
 }

@@ -53,9 +53,9 @@ pub(super) fn all(scenario: &Scenario) -> Result<Vec<UnderTest>, PlanError> {
     let mut all = Vec::new();
     for (index, spec) in scenario.spec.machine_configs.iter().enumerate() {
         let Some(source) = source(scenario, index, spec)? else { continue };
-        let source = patched(scenario, source, &spec.patch)?;
+        let source = patched(scenario, index, source, &spec.patch)?;
         let configs = mco::MachineConfig::parse(&source.text, &source.origin)
-            .map_err(|error| PlanError::Mco { scenario: file_of(scenario), source: Box::new(error) })?;
+            .map_err(|error| PlanError::Mco { place: place(scenario, index, "file"), source: Box::new(error) })?;
         all.extend(configs.into_iter().map(|config| UnderTest {
             config,
             load: source.roles.load.clone(),
@@ -69,8 +69,8 @@ pub(super) fn all(scenario: &Scenario) -> Result<Vec<UnderTest>, PlanError> {
     Ok(all)
 }
 
-fn file_of(scenario: &Scenario) -> String {
-    scenario.document.path.display().to_string()
+fn place(scenario: &Scenario, index: usize, key: &str) -> String {
+    scenario.document.place(&scenario.machine_config_path(index).key(key))
 }
 
 fn source(scenario: &Scenario, index: usize, spec: &scenario::MachineConfig) -> Result<Option<Source>, PlanError> {
@@ -79,8 +79,9 @@ fn source(scenario: &Scenario, index: usize, spec: &scenario::MachineConfig) -> 
     let name = |unit: &Option<scenario::UnitName>| unit.as_ref().map(ToString::to_string);
     let said = Roles { load: name(&spec.units.load), pull: name(&spec.units.pull) };
     if let Some(config) = generated {
-        let text =
-            config.to_machine_config().map_err(|source| PlanError::Generate { scenario: file_of(scenario), source })?;
+        let text = config
+            .to_machine_config()
+            .map_err(|source| PlanError::Generate { place: place(scenario, index, "generate"), source })?;
         return Ok(Some(Source {
             text,
             origin: format!("the generated MachineConfig {}", config.machine_config_name()),
@@ -92,7 +93,7 @@ fn source(scenario: &Scenario, index: usize, spec: &scenario::MachineConfig) -> 
         }));
     }
     let Some(path) = scenario.machine_config_file(index) else { return Ok(None) };
-    let refuse = |source| PlanError::Roles { scenario: file_of(scenario), source };
+    let refuse = |source| PlanError::Roles { place: place(scenario, index, "file"), source };
     let text = read(&path).map_err(refuse)?;
     let roles = roles::detect(&path, &text, said).map_err(refuse)?;
     let repository = worker::driver_repository(&text);
@@ -103,13 +104,18 @@ fn read(path: &Path) -> Result<String, roles::Error> {
     std::fs::read_to_string(path).map_err(|source| roles::Error::Read { path: path.to_owned(), source })
 }
 
-fn patched(scenario: &Scenario, mut source: Source, patches: &[scenario::Patch]) -> Result<Source, PlanError> {
+fn patched(
+    scenario: &Scenario,
+    index: usize,
+    mut source: Source,
+    patches: &[scenario::Patch],
+) -> Result<Source, PlanError> {
     if patches.is_empty() {
         return Ok(source);
     }
     let patches: Vec<mco::Patch> = patches.iter().map(|patch| of_the_mco(patch, &source.roles)).collect();
     source.text = mco::patch(&source.text, &patches).map_err(|error| PlanError::Patch {
-        scenario: file_of(scenario),
+        place: place(scenario, index, "patch"),
         origin: source.origin.clone(),
         source: error,
     })?;

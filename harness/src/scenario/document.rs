@@ -134,6 +134,12 @@ impl Document {
         Mistake::new(self, span, message.into(), help)
     }
 
+    /// `file:line:column` of what a path leads to.
+    pub fn place(&self, path: &Path) -> String {
+        let (line, column) = self.line_column(self.span(path).start);
+        format!("{}:{line}:{column}", self.path.display())
+    }
+
     /// The bytes to point at for a path: a scalar itself; of a list or map its key, or its first line. Steps
     /// that the document does not have are passed over, so that a path into a value with a default points at
     /// what encloses it.

@@ -152,7 +152,8 @@ fn names(document: &Document) -> Result<(String, String), Box<super::Mistake>> {
 
 pub(super) fn read(path: &FsPath) -> Result<String, Mistakes> {
     std::fs::read_to_string(path).map_err(|error| {
-        let help = near_file(path).map_or_else(
+        let near = (error.kind() == std::io::ErrorKind::NotFound).then(|| near_file(path)).flatten();
+        let help = near.map_or_else(
             || "Is the path right? `day1 run --list` shows the scenarios.".to_owned(),
             |near| format!("Did you mean {near}?"),
         );

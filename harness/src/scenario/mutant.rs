@@ -54,7 +54,12 @@ pub struct Mutation {
 pub fn mutants(dir: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Vec<Mistakes>> {
     let mut all: Vec<Mutation> = Vec::new();
     let mut wrong = Vec::new();
-    for path in files(dir) {
+    let files = files(dir);
+    if files.is_empty() {
+        let message = format!("no file with mutants is in {}", dir.display());
+        wrong.push(Mistakes::unplaced(dir, &message, "Each is a `.yaml` file; the project's own are in `mutants`."));
+    }
+    for path in files {
         match of_file(&path, scenarios) {
             Ok(some) => all.extend(some),
             Err(mistakes) => wrong.push(mistakes),
