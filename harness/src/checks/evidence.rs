@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::timeline::{Event, JournalRecord, Stream, Timeline, What};
+use crate::timeline::{Event, JournalRecord, LOOKED, Stream, Timeline, What};
 
-use super::boot::Boot;
+use super::boot::{Boot, READY};
 use super::{Evidence, Finding};
 
 const CHECK: &str = "evidence";
@@ -38,6 +38,7 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
         lacks.extend(gaps(&boot));
         lacks.extend(ended_streams(timeline, &boot));
         lacks.extend(untraced(&boot));
+        lacks.extend(without_the_last_word(timeline, &boot));
         worth.findings.extend(match lacks.is_empty() {
             false => lacks,
             true => vec![Finding::pass(
@@ -222,6 +223,30 @@ fn ended_streams(timeline: &Timeline, boot: &Boot<'_>) -> Vec<Finding> {
     tell.collect()
 }
 
+/// Console or journal of a settled node without the harness's last word: what came before it may be missing, too.
+fn without_the_last_word(timeline: &Timeline, boot: &Boot<'_>) -> Option<Finding> {
+    let says_it = boot.facts.is_some_and(|facts| facts.says_when_it_has_looked);
+    let looked = boot.snapshot().is_some_and(|(_, snapshot)| snapshot.label == READY);
+    // A node that went down by itself meanwhile may not have come to it.
+    let by_the_trial = |event: &&Event| matches!(&event.what, What::Happened(happened) if happened.index.is_none());
+    let stayed = boot.number == timeline.boots() || boot.events.iter().any(by_the_trial);
+    if !says_it || !looked || !stayed {
+        return None;
+    }
+    let said = |is: fn(&What) -> bool| boot.events.iter().any(|event| is(&event.what));
+    let streams = [
+        ("console", said(|what| matches!(what, What::Console(console) if console.line.contains(LOOKED)))),
+        ("journal", said(|what| matches!(what, What::Journal(record) if record.message().contains(LOOKED)))),
+    ];
+    let silent: Vec<&str> = streams.into_iter().filter(|(_, said)| !said).map(|(name, _)| name).collect();
+    if silent.is_empty() {
+        return None;
+    }
+    let message =
+        format!("the end of the {} is missing: `{LOOKED}` did not come out of it", silent.join(" and of the "));
+    Some(Finding::inconclusive(CHECK, boot.number, message))
+}
+
 /// What the kernel's trace does not tell, by the modules that a snapshot shows: it put them in, and never took them out.
 fn untraced(boot: &Boot<'_>) -> Option<Finding> {
     let (event, snapshot) = boot.snapshot()?;
@@ -307,6 +332,19 @@ mod tests {
         node.boot(2).remove(|what| matches!(what, What::ModuleFree(_)));
         let (lacks, _) = lacks(&node);
         assert!(lacks.iter().any(|lack| lack.contains("when e1000 went")), "{lacks:?}");
+    }
+
+    #[test]
+    fn a_settled_node_s_last_word_must_have_come() {
+        let mut node = Node::pulled_and_loaded();
+        node.facts().says_when_it_has_looked = true;
+        let (told, _) = lacks(&node);
+        assert!(told.iter().any(|lack| lack.contains("end of the console and of the journal is missing")), "{told:?}");
+        node.boot(2).console(&format!("[   30.1] day1: {LOOKED}"));
+        let (told, _) = lacks(&node);
+        assert!(told.iter().any(|lack| lack.contains("end of the journal is missing")), "{told:?}");
+        node.boot(2).say("", LOOKED);
+        assert_eq!(lacks(&node).0, Vec::<String>::new());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::hands::{Hands, REBOOT};
 use crate::checks::{bad_pattern, is_shutdown};
 use crate::machine::{WaitError, wait};
 use crate::scenario::{Boot, Ends, Spec};
-use crate::timeline::{Cursor, Event, Snapshot, What, message_id};
+use crate::timeline::{Cursor, Event, LOOKED, Snapshot, What, message_id};
 
 /// A loop of reboots is followed this many boots past the plan: enough to call it a loop.
 const BOOTS_PAST_THE_PLAN: u32 = 2;
@@ -22,6 +22,8 @@ const SNAPSHOT: Duration = Duration::from_secs(60);
 const JOB: Duration = Duration::from_secs(20);
 /// How often a node is looked at until it has no jobs.
 const LOOKS: u32 = 3;
+/// How long the streams may take for what was said.
+const LAST_WORD: Duration = Duration::from_secs(20);
 /// A unit may ask for a reboot and end at once, so that systemd finishes its start-up while the reboot is on
 /// its way.
 const REBOOT_ON_ITS_WAY: Duration = Duration::from_secs(20);
@@ -100,6 +102,7 @@ impl<'m> Driver<'m> {
             if !paths.is_empty() {
                 self.hands.look_at(&paths).await;
             }
+            self.say_that_it_has_looked().await;
         };
         // A node that is cut meanwhile does not answer.
         let mut events = self.hands.bus.from_start();
@@ -181,6 +184,26 @@ impl<'m> Driver<'m> {
             let _ = wait(&mut events, "end of the queued jobs", self.hands.stretched(JOB), done).await;
         }
         self.look("ready").await;
+    }
+
+    /// Waits until all that the node has said is here; evidence lacks it where it does not come.
+    async fn say_that_it_has_looked(&self) {
+        let mut events = self.hands.bus.from_now();
+        // An error's priority is shown on consoles that are asked to be quiet.
+        let script = format!("echo '<3>day1: {LOOKED}' >/dev/kmsg");
+        if self.hands.machine.query(&script, self.hands.stretched(SNAPSHOT)).await.is_err() {
+            return;
+        }
+        let (mut on_console, mut in_journal) = (false, false);
+        let said = |event: &Event| {
+            match &event.what {
+                What::Console(console) => on_console |= console.line.contains(LOOKED),
+                What::Journal(record) => in_journal |= record.message().contains(LOOKED),
+                _ => {}
+            }
+            (on_console && in_journal).then_some(())
+        };
+        let _ = wait(&mut events, "last word of console and journal", self.hands.stretched(LAST_WORD), said).await;
     }
 
     /// The node's state; a failure to read it is in the timeline, and the checks say what is missing for it.

@@ -240,6 +240,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
     let facts = Facts {
         trial: scenario.trial_name(&node.name),
         scenario_sha256: scenario.document.sha256(),
+        says_when_it_has_looked: true,
         node_image: node.name.clone(),
         kernels: node.kernels.iter().map(|kernel| kernel.release.clone()).collect(),
         rendered_sha256: draft.rendered.sha256.clone(),

@@ -83,6 +83,9 @@ pub struct Facts {
     /// Lower-case hex sha256 of the scenario's file; empty in older recordings.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scenario_sha256: String,
+    /// Whether the harness says [`LOOKED`] in the guest when it has looked at a settled node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub says_when_it_has_looked: bool,
     /// Name of the node image.
     pub node_image: String,
     /// Releases of the node image's kernels; the first is the one that it boots.
@@ -357,6 +360,10 @@ pub struct FileSeen {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
 }
+
+/// The harness's last word in the kernel's log of a settled node. When it has come out of the guest's console and
+/// journal, all that was said before it has come, too.
+pub const LOOKED: &str = "the harness has looked at this node";
 
 /// The unit that holds another one up, by its place among the scenario's delays, from 0.
 pub fn delay_unit(index: usize) -> String {

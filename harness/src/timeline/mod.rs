@@ -11,7 +11,7 @@ mod snapshot;
 
 pub use bus::{Bus, Cursor};
 pub use event::{
-    Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, Happened, Hardware, ImageFact,
+    Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, Happened, Hardware, ImageFact, LOOKED,
     MachineExited, MachineStarted, ModuleEvent, NicFact, OnDisk, ProxyRequest, Qmp, RegistryProgress, RegistryRequest,
     Stream, StreamEnded, What, delay_unit, is_panic,
 };
