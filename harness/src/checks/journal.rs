@@ -81,7 +81,7 @@ pub static BAD_PATTERNS: [BadPattern; 16] = [
     kernel("segfault", r"segfault at [0-9a-f]+ ip", "a program used a bad address"),
     BadPattern {
         name: "core-dump",
-        pattern: r"\bdumped core\b",
+        pattern: r"^Process \d+ \(.+\) of user \d+ .*dumped core",
         said_by: Where::Journal,
         fatal: false,
         meaning: "a program crashed",
@@ -91,7 +91,12 @@ pub static BAD_PATTERNS: [BadPattern; 16] = [
         r"Out of memory: Killed|invoked oom-killer|Memory cgroup out of memory|page allocation failure",
         "memory ran out",
     ),
-    kernel("io-error", r"I/O error, dev|Buffer I/O error|critical medium error", "a disk failed a request"),
+    // Of drives without a medium (fd0, sr0) it is no news.
+    kernel(
+        "io-error",
+        r"I/O error(, dev| on dev(ice)?) ([^fs]|f[^d]|s[^r])|critical medium error",
+        "a disk failed a request",
+    ),
     kernel(
         "filesystem-error",
         r"EXT4-fs error|XFS .*(Corruption|Internal error|Shutting down filesystem)|Remounting filesystem read-only",
@@ -99,7 +104,7 @@ pub static BAD_PATTERNS: [BadPattern; 16] = [
     ),
     BadPattern {
         name: "ordering-cycle",
-        pattern: r"[Oo]rdering cycle",
+        pattern: r"Found ordering cycle|Ordering cycle found",
         said_by: Where::System,
         fatal: false,
         meaning: "units wait for each other in a circle, and systemd dropped one of them",
@@ -271,6 +276,7 @@ mod tests {
             ("segfault", "[    9.1] podman[77]: segfault at 0 ip 00007f sp 00007f error 4"),
             ("out-of-memory", "[    9.1] Out of memory: Killed process 77 (podman)"),
             ("io-error", "[    9.1] I/O error, dev vdb, sector 0 op 0x0:(READ)"),
+            ("io-error", "[    9.1] Buffer I/O error on dev sda1, logical block 0"),
             ("filesystem-error", "[    9.1] EXT4-fs error (device vdb): ext4_lookup:1855"),
             ("ordering-cycle", "[    9.1] systemd[1]: basic.target: Found ordering cycle on load.service/start"),
             ("emergency", "You are in emergency mode. After logging in, type \"journalctl -xb\""),
@@ -290,6 +296,7 @@ mod tests {
             "[    5.0] systemd[1]: Reached target network-pre.target",
             "[    1.0] ACPI BIOS Warning (bug): Incorrect checksum",
             "[    0.0] Kernel command line: note=\"soft lockup\"",
+            "[    9.1] I/O error, dev fd0, sector 0 op 0x0:(READ)",
             "[  OK  ] Finished report.service - Report BUG: statistics.",
         ];
         for line in lines {
@@ -314,6 +321,15 @@ mod tests {
         let without =
             [OptOut { check: "journal.clean/io-error".into(), reason: "the disk is broken on purpose".into() }];
         assert_eq!(cleaned(&node, &without)[0].outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn a_crash_is_told_and_talk_of_one_is_not() {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(2).say("report.service", "nothing dumped core today");
+        assert_eq!(cleaned(&node, &[])[0].outcome, Outcome::Pass);
+        node.boot(2).say("systemd-coredump@0.service", "Process 77 (podman) of user 0 dumped core.");
+        assert!(cleaned(&node, &[])[0].message.starts_with("core-dump"));
     }
 
     #[test]
