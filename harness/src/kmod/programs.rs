@@ -13,6 +13,8 @@ const SCRIPT: &str = include_str!("programs.sh");
 const SHELL: &[&str] = &["sh", "cat", "cp", "grep", "ls", "mkdir", "rm", "sed", "sleep"];
 /// What a worker needs beside it.
 const WORKER: &[&str] = &["modprobe", "find", "uname"];
+/// Who may run them: container engines look a user's name up in the image.
+const USERS: [(&str, &str); 2] = [("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("/etc/group", "root:x:0:\n")];
 /// As distributions have them today.
 const LINKS: [(&str, &str); 4] =
     [("/bin", "usr/bin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64"), ("/sbin", "usr/bin")];
@@ -30,6 +32,7 @@ pub(super) fn of(build_root: &BuildRoot, beside: &Path, base: &Base) -> Result<F
     sandbox::run(command, &mut |_| ()).map_err(|error| Error::Content(format!("the programs of its base: {error}")))?;
     let mut files: Files =
         LINKS.iter().map(|(link, target)| ((*link).to_owned(), Entry::Link((*target).to_owned()))).collect();
+    files.extend(USERS.map(|(path, text)| (path.to_owned(), Entry::File(text.into()))));
     for path in files_below(stage.path())? {
         let relative = path.strip_prefix(stage.path()).expect("it was found below it").to_string_lossy().into_owned();
         let contents = fs::read(&path).map_err(Error::io("read", &path))?;
