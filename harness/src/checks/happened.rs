@@ -1,6 +1,6 @@
 //! `scenario.happened`: what the scenario does to the node was done, and what it puts in its way was met.
 
-use crate::scenario::{Action, Asked, Delay, Fault, Proxy, Scenario};
+use crate::scenario::{Action, Delay, Fault, Proxy, Scenario};
 use crate::timeline::{Event, Happened, RegistryRequest, Timeline, What, delay_unit, message_id};
 
 use super::boot::{Boot, journal_line, resolve};
@@ -41,12 +41,7 @@ pub(super) fn all(scenario: &Scenario, timeline: &Timeline) -> Vec<Finding> {
 
 /// A fault of the registry struck as many requests as it is to.
 fn struck(timeline: &Timeline, index: usize, fault: &Fault) -> Finding {
-    let subject = match fault.on {
-        Asked::Ping => Some("ping"),
-        Asked::Manifest => Some("manifest"),
-        Asked::Blob => Some("blob"),
-        Asked::Anything => None,
-    };
+    let subject = fault.on.subject();
     let concerns = |request: &RegistryRequest| {
         !request.fault.is_empty()
             && subject.is_none_or(|subject| subject == request.subject)

@@ -1,5 +1,7 @@
 //! `module.replaced`, `module.present`, `module.absent`: what is in the kernel, and since when.
 
+use day1_generator::Tag;
+
 use crate::scenario::{ModuleAbsent, ModulePresent, ModuleReplaced, Origin, Role, UnitOutcome};
 use crate::timeline::{ImageFact, Module, Snapshot};
 
@@ -112,7 +114,8 @@ fn from_image(boot: &Boot<'_>, expected: &ModuleReplaced, module: &Module) -> Ju
     let with: Vec<&ImageFact> =
         images.filter(|image| image.modules.get(name).is_some_and(|version| !version.is_empty())).collect();
     // Of several images, such as one for each kernel, only this kernel's counts.
-    let tag = boot.snapshot().map(|(_, snapshot)| kernel_tag(&snapshot.kernel_release)).unwrap_or_default();
+    let tag = boot.snapshot().map(|(_, snapshot)| Tag::for_kernel(&snapshot.kernel_release).to_string());
+    let tag = tag.unwrap_or_default();
     let of_this_kernel: Vec<&ImageFact> = with.iter().copied().filter(|image| image.tags.contains(&tag)).collect();
     let with = if of_this_kernel.is_empty() { with } else { of_this_kernel };
     let known: Vec<&String> = with.iter().filter_map(|image| image.modules.get(name)).collect();
@@ -135,11 +138,6 @@ fn from_image(boot: &Boot<'_>, expected: &ModuleReplaced, module: &Module) -> Ju
     Err(Box::new(Finding::fail(REPLACED, boot.number, message).advise(advice)))
 }
 
-/// The tag of an image for a kernel: what no tag may hold becomes `_`.
-fn kernel_tag(release: &str) -> String {
-    release.chars().map(|one| if one.is_ascii_alphanumeric() || "_.-".contains(one) { one } else { '_' }).collect()
-}
-
 /// The load of the module and the start of the unit that it had to come before.
 fn in_time<'t>(
     boot: &Boot<'t>,
@@ -147,23 +145,10 @@ fn in_time<'t>(
 ) -> Judged<(ModuleChange<'t>, (u64, &'t crate::timeline::Event))> {
     let name = expected.module.as_str();
     let before = expected.before.as_str();
-    let mut unready = None;
     let Some(started) = boot.first_start(before) else {
         let message = format!("nothing tells when {before} started");
         return Err(Box::new(Finding::inconclusive(REPLACED, boot.number, message)));
     };
-    // A module is put in before its init runs; the unit that loads it waits for that.
-    for unit in boot.units_of(Role::Load) {
-        let done = boot.unit(unit).and_then(|(event, state)| Some((event, done_at(state)?)));
-        if let Some((event, done)) = done.filter(|(_, done)| *done > started.0) {
-            let message = format!(
-                "{unit} was done {} after {before} had started, so whether {name} was ready by then can't be told",
-                span(done - started.0)
-            );
-            let evidence = Evidence::new(event, format!("{unit} done at {}", moment(done)));
-            unready = Some(Finding::inconclusive(REPLACED, boot.number, message).seen([evidence]));
-        }
-    }
     let changes = boot.module_changes();
     let concerns = |change: &&ModuleChange<'_>| {
         let module = change.change.module.as_str();
@@ -176,8 +161,17 @@ fn in_time<'t>(
         let evidence = Evidence::new(late.event, format!("by {} at {}", late.change.comm, moment(late.change.mono_us)));
         return Err(Box::new(Finding::fail(REPLACED, boot.number, message).seen([evidence])));
     }
-    if let Some(unready) = unready {
-        return Err(Box::new(unready));
+    // A module is put in before its init runs; the unit that loads it waits for that.
+    for unit in boot.units_of(Role::Load).into_iter().rev() {
+        let done = boot.unit(unit).and_then(|(event, state)| Some((event, done_at(state)?)));
+        if let Some((event, done)) = done.filter(|(_, done)| *done > started.0) {
+            let message = format!(
+                "{unit} was done {} after {before} had started, so whether {name} was ready by then can't be told",
+                span(done - started.0)
+            );
+            let evidence = Evidence::new(event, format!("{unit} done at {}", moment(done)));
+            return Err(Box::new(Finding::inconclusive(REPLACED, boot.number, message).seen([evidence])));
+        }
     }
     let load = changes.iter().rev().find(|change| change.loaded && change.change.module == name);
     load.map(|load| (*load, started)).ok_or_else(|| {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use day1_generator::Tag;
 use oci_spec::image::Arch;
 
-use super::plan::{Image, PlanError, Workshop, image_kernel, kernel};
+use super::plan::{Image, PlanError, Workshop, image_kernel, kernel, node_kernel};
 use super::worker::WorkerImage;
 use crate::kmod::{self, BuildRoot, BuiltModule};
 use crate::node::NodeImage;
@@ -21,15 +21,15 @@ pub(super) fn all(
     workshop: &Workshop,
     tell: &dyn Fn(&str),
 ) -> Result<Vec<(Image, ImageFact)>, PlanError> {
-    let bench = |index, number| -> Result<Bench<'_>, PlanError> {
-        let kernel = kernel(scenario, node, &image_kernel(index), number)?;
+    let bench = |place, number| -> Result<Bench<'_>, PlanError> {
+        let kernel = kernel(scenario, node, &place, number)?;
         let distribution = kmod::Distribution::debian(&kernel.suite, &node.mirror);
         let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, &kernel.release, tell)?;
         Ok(Bench { build_root, workshop, tell })
     };
     let mut all = Vec::new();
     for (index, image) in scenario.spec.registry.images.iter().enumerate() {
-        let bench = bench(index, image.kernel.unwrap_or(scenario.spec.node.kernel))?;
+        let bench = bench(image_kernel(index), image.kernel.unwrap_or(scenario.spec.node.kernel))?;
         let kernel_tag = Tag::for_kernel(&bench.build_root.kernel_release).to_string();
         let tags = image.tags.iter().map(|tag| tag.fill(&kernel_tag)).collect();
         all.push(described(image.repository.to_string(), tags, bench.driver(image)?));
@@ -38,7 +38,7 @@ pub(super) fn all(
         let is_there =
             |(image, _): &(Image, ImageFact)| image.repository == worker.repository && image.tags.contains(&worker.tag);
         if !all.iter().any(is_there) {
-            let layout = bench(0, scenario.spec.node.kernel)?.worker()?;
+            let layout = bench(node_kernel(), scenario.spec.node.kernel)?.worker()?;
             all.push(described(worker.repository.clone(), vec![worker.tag.clone()], layout));
         }
     }

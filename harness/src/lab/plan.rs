@@ -208,7 +208,7 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
 pub fn check_kernels(draft: &Draft, node: &NodeImage) -> Result<(), PlanError> {
     let (spec, key) = (&draft.scenario.spec, |key: &str| scenario::Path::default().key(key));
     let boots = spec.boots.iter().enumerate().map(|(index, boot)| (key("boots").index(index), boot));
-    let mut named = vec![(key("node").key("kernel"), spec.node.kernel)];
+    let mut named = vec![(node_kernel(), spec.node.kernel)];
     let running = boots.clone().map(|(place, boot)| (place.key("expect"), &boot.expect));
     for (place, expect) in running.chain([(key("every-boot"), &spec.every_boot)]) {
         let place = place.key("kernel.running");
@@ -225,6 +225,11 @@ pub fn check_kernels(draft: &Draft, node: &NodeImage) -> Result<(), PlanError> {
     let images = spec.registry.images.iter().enumerate();
     named.extend(images.filter_map(|(index, image)| Some((image_kernel(index), image.kernel?))));
     named.iter().try_for_each(|(place, number)| kernel(&draft.scenario, node, place, *number).map(|_| ()))
+}
+
+/// Where a scenario says which kernel the node boots first.
+pub(super) fn node_kernel() -> scenario::Path {
+    scenario::Path::default().key("node").key("kernel")
 }
 
 /// Where an image says for which kernel it is.
@@ -417,7 +422,7 @@ fn nics(scenario: &Scenario) -> Vec<NicFact> {
 /// As the stand-in's boot loader reads it from the machine's firmware. The image's own choice is not repeated.
 fn boot_arguments(scenario: &Scenario, node: &NodeImage) -> Result<Vec<String>, PlanError> {
     let shape = &scenario.spec.node;
-    let kernel = kernel(scenario, node, &scenario::Path::default().key("node").key("kernel"), shape.kernel)?;
+    let kernel = kernel(scenario, node, &node_kernel(), shape.kernel)?;
     let chosen = (shape.kernel != 1).then(|| format!("day1-kernel={}", kernel.release));
     Ok(chosen.into_iter().chain(shape.kernel_arguments.iter().map(ToString::to_string)).collect())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{CONNECT_SUBCOMMAND, Error, Plan, Workshop};
 use crate::checks::resolve;
 use crate::machine::{Acceleration, Begins, Delay, Disk, Forward, Keeps, Machine, Nic, Spec};
-use crate::scenario::{self, Asked, Percent, Seconds, Size, Trigger};
+use crate::scenario::{self, Percent, Seconds, Size, Trigger};
 use crate::services::certs;
 use crate::services::config_server::{ConfigServer, PoolConfig, pointer_config};
 use crate::services::faults::{Effect, Fault};
@@ -121,12 +121,7 @@ impl<'p> Surroundings<'p> {
 fn behaviour(plan: &Plan) -> Behaviour {
     let registry = &plan.scenario.spec.registry;
     let faults = registry.faults.iter().map(|fault| Fault {
-        subject: match fault.on {
-            Asked::Ping => Some("ping"),
-            Asked::Manifest => Some("manifest"),
-            Asked::Blob => Some("blob"),
-            Asked::Anything => None,
-        },
+        subject: fault.on.subject(),
         repository: fault.repository.as_ref().map(ToString::to_string),
         skip: fault.skip,
         first: fault.first,

@@ -210,3 +210,15 @@ pub enum Asked {
     /// Any of them.
     Anything,
 }
+
+impl Asked {
+    /// As the timeline names it; none for anything.
+    pub fn subject(self) -> Option<&'static str> {
+        match self {
+            Self::Ping => Some("ping"),
+            Self::Manifest => Some("manifest"),
+            Self::Blob => Some("blob"),
+            Self::Anything => None,
+        }
+    }
+}

@@ -340,13 +340,8 @@ impl<'s> Verifier<'s> {
     }
 
     fn expect(&mut self, place: &Path, expectations: &Expectations) {
-        let results: Vec<_> = expectations.unit_result.iter().collect();
-        for (index, one) in results.iter().enumerate() {
-            if results[..index].iter().any(|other| other.unit == one.unit) {
-                let place = place.key("unit.result").index(index).key("unit");
-                self.wrong(&place, format!("`{}` stands twice", one.unit), "A unit ends in one way.");
-            }
-        }
+        let units: Vec<String> = expectations.unit_result.iter().map(|one| one.unit.to_string()).collect();
+        self.unique(&place.key("unit.result"), "unit", units.iter().map(String::as_str));
         for (index, expectation) in expectations.each() {
             let place = place.key(expectation.check()).index(index);
             match expectation {
