@@ -3,6 +3,7 @@
 use crate::scenario::{Role, UnitRef};
 use crate::timeline::{Event, Facts, JournalRecord, ModuleEvent, Snapshot, Timeline, Unit, What, message_id};
 
+use super::journal::is_kernels;
 use super::{Evidence, bad_pattern};
 
 /// One boot of a timeline.
@@ -99,6 +100,27 @@ impl<'t> Boot<'t> {
             matches!(event.what, What::DeadlinePassed { .. }) || bad_pattern(&event.what).is_some_and(|bad| bad.fatal)
         };
         timeline.boots() > self.number || self.settled().is_some() || self.events.iter().any(gave_up)
+    }
+
+    /// The kernel's word that a CPU's timer did not fire, while no module from outside its tree had been in it: the
+    /// machine stood still, whatever is under test. Seen under TCG on busy hosts, from the second CPU's start on.
+    pub fn stood_still(&self) -> Option<&'t Event> {
+        let mut untainted = false;
+        for event in &self.events {
+            let What::Console(console) = &event.what else { continue };
+            let line = console.line.as_str();
+            if !is_kernels(line) {
+                continue;
+            }
+            if line.contains("Tainted: ") || line.contains("taints kernel") {
+                return None;
+            }
+            untainted |= line.contains("Not tainted ");
+            if untainted && line.contains("Possible timer handling issue on cpu=") {
+                return Some(event);
+            }
+        }
+        None
     }
 
     /// systemd's word that the real root's start-up is finished.

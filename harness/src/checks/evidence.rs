@@ -15,10 +15,12 @@ pub(super) struct Worth {
     /// Whether the witnesses of the boots contradict each other, so that no event can be trusted to belong to
     /// its boot. A witness who says nothing contradicts nobody.
     pub contradictory: bool,
+    /// The first boot in which the machine stood still before anything under test could have been the reason.
+    pub stood_still: Option<u32>,
 }
 
 pub(super) fn worth(timeline: &Timeline) -> Worth {
-    let mut worth = Worth { findings: vec![], contradictory: false };
+    let mut worth = Worth { findings: vec![], contradictory: false, stood_still: None };
     if timeline.facts().is_none() {
         worth.findings.push(Finding::inconclusive(CHECK, None, "the trial's facts were not recorded"));
     }
@@ -39,6 +41,10 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
         lacks.extend(ended_streams(timeline, &boot));
         lacks.extend(untraced(&boot));
         lacks.extend(without_the_last_word(timeline, &boot));
+        if let Some(event) = boot.stood_still() {
+            worth.stood_still.get_or_insert(number);
+            lacks.push(still(number, event));
+        }
         worth.findings.extend(match lacks.is_empty() {
             false => lacks,
             true => vec![Finding::pass(
@@ -52,6 +58,18 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
         });
     }
     worth
+}
+
+fn still(number: u32, event: &Event) -> Finding {
+    let line = match &event.what {
+        What::Console(console) => console.line.as_str(),
+        _ => "",
+    };
+    let message =
+        "the machine stood still: a CPU's timer did not fire, and no out-of-tree module had been in the kernel";
+    Finding::inconclusive(CHECK, number, message).seen([Evidence::new(event, format!("console: {line}"))]).advise(
+        "Run it again. An emulated machine (TCG) may do that on a busy host: fewer at a time (`--jobs 1`) if it comes back.",
+    )
 }
 
 /// The three witnesses of a boot: QEMU's start or reset, the console's banner, and a boot id new in the trial.

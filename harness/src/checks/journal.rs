@@ -127,7 +127,7 @@ static COMPILED: LazyLock<Vec<(&'static BadPattern, Regex)>> = LazyLock::new(|| 
 static STAMP: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[ *\d+\.\d+\]").ok());
 
 /// Whether the kernel said a line of the console; anybody may write there.
-fn is_kernels(line: &str) -> bool {
+pub(super) fn is_kernels(line: &str) -> bool {
     STAMP.as_ref().is_some_and(|stamp| stamp.is_match(line))
 }
 

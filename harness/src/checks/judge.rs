@@ -70,7 +70,7 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     }
     findings.sort_by_key(|finding| finding.boot);
     let set_aside = without.iter().map(|one| SetAside { check: one.check.clone(), reason: one.reason.clone() });
-    let verdict = verdict(timeline, worth.contradictory, &findings);
+    let verdict = verdict(timeline, worth.contradictory, worth.stood_still, &findings);
     Judgement { verdict, findings, set_aside: set_aside.collect() }
 }
 
@@ -135,13 +135,18 @@ fn never_came(scenario: &Scenario, number: u32, plan: &scenario::Boot) -> Vec<Fi
     ids.map(|check| Finding::inconclusive(check, number, format!("boot {number} never came"))).collect()
 }
 
-fn verdict(timeline: &Timeline, contradictory: bool, findings: &[Finding]) -> Verdict {
+fn verdict(timeline: &Timeline, contradictory: bool, stood_still: Option<u32>, findings: &[Finding]) -> Verdict {
     let died = timeline.events.iter().any(|event| matches!(&event.what, What::MachineExited(exit) if !exit.expected));
     let by_guest = timeline.events.iter().any(|event| reboot::guest_shutdown(event));
     let any = |outcome| findings.iter().any(|finding| finding.outcome == outcome);
+    let failed_before = |number| {
+        let failed = findings.iter().filter(|finding| finding.outcome == Outcome::Fail);
+        failed.filter_map(|finding| finding.boot).any(|boot| boot < number)
+    };
     match () {
         () if died && !by_guest => Verdict::Infra,
         () if contradictory => Verdict::Inconclusive,
+        () if stood_still.is_some_and(|number| !failed_before(number)) => Verdict::Infra,
         () if any(Outcome::Fail) => Verdict::Fail,
         () if any(Outcome::Inconclusive) || findings.is_empty() => Verdict::Inconclusive,
         () => Verdict::Pass,
@@ -234,6 +239,36 @@ mod tests {
         let exit = MachineExited { expected: false, status: "signal 11".into(), stderr: String::new() };
         node.boot(2).push(What::MachineExited(exit));
         assert_eq!(judged(&node).verdict, Verdict::Infra);
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_is_the_harness_side_unless_something_failed_before_or_a_module_was_there() {
+        let still = |before: &[&str]| {
+            let mut node = Node::pulled_and_loaded();
+            for line in before {
+                node.boot(2).console(line);
+            }
+            node.boot(2).console("[   23.502032] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:");
+            node.boot(2).console("[   23.547372] rcu: \tPossible timer handling issue on cpu=1 timer-softirq=3");
+            node
+        };
+        let untainted = "[   23.517547] CPU: 1 UID: 0 PID: 0 Comm: swapper/1 Not tainted 6.12.107+deb13-amd64 #1";
+        let mut node = still(&[untainted]);
+        let judgement = judged(&node);
+        assert_eq!(judgement.verdict, Verdict::Infra);
+        assert!(judgement.telling().any(|finding| finding.message.contains("the machine stood still")));
+
+        node.boot(1).console("[   30.000000] Kernel panic - not syncing: before");
+        assert_eq!(judged(&node).verdict, Verdict::Fail);
+
+        let loaded = "[   20.000000] day1_nic: loading out-of-tree module taints kernel.";
+        let tainted =
+            "[   23.517547] CPU: 1 UID: 0 PID: 0 Comm: swapper/1 Tainted: G           O 6.12.107+deb13-amd64 #1";
+        // A program may write what it likes.
+        let forged = "CPU: 1 UID: 0 PID: 0 Comm: swapper/1 Not tainted 6.12.107+deb13-amd64 #1";
+        for before in [vec![loaded, untainted], vec![tainted], vec![forged], vec![]] {
+            assert_eq!(judged(&still(&before)).verdict, Verdict::Fail, "{before:?}");
+        }
     }
 
     #[test]

@@ -113,9 +113,11 @@ impl Finding {
 /// 1. `Infra`: QEMU ended and neither the harness nor the guest asked for it.
 /// 2. `Inconclusive`: the witnesses of the boots contradict each other, so that nothing can be trusted to have
 ///    happened in the boot that it is filed under; a failure is not told then either.
-/// 3. `Fail`: a check found evidence against an expectation.
-/// 4. `Inconclusive`: evidence is missing.
-/// 5. `Pass`.
+/// 3. `Infra`: the machine stood still in a boot, by the kernel's own word and before any out-of-tree module was in
+///    it, and no earlier boot failed.
+/// 4. `Fail`: a check found evidence against an expectation.
+/// 5. `Inconclusive`: evidence is missing.
+/// 6. `Pass`.
 ///
 /// `Flaky`, and `Infra` and `Skipped` for trials without a timeline, are the runner's to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
