@@ -1,9 +1,9 @@
 //! `scenario.happened`: what the scenario does to the node was done, and what it puts in its way was met.
 
 use crate::scenario::{Action, Delay, Fault, Proxy, Scenario};
-use crate::timeline::{Event, Happened, RegistryRequest, Timeline, What, delay_unit, message_id};
+use crate::timeline::{Event, Happened, RegistryRequest, Timeline, What, delay_unit};
 
-use super::boot::{Boot, journal_line, resolve};
+use super::boot::{Boot, resolve};
 use super::{Evidence, Finding};
 
 const CHECK: &str = "scenario.happened";
@@ -73,11 +73,11 @@ fn held_up(timeline: &Timeline, index: usize, delay: &Delay) -> Finding {
     let unit = resolve(timeline.facts(), &delay.unit).unwrap_or_else(|_| delay.unit.to_string());
     for number in 1..=timeline.boots() {
         let boot = Boot::new(timeline, number);
-        let about = boot.about(&name);
-        let began = about.iter().find(|(_, record)| record.message_id() == message_id::UNIT_STARTING);
-        let Some((event, record)) = began.filter(|_| boot.first_start(&unit).is_some()) else { continue };
+        // What begins before journald is in the real root, only the snapshot tells.
+        let began = boot.first_start(&name).filter(|_| boot.first_start(&unit).is_some());
+        let Some((_, event)) = began else { continue };
         return Finding::pass(CHECK, number, format!("{unit} was held up, as the scenario wants it"))
-            .seen([journal_line(event, record)]);
+            .seen([Evidence::new(event, format!("{name} started"))]);
     }
     let message =
         format!("nothing shows that {unit} was held up in any boot: it was not started, or nothing waited for {name}");
