@@ -216,6 +216,8 @@ mod tests {
         assert_eq!(judged(delay, |_| {}).outcome, Outcome::Inconclusive);
         let held = |node: &mut Node| node.boot(2).starting(&delay_unit(0), 1_400_000);
         assert_eq!(judged(delay, held).outcome, Outcome::Pass);
+        let early = |node: &mut Node| node.ready(2).unit(&delay_unit(0), |unit| unit.inactive_exit_us = 1_300_000);
+        assert_eq!(judged(delay, early).outcome, Outcome::Pass);
 
         let proxy: fn(&mut Scenario) = |scenario| scenario.spec.registry.proxy = Proxy::Required;
         assert_eq!(judged(proxy, |_| {}).outcome, Outcome::Inconclusive);
