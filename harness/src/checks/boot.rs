@@ -104,7 +104,7 @@ impl<'t> Boot<'t> {
 
     /// The kernel's word that a CPU's timer did not fire, while no module from outside its tree had been in it: the
     /// machine stood still, whatever is under test. Seen under TCG on busy hosts, from the second CPU's start on.
-    pub fn stood_still(&self) -> Option<&'t Event> {
+    pub fn stood_still(&self) -> Option<Evidence> {
         let mut untainted = false;
         for event in &self.events {
             let What::Console(console) = &event.what else { continue };
@@ -117,7 +117,7 @@ impl<'t> Boot<'t> {
             }
             untainted |= line.contains("Not tainted ");
             if untainted && line.contains("Possible timer handling issue on cpu=") {
-                return Some(event);
+                return Some(Evidence::new(event, format!("console: {line}")));
             }
         }
         None

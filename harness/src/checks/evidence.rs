@@ -41,9 +41,9 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
         lacks.extend(ended_streams(timeline, &boot));
         lacks.extend(untraced(&boot));
         lacks.extend(without_the_last_word(timeline, &boot));
-        if let Some(event) = boot.stood_still() {
+        if let Some(evidence) = boot.stood_still() {
             worth.stood_still.get_or_insert(number);
-            lacks.push(still(number, event));
+            lacks.push(still(number, evidence));
         }
         worth.findings.extend(match lacks.is_empty() {
             false => lacks,
@@ -60,14 +60,10 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
     worth
 }
 
-fn still(number: u32, event: &Event) -> Finding {
-    let line = match &event.what {
-        What::Console(console) => console.line.as_str(),
-        _ => "",
-    };
+fn still(number: u32, evidence: Evidence) -> Finding {
     let message =
         "the machine stood still: a CPU's timer did not fire, and no out-of-tree module had been in the kernel";
-    Finding::inconclusive(CHECK, number, message).seen([Evidence::new(event, format!("console: {line}"))]).advise(
+    Finding::inconclusive(CHECK, number, message).seen([evidence]).advise(
         "Run it again. An emulated machine (TCG) may do that on a busy host: fewer at a time (`--jobs 1`) if it comes back.",
     )
 }

@@ -2,8 +2,8 @@
 //!
 //! No evidence, no pass: a check whose evidence is absent says [`Outcome::Inconclusive`]. A check says
 //! [`Outcome::Fail`] only on evidence that speaks against the expectation, so that lost evidence can't turn a
-//! trial red; that is why a failure stands even where other evidence is missing. See [`Verdict`] for the one
-//! exception.
+//! trial red; that is why a failure stands even where other evidence is missing. See [`Verdict`] for the
+//! exceptions.
 
 mod boot;
 mod budget;
