@@ -74,6 +74,11 @@ pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), F
 
 /// Runs a trial once there is room for its machine; what it came to is in its directory.
 pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<TrialResult, Failed> {
+    let not_run = || Failed::from("not run: interrupted");
+    // Asked before it is planned, too: nobody waits any more for what would be built for it.
+    if interrupt::is_set() {
+        return Err(not_run());
+    }
     let began = Instant::now();
     // Without a lease: what has to be built for it is built while others boot.
     let plan = lab::plan(&ready.draft, &ready.node, &ready.workshop, &progress::tell);
@@ -81,7 +86,7 @@ pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<Trial
     let claim = lease::Claim { jobs, memory_mib: ready.memory_mib() };
     let lease = match lease::take(&super::leases(&ready.workshop.cache), claim, interrupt::fd()) {
         Ok(Some(lease)) if !interrupt::is_set() => lease,
-        Ok(_) => return Err("not run: interrupted".into()),
+        Ok(_) => return Err(not_run()),
         Err(error) => return Err(format!("cannot take a lease for a machine: {error}").into()),
     };
     // Written first: a start without a result means that the harness was killed or panicked.
