@@ -1,7 +1,7 @@
 //! One boot of a timeline, as the checks look at it.
 
 use crate::scenario::{Role, UnitRef};
-use crate::timeline::{Event, Facts, JournalRecord, ModuleEvent, Snapshot, Timeline, Unit, What, message_id};
+use crate::timeline::{Console, Event, Facts, JournalRecord, ModuleEvent, Snapshot, Timeline, Unit, What, message_id};
 
 use super::journal::is_kernels;
 use super::{Evidence, bad_pattern};
@@ -117,7 +117,7 @@ impl<'t> Boot<'t> {
             }
             untainted |= line.contains("Not tainted ");
             if untainted && line.contains("Possible timer handling issue on cpu=") {
-                return Some(Evidence::new(event, format!("console: {line}")));
+                return Some(console_line(event, console));
             }
         }
         None
@@ -205,4 +205,9 @@ pub(super) fn journal_line(event: &Event, record: &JournalRecord) -> Evidence {
         who => who,
     };
     Evidence::new(event, format!("{who}: {}", record.message()))
+}
+
+/// A line of the console as evidence.
+pub(super) fn console_line(event: &Event, console: &Console) -> Evidence {
+    Evidence::new(event, format!("console: {}", console.line))
 }

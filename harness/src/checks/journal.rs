@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::scenario::{JournalLacks, JournalSays, OptOut};
 use crate::timeline::{Event, Timeline, What};
 
-use super::boot::{Boot, journal_line};
+use super::boot::{Boot, console_line, journal_line};
 use super::units::last_words;
 use super::{Evidence, Finding};
 
@@ -182,7 +182,7 @@ fn dirty(boot: &Boot<'_>, bad: &BadPattern, events: &[&Event]) -> Finding {
     let message = format!("{}: {} ({} lines)", bad.name, bad.meaning, events.len());
     let shown = events.iter().take(3).map(|event| match &event.what {
         What::Journal(record) => journal_line(event, record),
-        What::Console(console) => Evidence::new(event, format!("console: {}", console.line)),
+        What::Console(console) => console_line(event, console),
         _ => Evidence::new(event, ""),
     });
     let advice =

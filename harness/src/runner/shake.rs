@@ -180,9 +180,6 @@ impl Shaker<'_> {
                         *lost.lock().unwrap_or_else(PoisonError::into_inner) = failed.message().map(str::to_owned)
                     }
                 }
-                if interrupt::is_set() {
-                    return;
-                }
             }
         };
         std::thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(work))));
