@@ -3,9 +3,9 @@
 # whatever ends it takes every process and every mount with it.
 #
 # In:  DAY1_SUITE DAY1_MIRROR DAY1_KERNELS DAY1_PACKAGES DAY1_ARGUMENTS DAY1_SIZE_MIB DAY1_BOOT_MIB
-#      DAY1_ESP_MIB; $1 an empty directory.
+#      DAY1_ESP_MIB DAY1_ARCHITECTURE; $1 an empty directory.
 # Out: $1/disk.raw (without GRUB's boot sectors), boot.img, core.img, packages.txt, kernels.txt,
-#      kernel-headers/*.deb
+#      kernel-headers/*.deb, kernels/RELEASE/ (modules.*, config, symvers, firmware.list)
 # Lines that begin with "@step " are progress for a person.
 set -euo pipefail
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
@@ -34,6 +34,7 @@ step "installing packages of ${DAY1_SUITE:?} from ${DAY1_MIRROR:?}"
 mkdir -p "$out/kernel-headers"
 # Those of other suites are the hook's to install.
 kernels=$(tr ' ' '\n' <<<"${DAY1_KERNELS:?}" | grep -v / | tr '\n' ' ')
+packages=$(sed -e '/^#/d' -e "s/ \[${DAY1_ARCHITECTURE:?}\]$//" -e '/\[/d' "$here/packages" | tr '\n' ' ')
 INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --skip=cleanup \
     --aptopt='APT::Install-Recommends "false"' \
     --aptopt='Acquire::Retries "3"' \
@@ -41,7 +42,7 @@ INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --skip=c
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --include="$kernels ${DAY1_PACKAGES:?}" \
+    --include="$kernels $packages ${DAY1_PACKAGES-}" \
     --customize-hook="$hook" \
     "$DAY1_SUITE" "$rootfs" "$DAY1_MIRROR"
 

@@ -62,3 +62,16 @@ install -m 0755 "$here/shape.sh" "$rootfs/shape.sh"
 cp "$out/kernels.txt" "$rootfs/kernels.txt"
 chroot "$rootfs" /shape.sh
 rm "$rootfs/shape.sh" "$rootfs/kernels.txt"
+
+# What the kernels say of themselves, laid out as Fedora has it in /usr/lib/modules/RELEASE: to inspect a driver's image
+# without booting anything. One module shows who signed the others.
+while read -r release _; do
+    kernel=$out/kernels/$release
+    mkdir -p "$kernel/kernel/drivers/net"
+    cp "$rootfs/usr/lib/modules/$release"/modules.* "$kernel/"
+    cp "$rootfs/usr/lib/modules/$release/kernel/drivers/net/dummy.ko" "$kernel/kernel/drivers/net/"
+    cp "$rootfs/boot/config-$release" "$kernel/config"
+    dpkg-deb --fsys-tarfile "$out/kernel-headers/linux-headers-${release}_"*.deb |
+        tar --extract --to-stdout "./usr/src/linux-headers-$release/Module.symvers" >"$kernel/symvers"
+    (cd "$rootfs/usr/lib/firmware" && find . -type f -o -type l) | sed 's|^\./||' | sort >"$kernel/firmware.list"
+done <"$out/kernels.txt"

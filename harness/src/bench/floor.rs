@@ -44,7 +44,7 @@ impl Bench<'_> {
             cpus: shape.cpus,
             memory_mib: shape.memory.as_mib(),
             accel: self.acceleration.accel,
-            image: self.node.disk.clone(),
+            image: self.node.disk.path.clone(),
             begins: Begins::Fresh,
             keeps: Keeps::Nothing,
             disks: Vec::new(),

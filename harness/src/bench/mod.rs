@@ -18,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::cache::Cache;
-use crate::lab::{Failures, Workshop};
+use crate::lab::{self, Failures, Workshop};
 use crate::machine::{self, Acceleration};
 use crate::node::{self, Catalogue, NodeImage};
 use crate::process;
@@ -138,10 +138,11 @@ pub fn run(options: &Options) -> Result<Report> {
             "{others} machines of other runs are running on this host, and numbers beside them mean nothing: wait for their end"
         );
     }
-    let catalogue = Catalogue::load(&options.vm_images)?;
-    let node = node::ensure(&cache, catalogue.get(&options.node)?, &Steps)?;
+    let catalogue = Catalogue::load(&options.vm_images, Some(&node::imported_dir(&cache)))?;
+    let disk = node::ensure(&cache, catalogue.get(&options.node)?, &Steps)?;
     let scratch = Scratch::new(&options.day1).context("cannot make a temporary directory")?;
-    let acceleration = machine::choose_acceleration(&cache, &node.disk, &node.digest, scratch.dir(), &tell)?;
+    let acceleration = machine::choose_acceleration(&cache, &disk.path, &disk.digest, scratch.dir(), &tell)?;
+    let node = lab::survey(&cache, &disk, &acceleration, scratch.dir(), &tell)?;
     let workshop = Arc::new(Workshop {
         authority: Authority::open(&cache)?,
         vm_images: options.vm_images.clone(),
@@ -152,7 +153,7 @@ pub fn run(options: &Options) -> Result<Report> {
     });
     let help_ms = help_ms(&options.day1)?;
     let bench = Bench { options, workshop, node, acceleration };
-    let mut report = Report::new(HostFacts::here(&bench.node.name, qemu, &bench.acceleration)?);
+    let mut report = Report::new(HostFacts::here(bench.node.name(), qemu, &bench.acceleration)?);
     report.help_ms = help_ms;
     if wants(Part::Trials) {
         // What is made once is not the trial's own time.

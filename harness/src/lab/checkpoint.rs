@@ -63,7 +63,7 @@ pub(super) async fn make(plan: &Plan, host: &Host<'_>, template: &Template, dir:
     surroundings.stop().await;
     ended.map_err(|why| Error::NoCheckpoint { why })?;
     for index in 0..=plan.scenario.spec.node.disks.len() {
-        detach(&dir.join(crate::machine::disk_name(index)), (index == 0).then_some(&plan.node.disk))?;
+        detach(&dir.join(crate::machine::disk_name(index)), (index == 0).then_some(&plan.node.disk.path))?;
     }
     record(&bus, &dir.join(files::TIMELINE))
 }

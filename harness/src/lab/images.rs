@@ -13,6 +13,9 @@ use crate::node::NodeImage;
 use crate::scenario::{self, ModuleName, Scenario, Variant};
 use crate::timeline::ImageFact;
 
+/// Debian's own, for an image that does not say where its packages are from.
+const DEBIAN_MIRROR: &str = "http://deb.debian.org/debian";
+
 /// The scenario's images, and the workers that its MachineConfigs name, each with what the timeline begins with of it.
 pub(super) fn all(
     scenario: &Scenario,
@@ -23,7 +26,15 @@ pub(super) fn all(
 ) -> Result<Vec<(Image, ImageFact)>, PlanError> {
     let bench = |place, number| -> Result<Bench<'_>, PlanError> {
         let kernel = kernel(scenario, node, &place, number)?;
-        let distribution = kmod::Distribution::debian(&kernel.suite, &node.mirror);
+        if node.facts.distribution != "debian" {
+            return Err(PlanError::NoModules {
+                node: node.name().to_owned(),
+                distribution: format!("{} {}", node.facts.distribution, node.facts.distribution_version),
+                kernel: kernel.release.clone(),
+            });
+        }
+        let mirror = node.facts.mirror.as_deref().unwrap_or(DEBIAN_MIRROR);
+        let distribution = kmod::Distribution::debian(&kernel.suite, mirror);
         let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, &kernel.release, tell)?;
         Ok(Bench { build_root, workshop, tell })
     };

@@ -11,6 +11,7 @@ mod origin;
 mod plan;
 mod roles;
 mod surroundings;
+mod survey;
 mod under_test;
 mod worker;
 
@@ -19,6 +20,7 @@ pub use origin::{Failures, Origin, origin};
 pub use plan::{Draft, Image, Plan, PlanError, Workshop, check_kernels, draft, plan};
 pub use roles::Error as RolesError;
 pub use surroundings::{Host, Surroundings};
+pub use survey::survey;
 
 use std::path::Path;
 
@@ -28,6 +30,7 @@ use happen::Happenings;
 
 use crate::cache;
 use crate::machine::{self, Keeps, WaitError};
+use crate::node;
 use crate::services::{config_server, gateway, push, registry};
 use crate::timeline::{Bus, Timeline, What, Writer};
 
@@ -108,6 +111,19 @@ pub enum Error {
     /// A program of the host failed.
     #[error(transparent)]
     Program(#[from] crate::process::Error),
+    /// The node image did not tell what is in it.
+    #[error("cannot find out what is in node image {image}: {why}{}", last_words(last_line))]
+    Survey {
+        /// The node image.
+        image: String,
+        /// Why.
+        why: String,
+        /// What the console said last.
+        last_line: String,
+    },
+    /// The node image is not there any more.
+    #[error(transparent)]
+    Node(#[from] node::Error),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] cache::Error),

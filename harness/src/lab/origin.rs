@@ -76,7 +76,7 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
     }
     let spec = machine_spec(plan, host, Sockets::default(), Begins::Fresh, Keeps::Nothing);
     let shape = spec.shape(&qemu);
-    let template_key = cache::key([FORMAT, plan.node.digest.as_bytes(), shape.as_bytes()]);
+    let template_key = cache::key([FORMAT, plan.node.disk.digest.as_bytes(), shape.as_bytes()]);
     let cache = &host.workshop.cache;
     let template = cache.sealed_entry("template", &template_key, TEMPLATE_MIB, host.tell, |dir| {
         (host.tell)(&format!("making the template that {} begins with (once)", plan.facts.trial));
@@ -170,7 +170,7 @@ async fn make_template(plan: &Plan, host: &Host<'_>, dir: &Path) -> Result<(), E
     };
     if let Err(source) = paused.await {
         machine.stop().await;
-        return Err(Error::Template { image: plan.node.name.clone(), source, last_line });
+        return Err(Error::Template { image: plan.node.name().to_owned(), source, last_line });
     }
     machine.into_template(dir).await?;
     surroundings.stop().await;

@@ -148,6 +148,16 @@ pub enum PlanError {
         /// The pools.
         pools: Vec<String>,
     },
+    /// The dummy modules can't be built for a kernel of the node image.
+    #[error("the dummy modules can't be built for kernel {kernel} of the node image {node} ({distribution})")]
+    NoModules {
+        /// The node image.
+        node: String,
+        /// Its distribution.
+        distribution: String,
+        /// The kernel.
+        kernel: String,
+    },
     /// The worker's script can't be read.
     #[error("cannot read {path}, the worker that a MachineConfig names: {source}")]
     Worker {
@@ -167,7 +177,7 @@ pub enum PlanError {
 impl PlanError {
     /// Whether the input is wrong, not the harness's side.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Kmod(_) | Self::Cache(_) | Self::Worker { .. })
+        !matches!(self, Self::Kmod(_) | Self::Cache(_) | Self::Worker { .. } | Self::NoModules { .. })
     }
 }
 
@@ -243,11 +253,11 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
     let boot_arguments = boot_arguments(scenario, node)?;
     let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
     let facts = Facts {
-        trial: scenario.trial_name(&node.name),
+        trial: scenario.trial_name(node.name()),
         scenario_sha256: scenario.document.sha256(),
         says_when_it_has_looked: true,
-        node_image: node.name.clone(),
-        kernels: node.kernels.iter().map(|kernel| kernel.release.clone()).collect(),
+        node_image: node.name().to_owned(),
+        kernels: node.facts.kernels.iter().map(|kernel| kernel.release.clone()).collect(),
         rendered_sha256: draft.rendered.sha256.clone(),
         units: draft.units.clone(),
         files: draft.files.clone(),
@@ -434,10 +444,10 @@ pub(super) fn kernel<'n>(
     place: &scenario::Path,
     number: usize,
 ) -> Result<&'n Kernel, PlanError> {
-    number.checked_sub(1).and_then(|index| node.kernels.get(index)).ok_or_else(|| PlanError::NoKernel {
+    number.checked_sub(1).and_then(|index| node.facts.kernels.get(index)).ok_or_else(|| PlanError::NoKernel {
         place: scenario.document.place(place),
         kernel: number,
-        node: node.name.clone(),
-        known: node.kernels.iter().map(|one| one.release.as_str()).collect::<Vec<_>>().join(", "),
+        node: node.name().to_owned(),
+        known: node.facts.kernels.iter().map(|one| one.release.as_str()).collect::<Vec<_>>().join(", "),
     })
 }

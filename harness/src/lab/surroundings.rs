@@ -218,7 +218,7 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
         cpus: node.cpus,
         memory_mib: node.memory.as_mib(),
         accel: host.acceleration.accel,
-        image: plan.node.disk.clone(),
+        image: plan.node.disk.path.clone(),
         begins,
         keeps,
         disks: node.disks.iter().map(disk).collect(),

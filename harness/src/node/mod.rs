@@ -1,6 +1,7 @@
-//! Node images: what a node boots from. A catalogue of definitions (`vm-images/*.yaml`) and the builder of
-//! the Debian stand-in; the images lie in the cache.
+//! Node images: what a node boots from. A catalogue of definitions (`vm-images/*.yaml`), and the ways to come by the
+//! images: built from Debian packages, downloaded from a stream, or taken from a file. They lie in the cache.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,43 +10,112 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{self, Cache};
 use crate::process;
 
-mod boot_sector;
-mod build;
-mod definition;
-mod host;
+mod catalogue;
+mod debian;
+mod download;
+mod file;
+mod import;
+mod signature;
+mod stream;
+mod unpack;
+mod word;
 
-pub use definition::{
-    Catalogue, Debian, Definition, Disk, KernelArgument, KernelPackage, Mirror, Package, Problem, Suite,
+pub use catalogue::{Catalogue, Definition, Error as CatalogueError, Problem, Source};
+pub use debian::{
+    Debian, Disk, HOST_PACKAGES, HostError, KernelArgument, KernelPackage, Mirror, MissingTool, Package, Rootless,
+    Suite,
 };
-pub use host::{HOST_PACKAGES, MissingTool, Rootless};
+pub use download::is_reachable;
+pub use file::{DiskFile, Sha256Digest};
+pub use import::{Import, import, imported_dir, remove_imported};
+pub use signature::{Fingerprint, Signature};
+pub use stream::{Artifact, CoreosStream, HttpUrl};
 
 /// The kind of a node image's cache entry.
 const CACHE_KIND: &str = "node-image";
+/// The kind of the cache entry with what a node image said of itself when it was booted.
+const SURVEY_KIND: &str = "node-survey";
+/// Changes when another survey is made of the same image.
+const SURVEY_FORMAT: &[u8] = b"day1 node survey 1";
+/// The base disk in an entry.
+const DISK: &str = "disk.qcow2";
+/// What an entry of a known image says about itself.
+const FACTS: &str = "facts.json";
+/// Where an entry has what the kernels say of themselves.
+const KERNEL_DIRS: &str = "kernels";
 
-/// Free space that a build takes: the sparse raw disk and the qcow2 made from it, side by side.
-const NEED_MIB: u64 = 2560;
+/// A processor's architecture, in the words of streams and of `uname -m`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// 64-bit x86.
+    #[default]
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit Arm.
+    Aarch64,
+}
 
-/// Changes when this module makes another image from the same definition.
-const FORMAT: &[u8] = b"day1 node image 2";
+impl Architecture {
+    /// `x86_64` or `aarch64`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
 
-/// A bootable image in the cache.
+    /// Debian's name, which is that of containers too: `amd64` or `arm64`.
+    pub fn debian_name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+}
+
+/// A disk of the cache that a node can boot from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootDisk {
+    /// The image's name in the catalogue.
+    pub name: String,
+    /// The processor that it is for.
+    pub architecture: Architecture,
+    /// The release of the stream that it is from.
+    pub release: Option<String>,
+    /// The base disk, qcow2, never written to: nodes boot from overlays.
+    pub path: PathBuf,
+    /// Lower-case hex sha256 that no other disk has.
+    pub digest: String,
+}
+
+/// A bootable image in the cache of which is known what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeImage {
-    /// Its name in the catalogue.
-    pub name: String,
-    /// The base disk, qcow2, never written to: nodes boot from overlays.
-    pub disk: PathBuf,
-    /// Lower-case hex sha256 over the definition and the versions of all its packages.
-    pub digest: String,
+    /// Its disk.
+    pub disk: BootDisk,
+    /// What is in it.
+    pub facts: Facts,
+    /// The directory of what belongs to the facts.
+    dir: PathBuf,
+}
+
+/// What is in a node image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
     /// The kernels in it; the first is the one that it boots.
     pub kernels: Vec<Kernel>,
-    /// URL of the archive that its packages came from.
-    pub mirror: String,
-    /// Directory of the `.deb` files with the headers of exactly these kernels, without their compiler:
-    /// the archive drops a kernel's headers when the next kernel comes.
-    pub kernel_headers: PathBuf,
-    /// `NAME VERSION ARCHITECTURE` of each package, one a line.
-    pub packages: PathBuf,
+    /// `ID` of its `os-release`, such as `debian`, `fedora` or `rhcos`.
+    pub distribution: String,
+    /// `VERSION_ID` of its `os-release`.
+    pub distribution_version: String,
+    /// URL of the archive that its packages come from, where modules for its kernels are built with them.
+    pub mirror: Option<String>,
+    /// Whether its boot loader takes kernel arguments and the choice of the kernel from the machine's firmware.
+    pub takes_boot_arguments: bool,
+    /// Versions of what a Day-1 MachineConfig meets, by program: `systemd`, `podman`, `NetworkManager`, `ignition`.
+    pub versions: BTreeMap<String, String>,
 }
 
 /// A kernel of a node image.
@@ -57,12 +127,25 @@ pub struct Kernel {
     pub suite: String,
 }
 
-/// What an entry of the cache says about itself (`image.json`).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Record {
-    digest: String,
-    kernels: Vec<Kernel>,
-    mirror: String,
+impl NodeImage {
+    /// Its name in the catalogue.
+    pub fn name(&self) -> &str {
+        &self.disk.name
+    }
+
+    /// What a kernel of the image says of itself, laid out as Fedora has `/usr/lib/modules/RELEASE`: `modules.*`,
+    /// `config`, `symvers`, `firmware.list`.
+    pub fn kernel_dir(&self, release: &str) -> PathBuf {
+        self.dir.join(KERNEL_DIRS).join(release)
+    }
+
+    /// Reads an image whose facts are in a directory.
+    fn known(disk: BootDisk, dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(FACTS);
+        let text = fs::read(&path).map_err(Error::io("read", &path))?;
+        let facts = serde_json::from_slice(&text).map_err(|error| Error::io("understand", &path)(error.into()))?;
+        Ok(Self { disk, facts, dir: dir.to_owned() })
+    }
 }
 
 /// Hears what a long operation does.
@@ -72,6 +155,9 @@ pub trait Progress: Send + Sync {
 
     /// A line that a tool printed meanwhile.
     fn line(&self, _text: &str) {}
+
+    /// So many bytes are there, of so many in all, where that is known.
+    fn transferred(&self, _bytes: u64, _total: Option<u64>) {}
 }
 
 /// Hears nothing.
@@ -84,10 +170,10 @@ impl Progress for () {
 pub enum Error {
     /// A definition is wrong.
     #[error(transparent)]
-    Definition(#[from] definition::Error),
+    Definition(#[from] catalogue::Error),
     /// The host lacks something.
     #[error(transparent)]
-    Host(#[from] host::Error),
+    Host(#[from] debian::HostError),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] cache::Error),
@@ -128,8 +214,70 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A stream does not have what is wanted.
+    #[error("the stream {url} can't be used: {problem}")]
+    Stream {
+        /// The stream.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A download failed.
+    #[error("cannot download {url}: {problem}")]
+    Download {
+        /// From where.
+        url: String,
+        /// Why.
+        problem: String,
+    },
+    /// A file is not what its checksum says.
+    #[error(
+        "{what} has the sha256 {found}, and {expected} is wanted: it was damaged on its way, or is another one; nothing of it is used"
+    )]
+    Checksum {
+        /// What was compared.
+        what: String,
+        /// The sha256 that it should have.
+        expected: String,
+        /// The sha256 that it has.
+        found: String,
+    },
+    /// A file of keys can't be used.
+    #[error("the keys in {} can't be used: {problem}", path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nobody who counts signed a download.
+    #[error("the signature {signature} of {url} does not count: {problem}; nothing of the download is used")]
+    Signature {
+        /// What was downloaded.
+        url: String,
+        /// Where the signature is.
+        signature: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A disk can't be booted from, or only with other files.
+    #[error("{origin} is no disk for a node: {problem}")]
+    Disk {
+        /// Where it came from.
+        origin: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A name can't be given to an image.
+    #[error("the name {name:?} can't be given to an image: {problem}")]
+    Name {
+        /// The name.
+        name: String,
+        /// Why not.
+        problem: String,
+    },
     /// A file operation failed.
-    #[error("cannot {what} {path}: {source}")]
+    #[error("cannot {what} {}: {source}", path.display())]
     Io {
         /// What was tried.
         what: &'static str,
@@ -141,47 +289,115 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the input is wrong, not this host, the network or the image.
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Definition(_) | Self::Name { .. } | Self::Keys { .. } | Self::Disk { .. })
+    }
+
     fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }
     }
 }
 
-/// The image of a definition; built first where the cache has none. Blocks; a build takes one to three
-/// minutes and downloads about 150 MB. Of several processes that want it, one builds.
-pub fn ensure(cache: &Cache, definition: &Definition, progress: &dyn Progress) -> Result<NodeImage, Error> {
-    let key = definition.key()?;
-    let entry = cache.entry(CACHE_KIND, &key, NEED_MIB, |dir| build::build(cache, definition, &key, dir, progress))?;
-    open(&definition.name, &entry)
-}
-
-/// The image of a definition if the cache has it.
-pub fn find(cache: &Cache, definition: &Definition) -> Result<Option<NodeImage>, Error> {
-    let key = definition.key()?;
-    cache.find(CACHE_KIND, &key).map(|entry| open(&definition.name, &entry)).transpose()
-}
-
-/// Removes the image of a definition from the cache, so that the next [`ensure`] builds it from today's
-/// packages. Says whether there was one.
-pub fn forget(cache: &Cache, definition: &Definition) -> Result<bool, Error> {
-    Ok(cache.remove(CACHE_KIND, &definition.key()?)?)
-}
-
-fn open(name: &str, entry: &Path) -> Result<NodeImage, Error> {
-    let path = entry.join(build::RECORD);
-    let text = fs::read(&path).map_err(Error::io("read", &path))?;
-    let record: Record = serde_json::from_slice(&text).map_err(|error| Error::Io {
-        what: "understand",
-        path: path.clone(),
-        source: error.into(),
-    })?;
-    Ok(NodeImage {
-        name: name.to_owned(),
-        disk: entry.join(build::DISK),
-        digest: record.digest,
-        kernels: record.kernels,
-        mirror: record.mirror,
-        kernel_headers: entry.join(build::KERNEL_HEADERS),
-        packages: entry.join(build::PACKAGES),
+/// The disk of a definition; built, downloaded or copied first where the cache has none. Blocks; that takes one to
+/// three minutes, and hundreds of MB. Of several processes that want it, one makes it.
+pub fn ensure(cache: &Cache, definition: &Definition, progress: &dyn Progress) -> Result<BootDisk, Error> {
+    if let Some(disk) = find(cache, definition)? {
+        return Ok(disk);
+    }
+    let name = &definition.name;
+    match &definition.source {
+        Source::Debian(debian) => {
+            let key = debian.key()?;
+            let make = |dir: &Path| debian::build(cache, name, debian, &key, dir, progress);
+            cache.entry(CACHE_KIND, &key, debian::NEED_MIB, make)?;
+        }
+        Source::CoreosStream(stream) => stream.update(cache, name, progress)?,
+        Source::File(file) => {
+            file.ensure(cache, name, progress)?;
+        }
+    }
+    find(cache, definition)?.ok_or_else(|| {
+        let gone = std::io::Error::other("another process removed it");
+        Error::io("use node image", Path::new(name))(gone)
     })
+}
+
+/// The same, but a stream is asked for its current release first.
+pub fn update(cache: &Cache, definition: &Definition, progress: &dyn Progress) -> Result<BootDisk, Error> {
+    if let Source::CoreosStream(stream) = &definition.source {
+        stream.update(cache, &definition.name, progress)?;
+    }
+    ensure(cache, definition, progress)
+}
+
+/// The disk of a definition if the cache has it.
+pub fn find(cache: &Cache, definition: &Definition) -> Result<Option<BootDisk>, Error> {
+    let disk = |architecture, entry: &Path, digest, release| BootDisk {
+        name: definition.name.clone(),
+        architecture,
+        release,
+        path: entry.join(DISK),
+        digest,
+    };
+    Ok(match &definition.source {
+        Source::Debian(debian) => match cache.find(CACHE_KIND, &debian.key()?) {
+            Some(entry) => Some(disk(debian.architecture, &entry, debian::digest(&entry)?, None)),
+            None => None,
+        },
+        Source::CoreosStream(stream) => stream
+            .find(cache, &definition.name)
+            .map(|(artifact, entry)| disk(stream.architecture, &entry, artifact.digest(), Some(artifact.release))),
+        Source::File(file) => {
+            let entry = cache.find(CACHE_KIND, &file.key());
+            entry.map(|entry| disk(file.architecture, &entry, file.key(), None))
+        }
+    })
+}
+
+/// Removes the disk of a definition from the cache, and what is known of it. Says whether there was one.
+pub fn forget(cache: &Cache, definition: &Definition) -> Result<bool, Error> {
+    if let Some(disk) = find(cache, definition)? {
+        cache.remove(SURVEY_KIND, &survey_key(&disk))?;
+    }
+    match &definition.source {
+        Source::Debian(debian) => Ok(cache.remove(CACHE_KIND, &debian.key()?)?),
+        Source::CoreosStream(stream) => stream.forget(cache, &definition.name),
+        Source::File(file) => Ok(cache.remove(CACHE_KIND, &file.key())?),
+    }
+}
+
+/// What is known of a disk: of a built one from its build, of another one from the boot in which it was asked.
+pub fn known(cache: &Cache, disk: &BootDisk) -> Result<Option<NodeImage>, Error> {
+    let beside = disk.path.parent().filter(|dir| dir.join(FACTS).is_file()).map(Path::to_owned);
+    let dir = beside.or_else(|| cache.find(SURVEY_KIND, &survey_key(disk)));
+    dir.map(|dir| NodeImage::known(disk.clone(), &dir)).transpose()
+}
+
+/// What is known of a disk; `ask` boots it where nothing is, and fills the directory that it is given with
+/// `kernels/`.
+pub fn survey<E: From<Error> + From<cache::Error>>(
+    cache: &Cache,
+    disk: &BootDisk,
+    ask: impl FnOnce(&Path) -> Result<Facts, E>,
+) -> Result<NodeImage, E> {
+    if let Some(image) = known(cache, disk)? {
+        return Ok(image);
+    }
+    let dir = cache.entry(SURVEY_KIND, &survey_key(disk), 64, |dir| {
+        let facts = ask(dir)?;
+        write_facts(dir, &facts).map_err(E::from)
+    })?;
+    Ok(NodeImage::known(disk.clone(), &dir)?)
+}
+
+fn survey_key(disk: &BootDisk) -> String {
+    cache::key([SURVEY_FORMAT, disk.digest.as_bytes()])
+}
+
+fn write_facts(dir: &Path, facts: &Facts) -> Result<(), Error> {
+    let path = dir.join(FACTS);
+    let text = serde_json::to_vec_pretty(facts).map_err(|error| Error::io("describe", &path)(error.into()))?;
+    fs::write(&path, text).map_err(Error::io("write", &path))
 }

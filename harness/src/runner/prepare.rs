@@ -11,7 +11,7 @@ use super::{Options, Planned, progress};
 use crate::cache::Cache;
 use crate::lab::{self, Draft, Workshop};
 use crate::machine::{self, Acceleration};
-use crate::node::{self, Catalogue, NodeImage};
+use crate::node::{self, BootDisk, Catalogue, NodeImage};
 use crate::report::Host;
 use crate::services::certs::Authority;
 
@@ -37,11 +37,13 @@ impl node::Progress for Tell {
 /// Makes node images, modules and certificates that are missing, resolves every trial, and finds out how fast
 /// this host is.
 pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) -> Result<Prepared> {
-    let catalogue = Catalogue::load(&options.vm_images).map_err(|error| BadInput(error.to_string()))?;
+    let cache = Cache::open(options.cache.as_deref())?;
+    let imported = node::imported_dir(&cache);
+    let catalogue = Catalogue::load(&options.vm_images, Some(&imported));
+    let catalogue = catalogue.map_err(|error| BadInput(error.to_string()))?;
     for one in planned {
         catalogue.get(&one.node).map_err(|error| BadInput(error.to_string()))?;
     }
-    let cache = Cache::open(options.cache.as_deref())?;
     let workshop = Arc::new(Workshop {
         authority: Authority::open(&cache)?,
         vm_images: options.vm_images.clone(),
@@ -55,17 +57,23 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         .iter()
         .map(|one| Ok((lab::draft(&one.scenario, options.start, &workshop.authority).map_err(refused)?, one)))
         .collect::<Result<_>>()?;
-    let nodes = nodes(&catalogue, planned, &workshop.cache)?;
-    for (draft, one) in &drafts {
-        lab::check_kernels(draft, &nodes[&one.node]).map_err(refused)?;
-    }
-    let mut accelerations = BTreeMap::new();
-    for (name, node) in &nodes {
-        let first = drafts.iter().find(|(_, one)| one.node == *name).map(|(draft, _)| draft);
-        let acceleration = probe_and_build(first, node, &workshop)
+    let disks = disks(&catalogue, planned, &workshop.cache)?;
+    let (mut nodes, mut accelerations) = (BTreeMap::new(), BTreeMap::new());
+    for (name, disk) in disks {
+        let own = || drafts.iter().filter(|(_, one)| one.node == name).map(|(draft, _)| draft);
+        let check = |node: &NodeImage| own().try_for_each(|draft| lab::check_kernels(draft, node)).map_err(refused);
+        let known = node::known(&workshop.cache, &disk)?;
+        known.as_ref().map(check).transpose()?;
+        let acceleration = probe_and_build(own().next(), &disk, known.as_ref(), &workshop)
             .with_context(|| format!("cannot find out how to run the node image {name}"))?;
         progress::tell(&format!("{name}: {}", describe(&acceleration)));
-        accelerations.insert(name.clone(), acceleration);
+        let node = match known {
+            Some(node) => node,
+            None => lab::survey(&workshop.cache, &disk, &acceleration, &workshop.scratch, &progress::tell)?,
+        };
+        check(&node)?;
+        nodes.insert(name.clone(), node);
+        accelerations.insert(name, acceleration);
     }
     let ready = drafts.into_iter().map(|(draft, one)| Ready {
         name: one.name.clone(),
@@ -80,11 +88,17 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
 }
 
 /// Finds out how fast the host is, and builds meanwhile what the first trial needs, and most others as well.
-fn probe_and_build(first: Option<&Draft>, node: &NodeImage, workshop: &Workshop) -> Result<Acceleration> {
+fn probe_and_build(
+    first: Option<&Draft>,
+    disk: &BootDisk,
+    known: Option<&NodeImage>,
+    workshop: &Workshop,
+) -> Result<Acceleration> {
     std::thread::scope(|scope| {
-        let built = scope.spawn(|| first.map(|draft| lab::plan(draft, node, workshop, &progress::tell)));
+        let built =
+            scope.spawn(|| first.zip(known).map(|(draft, node)| lab::plan(draft, node, workshop, &progress::tell)));
         let acceleration =
-            machine::choose_acceleration(&workshop.cache, &node.disk, &node.digest, &workshop.scratch, &progress::tell);
+            machine::choose_acceleration(&workshop.cache, &disk.path, &disk.digest, &workshop.scratch, &progress::tell);
         // The trial itself asks again, and tells what went wrong.
         let _ = built.join();
         Ok(acceleration?)
@@ -95,14 +109,14 @@ fn refused(error: lab::PlanError) -> anyhow::Error {
     if error.is_bad_input() { BadInput(error.to_string()).into() } else { error.into() }
 }
 
-fn nodes(catalogue: &Catalogue, planned: &[Planned], cache: &Cache) -> Result<BTreeMap<String, NodeImage>> {
-    let mut nodes = BTreeMap::new();
+fn disks(catalogue: &Catalogue, planned: &[Planned], cache: &Cache) -> Result<BTreeMap<String, BootDisk>> {
+    let mut disks = BTreeMap::new();
     for one in planned {
-        if !nodes.contains_key(&one.node) {
-            nodes.insert(one.node.clone(), node::ensure(cache, catalogue.get(&one.node)?, &Tell)?);
+        if !disks.contains_key(&one.node) {
+            disks.insert(one.node.clone(), node::ensure(cache, catalogue.get(&one.node)?, &Tell)?);
         }
     }
-    Ok(nodes)
+    Ok(disks)
 }
 
 fn describe(acceleration: &Acceleration) -> String {

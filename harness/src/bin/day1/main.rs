@@ -3,6 +3,7 @@
 mod bench;
 mod doctor;
 mod generate;
+mod images;
 mod judge;
 mod run;
 
@@ -40,6 +41,8 @@ enum Command {
     Schema,
     /// Measure what a trial costs against the plain boots that it contains.
     Bench(bench::Bench),
+    /// List, get, build, import and remove node images.
+    Images(images::Images),
     /// Tell what this host has and lacks.
     Doctor,
     /// Join standard input and output to a server of a trial; QEMU runs this for a guest's connection.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
             log();
             bench.perform(cli.cache)
         }
+        Command::Images(images) => images.perform(cli.cache),
         Command::Judge(judge) => judge.perform(),
         Command::Schema => print_schema(),
         Command::Doctor => doctor::run(cli.cache.as_deref()),

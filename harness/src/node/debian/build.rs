@@ -5,18 +5,16 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
+use super::super::{CACHE_KIND, DISK, Error, Facts, Kernel, Progress, write_facts};
 use super::boot_sector::{self, SECTOR};
-use super::{Debian, Definition, Error, Kernel, Progress, Record, host};
+use super::{DIGEST, Debian, KernelArgument, KernelPackage, Package, host};
 use crate::cache::{self, Cache};
 use crate::process;
 
-pub(super) const DISK: &str = "disk.qcow2";
-pub(super) const RECORD: &str = "image.json";
-pub(super) const PACKAGES: &str = "packages.txt";
-pub(super) const KERNEL_HEADERS: &str = "kernel-headers";
+const PACKAGES: &str = "packages.txt";
 const KERNELS: &str = "kernels.txt";
 const RAW_DISK: &str = "disk.raw";
 const LOG: &str = "build.log";
@@ -38,47 +36,49 @@ fn step_of(line: &str) -> Option<&str> {
 }
 
 /// Fills the cache entry `dir`.
-pub(super) fn build(
+pub(in super::super) fn build(
     cache: &Cache,
-    definition: &Definition,
+    name: &str,
+    debian: &Debian,
     key: &str,
     dir: &Path,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let rootless = host::check()?;
-    progress.step(&format!("building node image {} (one to three minutes, once)", definition.name));
+    progress.step(&format!("building node image {} (one to three minutes, once)", name));
     let log = dir.join(LOG);
-    let mut command = script(definition, dir, rootless);
-    let outcome = run(&mut command, &definition.name, &log, progress)?;
+    let mut command = script(debian, dir, rootless);
+    let outcome = run(&mut command, name, &log, progress)?;
     if !outcome.status.success() {
-        return Err(failure(cache, definition, key, &log, outcome));
+        return Err(failure(cache, name, key, &log, outcome));
     }
-    install_boot_loader(definition, dir)?;
+    install_boot_loader(name, dir)?;
     progress.step("converting the disk to qcow2");
-    convert(definition, dir)?;
-    record(definition, key, dir)
+    convert(name, dir)?;
+    record(name, debian, key, dir)
 }
 
 /// The build script, in namespaces whose first process dies with this thread and takes everything along.
-fn script(definition: &Definition, dir: &Path, rootless: bool) -> Command {
+fn script(debian: &Debian, dir: &Path, rootless: bool) -> Command {
     let mut command = Command::new("unshare");
     if rootless {
         command.args(["--user", "--map-root-user", "--map-auto"]);
     }
     command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
-    command.arg(definition.recipe.join("build.sh")).arg(dir);
-    command.env("PATH", host::SEARCH_PATH).envs(variables(&definition.debian));
+    command.arg(debian.recipe.join("build.sh")).arg(dir);
+    command.env("PATH", host::SEARCH_PATH).envs(variables(debian));
     command
 }
 
-fn variables(debian: &Debian) -> [(&'static str, String); 8] {
+fn variables(debian: &Debian) -> [(&'static str, String); 9] {
     let join = |words: &mut dyn Iterator<Item = &str>| words.collect::<Vec<_>>().join(" ");
     [
         ("DAY1_SUITE", debian.suite.as_str().to_owned()),
+        ("DAY1_ARCHITECTURE", debian.architecture.debian_name().to_owned()),
         ("DAY1_MIRROR", debian.mirror.as_str().to_owned()),
-        ("DAY1_KERNELS", join(&mut debian.kernels.iter().map(super::KernelPackage::as_str))),
-        ("DAY1_PACKAGES", join(&mut debian.packages.iter().map(super::Package::as_str))),
-        ("DAY1_ARGUMENTS", join(&mut debian.arguments.iter().map(super::KernelArgument::as_str))),
+        ("DAY1_KERNELS", join(&mut debian.kernels.iter().map(KernelPackage::as_str))),
+        ("DAY1_PACKAGES", join(&mut debian.packages.iter().map(Package::as_str))),
+        ("DAY1_ARGUMENTS", join(&mut debian.arguments.iter().map(KernelArgument::as_str))),
         ("DAY1_SIZE_MIB", debian.disk.size_mib.to_string()),
         ("DAY1_BOOT_MIB", debian.disk.boot_mib.to_string()),
         ("DAY1_ESP_MIB", debian.disk.esp_mib.to_string()),
@@ -123,12 +123,12 @@ fn run(command: &mut Command, image: &str, log: &Path, progress: &dyn Progress) 
 }
 
 /// The error of a failed build. Its log is kept beside the entry, which is removed.
-fn failure(cache: &Cache, definition: &Definition, key: &str, log: &Path, outcome: Outcome) -> Error {
-    let kept = cache.root().join(super::CACHE_KIND).join(format!("failed-{key}.log"));
+fn failure(cache: &Cache, name: &str, key: &str, log: &Path, outcome: Outcome) -> Error {
+    let kept = cache.root().join(CACHE_KIND).join(format!("failed-{key}.log"));
     // Should this fail, the end of the log is in the error all the same.
     let _ = fs::rename(log, &kept);
     Error::Build {
-        image: definition.name.clone(),
+        image: name.to_owned(),
         step: outcome.step,
         status: outcome.status,
         output: outcome.output,
@@ -136,9 +136,9 @@ fn failure(cache: &Cache, definition: &Definition, key: &str, log: &Path, outcom
     }
 }
 
-fn install_boot_loader(definition: &Definition, dir: &Path) -> Result<(), Error> {
+fn install_boot_loader(name: &str, dir: &Path) -> Result<(), Error> {
     let bad = |what: &'static str, problem: &dyn ToString| Error::Output {
-        image: definition.name.clone(),
+        image: name.to_owned(),
         what,
         problem: problem.to_string(),
     };
@@ -166,18 +166,18 @@ fn take(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn convert(definition: &Definition, dir: &Path) -> Result<(), Error> {
+fn convert(name: &str, dir: &Path) -> Result<(), Error> {
     let (raw, disk) = (dir.join(RAW_DISK), dir.join(DISK));
     let mut command = Command::new("qemu-img");
     command.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(&disk);
-    process::output(&mut command).map_err(|source| Error::Program { image: definition.name.clone(), source })?;
+    process::output(&mut command).map_err(|source| Error::Program { image: name.to_owned(), source })?;
     fs::remove_file(&raw).map_err(Error::io("remove", &raw))?;
     // Nodes write to overlays; nothing may ever change the base under them.
     fs::set_permissions(&disk, fs::Permissions::from_mode(0o444)).map_err(Error::io("protect", &disk))
 }
 
 /// Writes down what was built.
-fn record(definition: &Definition, key: &str, dir: &Path) -> Result<(), Error> {
+fn record(name: &str, debian: &Debian, key: &str, dir: &Path) -> Result<(), Error> {
     let read = |name: &str| {
         let path = dir.join(name);
         fs::read_to_string(&path).map_err(Error::io("read", &path))
@@ -185,26 +185,30 @@ fn record(definition: &Definition, key: &str, dir: &Path) -> Result<(), Error> {
     let listed = read(KERNELS)?;
     let packages = read(PACKAGES)?;
     let kernels: Option<Vec<Kernel>> = listed.lines().map(kernel).collect();
-    let kernels = kernels.filter(|kernels| kernels.len() == definition.debian.kernels.len());
+    let kernels = kernels.filter(|kernels| kernels.len() == debian.kernels.len());
     let kernels = kernels.ok_or_else(|| Error::Output {
-        image: definition.name.clone(),
+        image: name.to_owned(),
         what: KERNELS,
         problem: format!("it is not one `RELEASE SUITE` for each kernel of the definition: {listed:?}"),
     })?;
-    let record = Record {
-        // Two builds of the same packages differ in their file systems, and what was forked from a node of one must
-        // not go on with the disk of the other.
-        digest: cache::key([key.as_bytes(), packages.as_bytes(), cache::file_digest(&dir.join(DISK))?.as_bytes()]),
-        kernels,
-        mirror: definition.debian.mirror.as_str().to_owned(),
+    // Two builds of the same packages differ in their file systems, and what was forked from a node of one must not go
+    // on with the disk of the other.
+    let digest = cache::key([key.as_bytes(), packages.as_bytes(), cache::file_digest(&dir.join(DISK))?.as_bytes()]);
+    let path = dir.join(DIGEST);
+    fs::write(&path, digest).map_err(Error::io("write", &path))?;
+    let version = |package: &str| {
+        let line = packages.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix(' '))?;
+        Some((package.to_owned(), line.split(' ').next()?.to_owned()))
     };
-    let path: PathBuf = dir.join(RECORD);
-    let text = serde_json::to_vec_pretty(&record).map_err(|error| Error::Io {
-        what: "describe",
-        path: path.clone(),
-        source: error.into(),
-    })?;
-    fs::write(&path, text).map_err(Error::io("write", &path))
+    let facts = Facts {
+        kernels,
+        distribution: "debian".to_owned(),
+        distribution_version: debian.suite.as_str().to_owned(),
+        mirror: Some(debian.mirror.as_str().to_owned()),
+        takes_boot_arguments: true,
+        versions: ["systemd", "podman", "network-manager", "ignition"].into_iter().filter_map(version).collect(),
+    };
+    write_facts(dir, &facts)
 }
 
 /// A line of the build's list of kernels.
@@ -215,10 +219,11 @@ fn kernel(line: &str) -> Option<Kernel> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::sync::Mutex;
 
     use super::*;
-    use crate::node::Catalogue;
+    use crate::node::{Catalogue, Source};
 
     fn vm_images() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm-images")
@@ -290,11 +295,11 @@ mod tests {
 
     #[test]
     fn every_variable_that_the_scripts_want_is_set() {
-        let catalogue = Catalogue::load(&vm_images()).expect("catalogue");
-        let definition = catalogue.get("debian-13").expect("defined");
-        let set: Vec<_> = variables(&definition.debian).iter().map(|(name, _)| *name).collect();
+        let catalogue = Catalogue::load(&vm_images(), None).expect("catalogue");
+        let Source::Debian(debian) = &catalogue.get("debian-13").expect("defined").source else { panic!("no Debian") };
+        let set: Vec<_> = variables(debian).iter().map(|(name, _)| *name).collect();
         let mut wanted: Vec<String> = Vec::new();
-        for script in scripts(&definition.recipe) {
+        for script in scripts(&debian.recipe) {
             let text = fs::read_to_string(&script).expect("text");
             let names = text.split("DAY1_").skip(1);
             wanted.extend(names.map(|rest| rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect()));

@@ -1,0 +1,114 @@
+//! Uncompressing a disk, by what its first bytes say that it is.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::{Error, Progress};
+
+/// No disk of ours is larger; what is, is no disk but a bomb.
+const LIMIT: u64 = 64 << 30;
+
+/// Writes what is in `from` to `to`, which must not be there yet; compares it with a sha256.
+pub(super) fn unpack(from: &Path, to: &Path, sha256: Option<&str>, progress: &dyn Progress) -> Result<(), Error> {
+    let source = File::open(from).map_err(Error::io("open", from))?;
+    let mut source = BufReader::with_capacity(1 << 20, source);
+    let mut reader = uncompressed(&mut source).map_err(Error::io("uncompress", from))?;
+    let target = File::create_new(to).map_err(Error::io("create", to))?;
+    let mut target = BufWriter::with_capacity(1 << 20, target);
+    let (mut hash, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
+    loop {
+        let read = reader.read(&mut buffer).map_err(Error::io("uncompress", from))?;
+        if read == 0 {
+            break;
+        }
+        length += read as u64;
+        if length > LIMIT {
+            let source = std::io::Error::other(format!("it becomes larger than {} GiB", LIMIT >> 30));
+            return Err(Error::io("uncompress", from)(source));
+        }
+        hash.update(&buffer[..read]);
+        target.write_all(&buffer[..read]).map_err(Error::io("write", to))?;
+        progress.transferred(length, None);
+    }
+    target.flush().map_err(Error::io("write", to))?;
+    drop(reader);
+    // A second zstd frame, for one: half a disk must not pass for a whole one.
+    if !source.fill_buf().map_err(Error::io("read", from))?.is_empty() {
+        let source = std::io::Error::other("something follows the end of the compressed disk");
+        return Err(Error::io("uncompress", from)(source));
+    }
+    let found = hex::encode(hash.finalize());
+    match sha256 {
+        Some(expected) if found != expected => {
+            Err(Error::Checksum { what: "the uncompressed disk".to_owned(), expected: expected.to_owned(), found })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn uncompressed<'r>(source: &'r mut BufReader<File>) -> std::io::Result<Box<dyn Read + 'r>> {
+    let start = source.fill_buf()?;
+    Ok(if start.starts_with(b"\xfd7zXZ\0") {
+        Box::new(lzma_rust2::XzReader::new(source, true))
+    } else if start.starts_with(b"\x1f\x8b") {
+        Box::new(flate2::bufread::MultiGzDecoder::new(source))
+    } else if start.starts_with(b"\x28\xb5\x2f\xfd") {
+        Box::new(ruzstd::decoding::StreamingDecoder::new(source).map_err(std::io::Error::other)?)
+    } else {
+        Box::new(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    /// `a disk\n`, by `xz` and by `zstd`.
+    const XZ: &str = "/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQAGYSBkaXNrCgAAvurWjlF4KwAAAR8HFi64cx+2830BAAAAAARZWg==";
+    const ZSTD: &str = "KLUv/QRYOQAAYSBkaXNrCuTWFyI=";
+
+    fn unpacked(bytes: &[u8], sha256: Option<&str>) -> Result<Vec<u8>, Error> {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, bytes).expect("written");
+        unpack(&from, &to, sha256, &())?;
+        Ok(fs::read(&to).expect("read"))
+    }
+
+    fn gzip() -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(b"a disk\n").expect("written");
+        encoder.finish().expect("finished")
+    }
+
+    #[test]
+    fn what_is_compressed_is_told_by_its_first_bytes() {
+        let of = |text: &str| STANDARD.decode(text).expect("base64");
+        for bytes in [of(XZ), of(ZSTD), gzip(), b"a disk\n".to_vec()] {
+            let disk = unpacked(&bytes, Some("245fc12d96df14899c9accc1343ac0308efe8bda0efd37b6044cf2032c83960d"));
+            assert_eq!(disk.expect("unpacked"), b"a disk\n");
+        }
+    }
+
+    #[test]
+    fn a_torn_or_other_disk_is_refused() {
+        let xz = STANDARD.decode(XZ).expect("base64");
+        let zstd = STANDARD.decode(ZSTD).expect("base64");
+        for bytes in [&xz[..xz.len() - 9], &gzip()[..20], &zstd[..zstd.len() - 3]] {
+            let error = unpacked(bytes, None).expect_err("torn").to_string();
+            assert!(error.contains("cannot uncompress"), "{error}");
+        }
+        let error = unpacked(&[zstd.clone(), zstd].concat(), None).expect_err("two disks").to_string();
+        assert!(error.contains("something follows"), "{error}");
+        let error = unpacked(&xz, Some(&"0".repeat(64))).expect_err("another disk").to_string();
+        assert!(error.contains("the uncompressed disk has the sha256"), "{error}");
+    }
+}
