@@ -1,6 +1,6 @@
 //! The trials, for `cargo test` and `cargo nextest run`: `harness = false`, by libtest-mimic.
 //!
-//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_LABEL`, `DAY1_ALL` (nightly ones as well), `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_RESULTS`, `DAY1_CACHE`.
+//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_KERNEL` (releases of kernels, by commas, or `all`), `DAY1_LABEL`, `DAY1_ALL` (nightly ones as well), `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_RESULTS`, `DAY1_CACHE`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         scenarios: root.join("scenarios"),
         vm_images: root.join("vm-images"),
         nodes: nodes.split(',').map(str::to_owned).collect(),
+        kernels: variable("DAY1_KERNEL").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect()),
         filters: Vec::new(),
         label: variable("DAY1_LABEL"),
         all: variable("DAY1_ALL").is_some(),

@@ -312,6 +312,7 @@ fn facts() -> Facts {
         says_when_it_has_looked: false,
         node_image: "debian-13".into(),
         kernels: vec!["6.12.41+deb13-amd64".into()],
+        kernel: None,
         rendered_sha256: "aa".into(),
         units: [("load".to_owned(), LOAD.to_owned()), ("pull".to_owned(), PULL.to_owned())].into(),
         files: vec![FileFact { path: "/usr/local/bin/load.sh".into(), mode: 0o755 }],

@@ -96,6 +96,7 @@ fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&
         if !is_without(without, "kernel.taint") {
             findings.push(kernel::taint(&boot));
         }
+        findings.extend(kernel::chosen(&boot));
         if !is_without(without, "unit.budget") {
             findings.extend(budget::all(&boot));
         }

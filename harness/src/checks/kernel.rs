@@ -63,16 +63,28 @@ pub(super) fn taint(boot: &Boot<'_>) -> Finding {
 
 /// The kernel that the scenario wants is the one that runs.
 pub(super) fn running(boot: &Boot<'_>, expected: &KernelRunning) -> Finding {
-    let number = boot.number;
     let wanted = boot.facts.and_then(|facts| facts.kernels.get(expected.kernel.checked_sub(1)?));
-    let Some(wanted) = wanted else {
-        return Finding::inconclusive(RUNNING, number, format!("the node image has no kernel {}", expected.kernel));
-    };
+    match wanted {
+        Some(wanted) => is_running(boot, wanted),
+        None => {
+            let message = format!("the node image has no kernel {}", expected.kernel);
+            Finding::inconclusive(RUNNING, boot.number, message)
+        }
+    }
+}
+
+/// The kernel that the run chose is the one that runs; nothing, where it chose none.
+pub(super) fn chosen(boot: &Boot<'_>) -> Option<Finding> {
+    Some(is_running(boot, boot.facts?.kernel.as_ref()?))
+}
+
+fn is_running(boot: &Boot<'_>, wanted: &str) -> Finding {
+    let number = boot.number;
     let Some((event, snapshot)) = boot.snapshot() else {
         return Finding::inconclusive(RUNNING, number, "no snapshot of this boot: nothing tells which kernel runs");
     };
     let here = [Evidence::new(event, format!("uname -r is {}", snapshot.kernel_release))];
-    if snapshot.kernel_release == *wanted {
+    if snapshot.kernel_release == wanted {
         return Finding::pass(RUNNING, number, format!("kernel {wanted} runs")).seen(here);
     }
     Finding::fail(RUNNING, number, format!("kernel {} runs, expected: {wanted}", snapshot.kernel_release)).seen(here)
@@ -116,6 +128,20 @@ mod tests {
         node.boot(2).remove_snapshot();
         let timeline = node.timeline();
         assert_eq!(taint(&boot_of(&timeline, 2)).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_kernel_that_the_run_chose_must_be_the_one_that_runs() {
+        let judged = |kernel: Option<&str>| {
+            let mut node = Node::pulled_and_loaded();
+            node.facts().kernel = kernel.map(str::to_owned);
+            node.ready(2).snapshot.kernel_release = "6.12-rt".into();
+            let timeline = node.timeline();
+            chosen(&boot_of(&timeline, 2)).map(|finding| finding.outcome)
+        };
+        assert_eq!(judged(None), None);
+        assert_eq!(judged(Some("6.12-rt")), Some(Outcome::Pass));
+        assert_eq!(judged(Some("6.12")), Some(Outcome::Fail));
     }
 
     #[test]

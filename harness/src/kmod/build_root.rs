@@ -74,9 +74,16 @@ impl Distribution {
     }
 
     fn sources(&self) -> Vec<String> {
-        let main = format!("deb {} {} main", self.mirror, self.suite);
-        let security = self.security_mirror.iter().map(|mirror| format!("deb {mirror} {}-security main", self.suite));
-        std::iter::once(main).chain(security).collect()
+        let own = self.base();
+        let backports = (own != self.suite).then(|| format!("deb {} {} main", self.mirror, self.suite));
+        let main = format!("deb {} {own} main", self.mirror);
+        let security = self.security_mirror.iter().map(|mirror| format!("deb {mirror} {own}-security main"));
+        std::iter::once(main).chain(security).chain(backports).collect()
+    }
+
+    /// The suite whose packages the suite's own are meant for: a suite of backports is none by itself.
+    fn base(&self) -> &str {
+        self.suite.strip_suffix("-backports").unwrap_or(&self.suite)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -174,7 +181,7 @@ fn make(
         .args(LEFT_OUT.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
         .arg("--setup-hook=sh \"$DAY1_HOOKS/setup-hook.sh\" \"$1\"")
         .arg("--extract-hook=sh \"$DAY1_HOOKS/extract-hook.sh\" \"$1\"")
-        .arg(&distribution.suite)
+        .arg(distribution.base())
         .arg(partial.join("root"))
         .args(distribution.sources())
         .env("DAY1_HOOKS", partial)
@@ -199,6 +206,15 @@ mod tests {
         let stable = Distribution::debian("trixie", "http://deb.debian.org/debian/");
         assert_eq!(stable.security_mirror.as_deref(), Some("http://deb.debian.org/debian-security"));
         assert_eq!(stable.sources().len(), 2);
+        let backports = Distribution::debian("trixie-backports", "http://deb.debian.org/debian");
+        assert_eq!(
+            backports.sources(),
+            [
+                "deb http://deb.debian.org/debian trixie main",
+                "deb http://deb.debian.org/debian-security trixie-security main",
+                "deb http://deb.debian.org/debian trixie-backports main",
+            ]
+        );
         assert_eq!(Distribution::debian("sid", "http://deb.debian.org/debian").security_mirror, None);
         assert_eq!(Distribution::debian("trixie", "http://mirror.example/d").security_mirror, None);
     }

@@ -17,7 +17,7 @@ mod worker;
 
 pub use checkpoint::Checkpoint;
 pub use origin::{Failures, Origin, origin};
-pub use plan::{Draft, Image, Plan, PlanError, Workshop, check_kernels, draft, plan};
+pub use plan::{Draft, Image, Plan, PlanError, Workshop, check_kernels, draft, plan, trial_name};
 pub use roles::Error as RolesError;
 pub use surroundings::{Host, Surroundings};
 pub use survey::survey;

@@ -130,6 +130,26 @@ pub enum PlanError {
         /// Those that it has.
         known: String,
     },
+    /// The node image does not have the kernel that the run chose.
+    #[error("the node image {node} has no kernel {kernel}, only {known}")]
+    NoSuchKernel {
+        /// The kernel's release.
+        kernel: String,
+        /// The node image.
+        node: String,
+        /// Those that it has.
+        known: String,
+    },
+    /// The node image's boot loader can't be told what the scenario wants.
+    #[error(
+        "{place}: it chooses a kernel or its arguments, and the boot loader of the node image {node} takes none from the harness"
+    )]
+    NoBootArguments {
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
+        /// The node image.
+        node: String,
+    },
     /// A MachineConfig can't be changed as the scenario wants it.
     #[error("{place}: cannot change {origin}: {source}")]
     Patch {
@@ -175,6 +195,11 @@ pub enum PlanError {
 }
 
 impl PlanError {
+    /// Whether this node image can't show what the scenario is about, which is nobody's fault.
+    pub fn is_no_fault(&self) -> bool {
+        matches!(self, Self::NoBootArguments { .. })
+    }
+
     /// Whether the input is wrong, not the harness's side.
     pub fn is_bad_input(&self) -> bool {
         !matches!(self, Self::Kmod(_) | Self::Cache(_) | Self::Worker { .. } | Self::NoModules { .. })
@@ -193,6 +218,24 @@ pub struct Draft {
     configs: Vec<NodeConfig>,
     changes: Vec<String>,
     workers: Vec<WorkerImage>,
+    /// The kernel that the run chose.
+    kernel: Option<String>,
+}
+
+impl Draft {
+    /// Lets the node boot another kernel than the scenario would; refused where the node image does not have it.
+    pub fn choose_kernel(&mut self, node: &NodeImage, release: &str) -> Result<(), PlanError> {
+        let kernels = &node.facts.kernels;
+        let index = kernels.iter().position(|kernel| kernel.release == release);
+        let index = index.ok_or_else(|| PlanError::NoSuchKernel {
+            kernel: release.to_owned(),
+            node: node.name().to_owned(),
+            known: kernels.iter().map(|kernel| kernel.release.as_str()).collect::<Vec<_>>().join(", "),
+        })?;
+        Arc::make_mut(&mut self.scenario).spec.node.kernel = index + 1;
+        self.kernel = Some(release.to_owned());
+        Ok(())
+    }
 }
 
 /// Refuses a scenario whose MachineConfigs can't be used. `start` takes the place of the scenario's own where the
@@ -210,6 +253,7 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
         pool,
         units: under_test::units(&configs),
         workers: configs.iter().filter_map(|one| one.worker.clone()).collect(),
+        kernel: None,
         files: configs.into_iter().flat_map(|one| one.files).collect(),
     })
 }
@@ -253,10 +297,11 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
     let boot_arguments = boot_arguments(scenario, node)?;
     let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
     let facts = Facts {
-        trial: scenario.trial_name(node.name()),
+        trial: trial_name(scenario, node.name(), draft.kernel.as_deref()),
         scenario_sha256: scenario.document.sha256(),
         says_when_it_has_looked: true,
         node_image: node.name().to_owned(),
+        kernel: draft.kernel.clone(),
         kernels: node.facts.kernels.iter().map(|kernel| kernel.release.clone()).collect(),
         rendered_sha256: draft.rendered.sha256.clone(),
         units: draft.units.clone(),
@@ -276,6 +321,12 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         images: images.into_iter().map(|(image, _)| image).collect(),
         facts,
     })
+}
+
+/// The trial's name: the scenario's, the node image's, and the kernel's where the run chose one.
+pub fn trial_name(scenario: &Scenario, node: &str, kernel: Option<&str>) -> String {
+    let kernel = kernel.map(|kernel| format!(",{kernel}")).unwrap_or_default();
+    format!("{}{kernel}", scenario.trial_name(node))
 }
 
 fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {
@@ -434,7 +485,13 @@ fn boot_arguments(scenario: &Scenario, node: &NodeImage) -> Result<Vec<String>, 
     let shape = &scenario.spec.node;
     let kernel = kernel(scenario, node, &node_kernel(), shape.kernel)?;
     let chosen = (shape.kernel != 1).then(|| format!("day1-kernel={}", kernel.release));
-    Ok(chosen.into_iter().chain(shape.kernel_arguments.iter().map(ToString::to_string)).collect())
+    let arguments: Vec<String> =
+        chosen.into_iter().chain(shape.kernel_arguments.iter().map(ToString::to_string)).collect();
+    if !arguments.is_empty() && !node.facts.takes_boot_arguments {
+        let place = scenario.document.place(&scenario::Path::default().key("node"));
+        return Err(PlanError::NoBootArguments { place, node: node.name().to_owned() });
+    }
+    Ok(arguments)
 }
 
 /// One of the node image's kernels, counted from 1, which the scenario names at this place.

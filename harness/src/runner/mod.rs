@@ -28,6 +28,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::cache::Cache;
 use crate::checks::Verdict;
+use crate::lab;
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
 
@@ -40,6 +41,8 @@ pub struct Options {
     pub vm_images: PathBuf,
     /// Node images to run on.
     pub nodes: Vec<String>,
+    /// Releases of kernels that the nodes boot, or `all`; empty for the one that each node image boots by itself.
+    pub kernels: Vec<String>,
     /// Only trials whose name contains one of these; all, if empty.
     pub filters: Vec<String>,
     /// Only scenarios with this label.
@@ -75,9 +78,14 @@ struct Planned {
     name: String,
     scenario: Arc<Scenario>,
     node: String,
+    /// The kernel that the run chose.
+    kernel: Option<String>,
     /// What must come of it, if it is a mutant's.
     mutant: Option<Arc<Mutant>>,
 }
+
+/// The kernels that a run chooses, by node image.
+type Kernels = BTreeMap<String, Vec<Option<String>>>;
 
 /// Results by trial name, filled while trials run.
 type Results = Arc<Mutex<BTreeMap<String, TrialResult>>>;
@@ -85,7 +93,15 @@ type Results = Arc<Mutex<BTreeMap<String, TrialResult>>>;
 /// Runs what `options` and libtest's own `arguments` select; gives the exit code: 0 all passed, 1 a check
 /// failed, 2 bad input, 3 the harness's own side failed.
 pub fn run(options: &Options, arguments: &Arguments) -> u8 {
-    let planned = match plan(options) {
+    let fail = |error: &anyhow::Error| {
+        eprintln!("error: {}", in_one_line(error));
+        if error.downcast_ref::<prepare::BadInput>().is_some() { 2 } else { 3 }
+    };
+    let kernels = match prepare::kernels(options) {
+        Ok(kernels) => kernels,
+        Err(error) => return fail(&error),
+    };
+    let planned = match plan(options, &kernels) {
         Ok(planned) => planned,
         Err(message) => {
             eprintln!("{message}");
@@ -98,10 +114,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
     }
     match run_planned(options, arguments, planned) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", in_one_line(&error));
-            if error.downcast_ref::<prepare::BadInput>().is_some() { 2 } else { 3 }
-        }
+        Err(error) => fail(&error),
     }
 }
 
@@ -118,7 +131,7 @@ fn in_one_line(error: &anyhow::Error) -> String {
 
 /// Every trial that the options select, in the order of their names; or every mistake in any scenario, for a
 /// person.
-fn plan(options: &Options) -> Result<Vec<Planned>, String> {
+fn plan(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, String> {
     let listing = scenario::list(&options.scenarios)
         .map_err(|error| format!("error: cannot list the scenarios in {}: {error}", options.scenarios.display()))?;
     if !listing.refused.is_empty() {
@@ -136,9 +149,13 @@ fn plan(options: &Options) -> Result<Vec<Planned>, String> {
     for (scenario, mutant) in scenarios {
         let (scenario, mutant) = (Arc::new(scenario), mutant.map(Arc::new));
         for node in &options.nodes {
-            let name = scenario.trial_name(node);
-            let (scenario, mutant) = (Arc::clone(&scenario), mutant.clone());
-            planned.push(Planned { name, scenario, node: node.clone(), mutant });
+            // A scenario about several kernels says itself which one runs when.
+            let chosen = kernels.get(node).filter(|_| !scenario.spec.chooses_kernels());
+            for kernel in chosen.unwrap_or(&vec![None]) {
+                let name = lab::trial_name(&scenario, node, kernel.as_deref());
+                let (scenario, mutant) = (Arc::clone(&scenario), mutant.clone());
+                planned.push(Planned { name, scenario, node: node.clone(), kernel: kernel.clone(), mutant });
+            }
         }
     }
     let nightly = planned.iter().filter(|one| one.scenario.has_label(NIGHTLY)).count();
@@ -351,7 +368,8 @@ mod tests {
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
         let scenario = Scenario::load_one(&scenarios.join("pull/pull-then-reboot.yaml")).expect("a good scenario");
         let name = scenario.trial_name("debian-13");
-        let planned = vec![Planned { name, scenario: Arc::new(scenario), node: "debian-13".into(), mutant: None }];
+        let planned =
+            vec![Planned { name, scenario: Arc::new(scenario), node: "debian-13".into(), kernel: None, mutant: None }];
         let results = Results::default();
         planned.iter().for_each(|one| trial::note(&results, trial::never_ran(one)));
         let (began, started) = (Instant::now(), now());

@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use super::scratch::Scratch;
 use super::trial::Ready;
-use super::{Options, Planned, progress};
+use super::{Kernels, Options, Planned, progress};
 use crate::cache::Cache;
 use crate::lab::{self, Draft, Workshop};
 use crate::machine::{self, Acceleration};
 use crate::node::{self, BootDisk, Catalogue, NodeImage};
 use crate::report::Host;
 use crate::services::certs::Authority;
+
+/// Stands for all kernels of a node image.
+const ALL: &str = "all";
 
 /// The input is wrong; nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +57,7 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         cache,
     });
     // All drafts first: bad input is told before anything is built and any machine starts.
-    let drafts: Vec<(Draft, &Planned)> = planned
+    let mut drafts: Vec<(Draft, &Planned)> = planned
         .iter()
         .map(|one| Ok((lab::draft(&one.scenario, options.start, &workshop.authority).map_err(refused)?, one)))
         .collect::<Result<_>>()?;
@@ -67,11 +71,13 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         let acceleration = probe_and_build(own().next(), &disk, known.as_ref(), &workshop)
             .with_context(|| format!("cannot find out how to run the node image {name}"))?;
         progress::tell(&format!("{name}: {}", describe(&acceleration)));
-        let node = match known {
-            Some(node) => node,
-            None => lab::survey(&workshop.cache, &disk, &acceleration, &workshop.scratch, &progress::tell)?,
-        };
+        let node = lab::survey(&workshop.cache, &disk, &acceleration, &workshop.scratch, &progress::tell)?;
         check(&node)?;
+        for (draft, one) in drafts.iter_mut().filter(|(_, one)| one.node == name) {
+            if let Some(kernel) = &one.kernel {
+                draft.choose_kernel(&node, kernel).map_err(refused)?;
+            }
+        }
         nodes.insert(name.clone(), node);
         accelerations.insert(name, acceleration);
     }
@@ -85,6 +91,44 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         mutant: one.mutant.clone(),
     });
     Ok(Prepared { ready: ready.collect(), accelerations })
+}
+
+/// The kernels that the options choose, of each node image. An image of which nothing is known yet is made and booted
+/// for that.
+pub(super) fn kernels(options: &Options) -> Result<Kernels> {
+    let mut kernels = Kernels::new();
+    if options.kernels.is_empty() {
+        return Ok(kernels);
+    }
+    let cache = Cache::open(options.cache.as_deref())?;
+    let catalogue = Catalogue::load(&options.vm_images, Some(&node::imported_dir(&cache)));
+    let catalogue = catalogue.map_err(|error| BadInput(error.to_string()))?;
+    for name in &options.nodes {
+        let definition = catalogue.get(name).map_err(|error| BadInput(error.to_string()))?;
+        let disk = node::ensure(&cache, definition, &Tell)?;
+        let image = match node::known(&cache, &disk)? {
+            Some(image) => image,
+            None => {
+                let scratch = Scratch::new(&options.day1).context("cannot make a temporary directory")?;
+                let acceleration =
+                    machine::choose_acceleration(&cache, &disk.path, &disk.digest, scratch.dir(), &progress::tell)?;
+                lab::survey(&cache, &disk, &acceleration, scratch.dir(), &progress::tell)?
+            }
+        };
+        let known: Vec<&str> = image.facts.kernels.iter().map(|kernel| kernel.release.as_str()).collect();
+        let chosen = if options.kernels.iter().any(|kernel| kernel == ALL) {
+            known.iter().map(|kernel| Some((*kernel).to_owned())).collect()
+        } else {
+            let unknown = options.kernels.iter().find(|kernel| !known.contains(&kernel.as_str()));
+            if let Some(kernel) = unknown {
+                let known = known.join(", ");
+                return Err(BadInput(format!("the node image {name} has no kernel {kernel}, only {known}")).into());
+            }
+            options.kernels.iter().cloned().map(Some).collect()
+        };
+        kernels.insert(name.clone(), chosen);
+    }
+    Ok(kernels)
 }
 
 /// Finds out how fast the host is, and builds meanwhile what the first trial needs, and most others as well.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::trial::{self, Ready};
 use super::{Options, Planned, Results, Scratch, interrupt, lease, plan, prepare};
 use crate::checks::{Outcome, Verdict};
+use crate::lab;
 use crate::report::TrialResult;
 use crate::scenario::{Delay, Scenario, Seconds, Start, UnitRef};
 
@@ -52,7 +53,7 @@ pub fn shake(options: &Options, shaking: Shaking) -> u8 {
 }
 
 fn try_shake(options: &Options, shaking: Shaking) -> Result<u8> {
-    let planned = match plan(options) {
+    let planned = match plan(options, &prepare::kernels(options)?) {
         Ok(planned) => planned,
         Err(message) => {
             eprintln!("{message}");
@@ -200,8 +201,9 @@ impl Shaker<'_> {
             scenario.spec.start = Start::Template;
         }
         scenario.name = format!("{}-{name}", scenario.name);
-        let name = scenario.trial_name(&self.base.node);
-        Planned { name, scenario: Arc::new(scenario), node: self.base.node.clone(), mutant: None }
+        let Planned { node, kernel, .. } = self.base.clone();
+        let name = lab::trial_name(&scenario, &node, kernel.as_deref());
+        Planned { name, scenario: Arc::new(scenario), node, kernel, mutant: None }
     }
 
     /// Leaves out one delay after the other, as long as it still breaks.

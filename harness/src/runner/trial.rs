@@ -97,6 +97,7 @@ pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<Trial
     // Also for a trial that can't be planned: what an earlier run left there is not its own.
     let mut result = match (fresh(&dir), plan) {
         (Ok(()), Ok(plan)) => perform(ready, &plan),
+        (Ok(()), Err(error)) if error.is_no_fault() => ready.result(Verdict::Skipped, Some(error.to_string())),
         (Ok(()), Err(error)) => infra(error.to_string()),
         (Err(error), _) => infra(format!("cannot make {} anew: {error}", dir.display())),
     };

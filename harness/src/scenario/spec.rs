@@ -84,6 +84,17 @@ impl std::str::FromStr for Start {
 }
 
 impl Spec {
+    /// Whether it is about several of the node image's kernels, so that it says itself which one runs when.
+    pub fn chooses_kernels(&self) -> bool {
+        let actions = self.happens.iter().flat_map(|one| one.actions.iter());
+        let mut actions = actions.chain(self.boots.iter().flat_map(|boot| boot.then.iter()));
+        let mut expected = self.boots.iter().map(|boot| &boot.expect).chain([&self.every_boot]);
+        self.node.kernel != 1
+            || self.registry.images.iter().any(|image| image.kernel.is_some())
+            || actions.any(|action| matches!(action, Action::BootKernel(_)))
+            || expected.any(|expect| expect.kernel_running.iter().next().is_some())
+    }
+
     /// Whether the first boot can be a checkpoint's: it ends in a reboot, and another one follows.
     pub fn has_first_boot_to_skip(&self) -> bool {
         self.boots.len() > 1 && self.boots[0].ends == Ends::Reboot

@@ -91,6 +91,9 @@ pub struct Facts {
     /// Releases of the node image's kernels; the first is the one that it boots.
     #[serde(default)]
     pub kernels: Vec<String>,
+    /// The release of the kernel that each boot must run, where the run chose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// Lower-case hex sha256 of the rendered config, as bytes on the wire.
     pub rendered_sha256: String,
     /// Units of the MachineConfigs under test, by role: `pull`, `load`, or `pull/NAME`, `load/NAME` (NAME is

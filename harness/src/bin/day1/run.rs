@@ -21,6 +21,10 @@ pub struct Run {
     /// Run on this node image (may be given several times).
     #[arg(long, value_name = "IMAGE", default_value = DEFAULT_NODE)]
     node: Vec<String>,
+    /// Boot this kernel of the node image, by its release, or `all`, each in trials of its own (may be given several
+    /// times). Scenarios about several kernels run once, with their own choice.
+    #[arg(long, value_name = "RELEASE")]
+    kernel: Vec<String>,
     /// Run only scenarios with this label, such as `smoke`.
     #[arg(long, value_name = "LABEL")]
     label: Option<String>,
@@ -78,6 +82,7 @@ impl Run {
             scenarios,
             vm_images,
             nodes: self.node,
+            kernels: self.kernel,
             filters: self.filters,
             label: self.label,
             all: self.all,
