@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         label: variable("DAY1_LABEL"),
         all: variable("DAY1_ALL").is_some(),
         mutants: None,
+        machine_config: None,
         partition,
         start,
         jobs,

@@ -35,8 +35,15 @@ for kernel in ${DAY1_KERNELS:?}; do
     apt_get download "$package/$suite" >&2
     release=$(release_of "$package" "$(dpkg-deb --field "$rootfs/tmp/$package"_*.deb Depends)")
     rm "$rootfs/tmp/$package"_*.deb
-    apt_get download "linux-image-$release" >&2
-    INITRD=No chroot "$rootfs" sh -c 'dpkg --install /tmp/linux-image-*.deb && rm /tmp/linux-image-*.deb' >&2
+    # A newer kernel's scripts want newer tools, which come from its suite as well.
+    case $suite in
+    *-backports) tools=linux-base/$suite ;;
+    *) tools= ;;
+    esac
+    for package in $tools "linux-image-$release"; do
+        apt_get download "$package" >&2
+        INITRD=No chroot "$rootfs" sh -c 'dpkg --install /tmp/linux-*.deb && rm /tmp/linux-*.deb' >&2
+    done
     echo "$release $suite"
 done >"$out/kernels.txt"
 

@@ -8,6 +8,7 @@ mod happen;
 mod images;
 mod on_disk;
 mod origin;
+mod other_config;
 mod plan;
 mod roles;
 mod surroundings;
@@ -17,6 +18,7 @@ mod worker;
 
 pub use checkpoint::Checkpoint;
 pub use origin::{Failures, Origin, origin};
+pub use other_config::OtherConfig;
 pub use plan::{Draft, Image, Plan, PlanError, Workshop, check_kernels, draft, plan, trial_name};
 pub use roles::Error as RolesError;
 pub use surroundings::{Host, Surroundings};

@@ -28,7 +28,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::cache::Cache;
 use crate::checks::Verdict;
-use crate::lab;
+use crate::lab::{self, OtherConfig};
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
 
@@ -51,6 +51,8 @@ pub struct Options {
     pub all: bool,
     /// Mutants of this directory, in the place of the scenarios themselves.
     pub mutants: Option<PathBuf>,
+    /// A MachineConfig in the place of the one that each scenario generates.
+    pub machine_config: Option<PathBuf>,
     /// Only a part of the trials.
     pub partition: Option<Partition>,
     /// Where nodes begin, in the place of what scenarios say.
@@ -145,6 +147,7 @@ fn plan(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, String> {
             .map(|mutation| (mutation.scenario, Some(mutation.mutant)))
             .collect(),
     };
+    let scenarios = under_other_config(options, scenarios)?;
     let mut planned = Vec::new();
     for (scenario, mutant) in scenarios {
         let (scenario, mutant) = (Arc::new(scenario), mutant.map(Arc::new));
@@ -172,6 +175,26 @@ fn plan(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, String> {
         ));
     }
     Ok(planned)
+}
+
+/// The scenarios with the MachineConfig that the run brings; those that it can't stand in are left out, and told.
+fn under_other_config(
+    options: &Options,
+    scenarios: Vec<(Scenario, Option<Mutant>)>,
+) -> Result<Vec<(Scenario, Option<Mutant>)>, String> {
+    let Some(file) = &options.machine_config else { return Ok(scenarios) };
+    let other = OtherConfig::read(file);
+    let other = other.map_err(|error| format!("error: cannot read the MachineConfig {}: {error}", file.display()))?;
+    let (mut under, all) = (Vec::new(), scenarios.len());
+    for (scenario, mutant) in scenarios {
+        let changed = other.under(&scenario).map_err(|error| format!("error: {error}"))?;
+        under.extend(changed.map(|scenario| (scenario, mutant)));
+    }
+    if under.len() < all {
+        let left = all - under.len();
+        eprintln!("{left} scenarios are about several MachineConfigs, or about changes of their own, and are left out");
+    }
+    Ok(under)
 }
 
 fn reports(refused: Vec<Mistakes>) -> String {

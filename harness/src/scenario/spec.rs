@@ -95,6 +95,12 @@ impl Spec {
             || expected.any(|expect| expect.kernel_running.iter().next().is_some())
     }
 
+    /// Whether a running node gets or loses a MachineConfig.
+    pub fn changes_machine_configs(&self) -> bool {
+        let mut actions = self.boots.iter().flat_map(|boot| boot.then.iter());
+        actions.any(|action| matches!(action, Action::Apply(_) | Action::Withdraw(_)))
+    }
+
     /// Whether the first boot can be a checkpoint's: it ends in a reboot, and another one follows.
     pub fn has_first_boot_to_skip(&self) -> bool {
         self.boots.len() > 1 && self.boots[0].ends == Ends::Reboot

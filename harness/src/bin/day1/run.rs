@@ -34,6 +34,11 @@ pub struct Run {
     /// Run the mutants in the place of the scenarios: changed MachineConfigs, each of which must be caught or pass.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "DIR")]
     mutants: Option<Option<PathBuf>>,
+    /// Put this MachineConfig under test, as it is, in the place of the one that each scenario generates: it loads the
+    /// scenarios' module (`day1_nic`, in place of `e1000`) its own way, from whatever repository it names. To test a
+    /// driver of your own, with its own module: `day1 verify`.
+    #[arg(long, value_name = "FILE", conflicts_with = "mutants")]
+    machine_config: Option<PathBuf>,
     /// Run one trial N times, each time with other units held up, and look for an order that breaks it.
     #[arg(long, value_name = "N", conflicts_with_all = ["list", "mutants"])]
     shake: Option<u64>,
@@ -87,6 +92,7 @@ impl Run {
             label: self.label,
             all: self.all,
             mutants,
+            machine_config: self.machine_config,
             partition: self.partition,
             start: self.start,
             jobs: self.jobs,

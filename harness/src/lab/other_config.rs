@@ -1,0 +1,114 @@
+//! A scenario with somebody else's MachineConfig under test, in the place of the one that it generates.
+
+use std::path::Path;
+
+use day1_generator::Day1Config;
+
+use super::PlanError;
+use super::worker::{driver_repository, worker_image};
+use crate::scenario::{Base, ConfigSource, Scenario};
+
+/// A MachineConfig from outside the scenarios.
+#[derive(Debug, Clone)]
+pub struct OtherConfig {
+    /// Its file, absolute.
+    file: String,
+    /// The driver's repository that it names, where that can be told.
+    repository: Option<String>,
+    /// Whether a worker of upstream's kind loads the module; its way runs programs of the driver's image.
+    has_worker: bool,
+}
+
+impl OtherConfig {
+    /// Reads the file; nothing is refused yet, for that is told with the scenario's line.
+    pub fn read(file: &Path) -> std::io::Result<Self> {
+        let text = std::fs::read_to_string(file)?;
+        let file = file.canonicalize()?.display().to_string();
+        Ok(Self { file, repository: driver_repository(&text), has_worker: worker_image(&text).is_some() })
+    }
+
+    /// The scenario with it; none of a scenario that is about several MachineConfigs, or about changes of its own one.
+    pub fn under(&self, scenario: &Scenario) -> Result<Option<Scenario>, PlanError> {
+        let [config] = scenario.spec.machine_configs.as_slice() else { return Ok(None) };
+        if !config.patch.is_empty() || config.later || scenario.spec.changes_machine_configs() {
+            return Ok(None);
+        }
+        let Some(generated) = scenario.generator_config::<Day1Config>(0) else { return Ok(None) };
+        let generated = generated.map_err(|mistakes| PlanError::Scenario(Box::new(mistakes)))?;
+        let own = generated.kernel_module_image().to_string();
+        let other = self.repository.as_ref().unwrap_or(&own);
+        let text = renamed(&scenario.document.text, &own, other);
+        let path = &scenario.document.path;
+        let rows = Scenario::parse(path, text).map_err(|mistakes| PlanError::Scenario(Box::new(mistakes)))?;
+        let Some(mut scenario) = rows.into_iter().find(|row| row.id() == scenario.id()) else { return Ok(None) };
+        scenario.spec.machine_configs[0].source = ConfigSource::File(self.file.clone());
+        let images = scenario.spec.registry.images.iter_mut();
+        for image in images.filter(|image| self.has_worker && image.base == Base::Scratch) {
+            image.base = Base::Shell;
+        }
+        Ok(Some(scenario))
+    }
+}
+
+/// A text in which one repository's name stands for another's. One that only begins with the name is another one.
+fn renamed(text: &str, from: &str, to: &str) -> String {
+    let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    let mut parts = text.split(from).peekable();
+    let mut renamed = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        renamed.push_str(if goes_on(rest) { from } else { to });
+        renamed.push_str(rest);
+    }
+    renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario;
+
+    fn root() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    fn scenario(name: &str) -> Scenario {
+        Scenario::load_one(&root().join("scenarios").join(name)).expect("a good scenario")
+    }
+
+    #[test]
+    fn a_repository_that_only_begins_with_the_name_is_another_one() {
+        let text = "a: q/driver\nb: [q/driver, q/driver-next, q/driver:1]";
+        assert_eq!(renamed(text, "q/driver", "r/mine"), "a: r/mine\nb: [r/mine, q/driver-next, r/mine:1]");
+    }
+
+    #[test]
+    fn the_scenario_s_images_stand_where_the_other_config_looks_for_them() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let upstream = root().join("mutants/upstream/99-worker-upstream.yaml");
+        let text = std::fs::read_to_string(upstream).expect("read");
+        let file = dir.path().join("mc.yaml");
+        std::fs::write(&file, text.replace("quay.io/day1/day1-nic", "quay.io/vendor/driver")).expect("written");
+        let other = OtherConfig::read(&file).expect("read");
+        let changed = other.under(&scenario("pull/pull-then-reboot.yaml")).expect("good").expect("fit");
+        let image = &changed.spec.registry.images[0];
+        assert_eq!((image.repository.to_string().as_str(), image.base), ("quay.io/vendor/driver", Base::Shell));
+        assert!(changed.document.text.contains("image.pulled: {repository: quay.io/vendor/driver}"));
+        assert!(
+            matches!(&changed.spec.machine_configs[0].source, ConfigSource::File(path) if path.ends_with("mc.yaml"))
+        );
+        assert_eq!(changed.id(), "pull/pull-then-reboot");
+    }
+
+    #[test]
+    fn scenarios_about_several_machine_configs_or_their_changes_are_left_out() {
+        let other = OtherConfig::read(&root().join("mutants/upstream/99-worker-upstream.yaml")).expect("read");
+        for name in
+            ["multi-module/two-machine-configs.yaml", "provisioning/applied-later.yaml", "provisioning/withdrawn.yaml"]
+        {
+            assert!(other.under(&scenario(name)).expect("good").is_none(), "{name}");
+        }
+        let all = scenario::list(&root().join("scenarios")).expect("listed").scenarios;
+        let fit = all.iter().filter(|one| other.under(one).expect("good").is_some()).count();
+        assert!(fit * 10 > all.len() * 9, "{fit} of {}", all.len());
+    }
+}
