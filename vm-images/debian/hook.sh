@@ -35,15 +35,8 @@ for kernel in ${DAY1_KERNELS:?}; do
     apt_get download "$package/$suite" >&2
     release=$(release_of "$package" "$(dpkg-deb --field "$rootfs/tmp/$package"_*.deb Depends)")
     rm "$rootfs/tmp/$package"_*.deb
-    # A newer kernel's scripts want newer tools, which come from its suite as well.
-    case $suite in
-    *-backports) tools=linux-base/$suite ;;
-    *) tools= ;;
-    esac
-    for package in $tools "linux-image-$release"; do
-        apt_get download "$package" >&2
-        INITRD=No chroot "$rootfs" sh -c 'dpkg --install /tmp/linux-*.deb && rm /tmp/linux-*.deb' >&2
-    done
+    # As mmdebstrap itself installs: apt from outside, dpkg inside.
+    INITRD=No apt_get install --yes --target-release "$suite" -o DPkg::Chroot-Directory="$rootfs" "linux-image-$release" >&2
     echo "$release $suite"
 done >"$out/kernels.txt"
 
