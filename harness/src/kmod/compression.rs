@@ -63,9 +63,7 @@ impl Compression {
     pub fn decoder<'r>(self, reader: impl Read + Send + 'r) -> Box<dyn Read + Send + 'r> {
         match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, reader))),
-            Self::Xz => {
-                Box::new(XzReader::new_mem_limit(BufReader::with_capacity(BUFFER, reader), true, MEMORY_KIB))
-            }
+            Self::Xz => Box::new(XzReader::new_mem_limit(BufReader::with_capacity(BUFFER, reader), true, MEMORY_KIB)),
             Self::Zstd => Box::new(ZstdFrames::new(BufReader::with_capacity(BUFFER, reader))),
         }
     }

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolSection};
 
+use super::Error;
 use super::compression::Compression;
 use super::signature::{self, Signature};
-use super::Error;
 
 /// More symbols than a kernel exports, and far more than a module uses.
 const SYMBOLS: usize = 200_000;
@@ -136,8 +136,7 @@ impl ModuleInfo {
             return Err(InspectError::NoModule("ELF format"));
         }
         let modinfo = section(&file, ".modinfo")?.ok_or(InspectError::NoModule(".modinfo section"))?;
-        let mut info =
-            Self { signature: signature::read(bytes), architecture: architecture(&file), ..Self::default() };
+        let mut info = Self { signature: signature::read(bytes), architecture: architecture(&file), ..Self::default() };
         for entry in bytes[modinfo].split(|byte| *byte == 0) {
             if let Some((field, value)) = String::from_utf8_lossy(entry).split_once('=') {
                 info.take(field, value);

@@ -20,10 +20,13 @@ pub use definition::{
 pub use host::{HOST_PACKAGES, MissingTool, Rootless};
 
 /// The kind of a node image's cache entry.
-const CACHE_KIND: &str = "node-image";
+pub(crate) const CACHE_KIND: &str = "node-image";
 
 /// Free space that a build takes: the sparse raw disk and the qcow2 made from it, side by side.
 const NEED_MIB: u64 = 2560;
+
+/// Where an entry has what a kernel's `/lib/modules/<release>` says of it, in a directory by its release.
+pub(crate) const KERNELS: &str = "kernels";
 
 /// Changes when this module makes another image from the same definition.
 const FORMAT: &[u8] = b"day1 node image 2";
@@ -46,6 +49,13 @@ pub struct NodeImage {
     pub kernel_headers: PathBuf,
     /// `NAME VERSION ARCHITECTURE` of each package, one a line.
     pub packages: PathBuf,
+}
+
+impl NodeImage {
+    /// The directory that tells of one of its kernels, in the shape of `/lib/modules/<release>`.
+    pub fn kernel_dir(&self, release: &str) -> PathBuf {
+        self.disk.with_file_name(KERNELS).join(release)
+    }
 }
 
 /// A kernel of a node image.

@@ -172,11 +172,7 @@ fn entries(archive: impl Read, reading: &Reading<'_>, broken: &dyn Fn(String) ->
     Ok(tree)
 }
 
-fn long_name(
-    entry: &mut impl Read,
-    reading: &Reading<'_>,
-    broken: &dyn Fn(String) -> Fault,
-) -> Result<Vec<u8>, Fault> {
+fn long_name(entry: &mut impl Read, reading: &Reading<'_>, broken: &dyn Fn(String) -> Fault) -> Result<Vec<u8>, Fault> {
     let mut name = Vec::new();
     entry.take(Limits::PATH as u64 + 2).read_to_end(&mut name).map_err(|error| broken(error.to_string()))?;
     if name.last() == Some(&0) {
@@ -341,7 +337,8 @@ fn contents<R: Read>(
         reading.budget.keep(module.weight())?;
         return Ok(Contents::Module(Box::new(module)));
     }
-    let is_index = base.starts_with("modules.") && path.len() > 2 && path[..path.len() - 1].iter().any(|part| part == "modules");
+    let is_index =
+        base.starts_with("modules.") && path.len() > 2 && path[..path.len() - 1].iter().any(|part| part == "modules");
     if is_index && size <= Limits::INDEX {
         reading.budget.keep(usize::try_from(size).unwrap_or(usize::MAX))?;
         return Ok(Contents::Index(whole(entry, size)?));

@@ -191,7 +191,8 @@ fn oci(files: Box<dyn Files + Send>, at: &Path, tag: Option<&str>) -> Result<Roo
         // One tag for each platform is an index in other words.
         several if several.iter().all(|one| one.platform.is_some()) && tag.is_none_or(|_| several.len() > 1) => {
             let choice = several.iter().map(|one| (*one).clone()).collect();
-            let tag = tag.map(str::to_owned).or_else(|| name(several[0]).as_deref().and_then(tag_of).map(str::to_owned));
+            let tag =
+                tag.map(str::to_owned).or_else(|| name(several[0]).as_deref().and_then(tag_of).map(str::to_owned));
             Ok(Root::Choice { manifests: choice, tag, blobs: Box::new(Layout { files, paths: BTreeMap::new() }) })
         }
         _ => Err(refuse(format!("it has several images; add one of these tags behind a colon: {}", list(&names())))),
@@ -256,7 +257,8 @@ pub(super) fn open_docker(path: &Path, tag: Option<&str>) -> Result<Root, Error>
         let reason = format!("names {} layers, and its archive has {}", diff_ids.len(), image.layers.len());
         return Err(Error::Fault(Fault::Manifest { digest: config_digest, reason }));
     }
-    let mut layout = Layout { files: Box::new(Archive { path: path.to_owned(), files: BTreeMap::new() }), paths: BTreeMap::new() };
+    let mut layout =
+        Layout { files: Box::new(Archive { path: path.to_owned(), files: BTreeMap::new() }), paths: BTreeMap::new() };
     let mut layers = Vec::new();
     for (digest, layer) in diff_ids.iter().zip(&image.layers) {
         let layer = clean(layer);

@@ -9,10 +9,7 @@ use super::Fault;
 
 /// What refers to a blob.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
-    #[serde(default)]
-    pub(super) media_type: String,
     pub(super) digest: String,
     pub(super) size: u64,
     #[serde(default)]
@@ -74,13 +71,14 @@ impl Document {
             layers: Option<Vec<Descriptor>>,
         }
         let refuse = |reason: String| Fault::Manifest { digest: digest.to_owned(), reason };
-        let any: Any = serde_json::from_slice(bytes).map_err(|error| refuse(format!("can't be understood: {error}")))?;
+        let any: Any =
+            serde_json::from_slice(bytes).map_err(|error| refuse(format!("can't be understood: {error}")))?;
         match any {
             Any { manifests: Some(manifests), .. } => Ok(Self::Index(manifests)),
             Any { config: Some(config), layers: Some(layers), .. } => Ok(Self::Manifest(Manifest { config, layers })),
-            Any { schema_version: Some(1), .. } => {
-                Err(refuse("is of Docker's schema 1, which today's podman does not pull: build the image anew".to_owned()))
-            }
+            Any { schema_version: Some(1), .. } => Err(refuse(
+                "is of Docker's schema 1, which today's podman does not pull: build the image anew".to_owned(),
+            )),
             _ => Err(refuse("is neither an image's manifest nor an index of them".to_owned())),
         }
     }
@@ -149,8 +147,12 @@ pub(super) fn choose<'m>(manifests: &'m [Descriptor], architecture: &str) -> Res
         return Ok(only);
     }
     // Builds put attestations beside the images, as of an unknown platform.
-    let mut has: Vec<String> =
-        manifests.iter().filter_map(|one| one.platform.as_ref()).filter(|own| own.os != "unknown").map(Platform::to_string).collect();
+    let mut has: Vec<String> = manifests
+        .iter()
+        .filter_map(|one| one.platform.as_ref())
+        .filter(|own| own.os != "unknown")
+        .map(Platform::to_string)
+        .collect();
     has.sort_unstable();
     has.dedup();
     Err(Fault::Platform { wanted: format!("linux/{architecture}"), has })
@@ -170,7 +172,10 @@ mod tests {
         let index = [descriptor("unknown", "unknown"), descriptor("linux", "arm64"), descriptor("linux", "amd64")];
         assert_eq!(choose(&index, "amd64").expect("chosen").digest, "sha256:amd64");
         let fault = choose(&index[..2], "amd64").expect_err("missing").to_string();
-        assert!(fault.contains("linux/amd64") && fault.contains("linux/arm64") && !fault.contains("unknown"), "{fault}");
+        assert!(
+            fault.contains("linux/amd64") && fault.contains("linux/arm64") && !fault.contains("unknown"),
+            "{fault}"
+        );
         assert!(choose(&[Descriptor::default()], "amd64").is_ok());
         assert!(choose(&[], "amd64").is_err());
     }

@@ -71,7 +71,9 @@ impl Source {
         }
         let reference = text.strip_prefix("docker://").unwrap_or(text);
         let (named, digest) = match reference.split_once('@') {
-            Some((named, digest)) => (named, Some(digest.parse::<Digest>().map_err(|error| refuse(error.to_string()))?)),
+            Some((named, digest)) => {
+                (named, Some(digest.parse::<Digest>().map_err(|error| refuse(error.to_string()))?))
+            }
             None => (reference, None),
         };
         let (repository, tag) = match named.rsplit_once(':') {
@@ -81,10 +83,12 @@ impl Source {
             _ => (named, None),
         };
         if exists(Path::new(reference)) {
-            let hint = if Path::new(reference).extension().is_some_and(|end| end == "tar") { "oci-archive" } else { "oci" };
+            let hint =
+                if Path::new(reference).extension().is_some_and(|end| end == "tar") { "oci-archive" } else { "oci" };
             return Err(refuse(format!("there is a file of that name: did you mean {hint}:{reference}?")));
         }
-        let repository: ImageRepository = repository.parse().map_err(|error: day1_generator::Error| refuse(error.to_string()))?;
+        let repository: ImageRepository =
+            repository.parse().map_err(|error: day1_generator::Error| refuse(error.to_string()))?;
         Ok(Self::Registry {
             repository: repository.to_string(),
             tag: tag.map(|tag| tag.to_string()),

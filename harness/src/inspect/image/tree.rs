@@ -153,7 +153,8 @@ impl Tree {
         };
         let mut directory = &mut self.root;
         for part in parts(&real) {
-            let child = directory.children.entry(part.to_owned()).or_insert_with(|| Node::Directory(Directory::default()));
+            let child =
+                directory.children.entry(part.to_owned()).or_insert_with(|| Node::Directory(Directory::default()));
             let Node::Directory(next) = child else { return None };
             directory = next;
         }
@@ -375,7 +376,9 @@ mod tests {
             assert_eq!(tree.follow(at).leaves.len(), leaves, "{at}");
         }
         assert!(matches!(tree.follow("a/loop").end, End::Loop));
-        assert!(matches!(tree.follow("a/host/kernel/x.ko").end, End::Host(path) if path == "lib/modules/6.1.0/kernel/x.ko"));
+        assert!(
+            matches!(tree.follow("a/host/kernel/x.ko").end, End::Host(path) if path == "lib/modules/6.1.0/kernel/x.ko")
+        );
         assert!(matches!(tree.follow("a/dangling").end, End::Missing(path) if path == "a/nowhere"));
         assert_eq!(tree.below("a").len(), 6);
     }
