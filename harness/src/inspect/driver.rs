@@ -153,7 +153,7 @@ impl<'t> Driver<'t> {
         let listed = self.dep.as_ref().and_then(|dep| dep.get(name)).map(|entry| &entry.needs);
         let depends = info.iter().flat_map(|info| info.depends.iter().map(|name| name.replace('-', "_")));
         let softdeps = info.map(|info| info.softdeps.clone()).unwrap_or_default();
-        for needed in listed.into_iter().flatten().cloned().chain(depends).chain(softdeps.pre) {
+        for needed in listed.into_iter().flat_map(BTreeMap::keys).cloned().chain(depends).chain(softdeps.pre) {
             self.visit(&needed, order, seen);
         }
         order.push(name.to_owned());

@@ -56,8 +56,8 @@ pub enum KernelError {
 pub(crate) struct InTree {
     /// Its file, below the kernel's directory.
     pub(crate) path: String,
-    /// The modules that it needs, also by way of others.
-    pub(crate) needs: BTreeSet<String>,
+    /// The modules that it needs, also by way of others, and their files.
+    pub(crate) needs: BTreeMap<String, String>,
 }
 
 /// A pattern that a module claims, and the module.
@@ -112,7 +112,7 @@ impl Kernel {
     /// Of a module that is there, or else by the options of the config.
     fn find_vermagic(&self, dir: &Path) -> Option<(String, String)> {
         let files = self.modules.iter().flat_map(BTreeMap::values).map(|module| module.path.as_str());
-        for path in files.take(8) {
+        for path in files.filter(|path| dir.join(path).is_file()).take(8) {
             let Ok(bytes) = read_file(&dir.join(path), MODULE) else { continue };
             if let Ok(info) = ModuleFile::read(&bytes, MODULE, &[]).info
                 && let Some(vermagic) = info.vermagic
@@ -126,11 +126,6 @@ impl Kernel {
     /// Whether the config has an option set to yes; none without a config.
     pub(crate) fn has_option(&self, option: &str) -> Option<bool> {
         self.config.as_ref().map(|config| config.get(option).is_some_and(|value| value == "y"))
-    }
-
-    /// Whether the kernel, or what is on the node for it, has a module of that name; none where no list tells.
-    pub(crate) fn has_module(&self, name: &str) -> Option<bool> {
-        self.modules.as_ref().map(|modules| modules.contains_key(name))
     }
 
     /// Whether the module of that name is a part of the kernel itself; none where no list tells.
@@ -195,7 +190,7 @@ fn symvers(dir: &Path) -> Result<Option<Symvers>, KernelError> {
 pub(super) fn modules_dep(text: &str) -> BTreeMap<String, InTree> {
     let line = |line: &str| {
         let (path, needs) = line.split_once(':')?;
-        let needs = needs.split_whitespace().filter_map(module_name).collect();
+        let needs = needs.split_whitespace().filter_map(|path| Some((module_name(path)?, path.to_owned()))).collect();
         Some((module_name(path)?, InTree { path: path.to_owned(), needs }))
     };
     text.lines().filter_map(line).collect()
@@ -309,7 +304,7 @@ mod tests {
         let kernel = Kernel::read(&dir).expect("read");
         assert_eq!(kernel.release, "6.12.0-1");
         let needs = &kernel.modules.as_ref().expect("modules")["top_x"].needs;
-        assert_eq!(needs.iter().map(String::as_str).collect::<Vec<_>>(), ["low", "mid"]);
+        assert_eq!(needs.keys().map(String::as_str).collect::<Vec<_>>(), ["low", "mid"]);
         assert_eq!(kernel.has_builtin("ext_4"), Some(true));
         assert_eq!((kernel.claims("e1000"), kernel.claims("top_x")), (1, 0));
         assert_eq!(kernel.softdeps.as_ref().expect("softdeps")["top_x"].pre, ["mid"]);
@@ -328,7 +323,7 @@ mod tests {
         assert!(matches!(Kernel::read(&dir), Err(KernelError::Empty { .. })));
         write(&dir, "modules.builtin", "kernel/x.ko\n");
         let kernel = Kernel::read(&dir).expect("read");
-        assert!(kernel.vermagic.is_none() && kernel.has_module("x").is_none() && kernel.has_option("SMP").is_none());
+        assert!(kernel.vermagic.is_none() && kernel.modules.is_none() && kernel.has_option("SMP").is_none());
         write(&dir, "Module.symvers", "junk\n");
         let told = Kernel::read(&dir).expect_err("refused").to_string();
         assert!(told.contains("Module.symvers: line 1, column 1"), "{told}");

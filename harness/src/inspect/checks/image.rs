@@ -6,7 +6,7 @@ use super::super::driver::{Driver, MODULES};
 use super::super::image::Fault;
 use super::super::text::bytes_text;
 use super::super::{Finding, Source};
-use super::{Context, Subject};
+use super::{Context, Subject, number};
 
 /// Worth a word: at 100 Mbit/s its pull takes a fifth of the ten minutes that a pull unit has.
 const LARGE: u64 = 3 << 29;
@@ -116,11 +116,11 @@ pub(in crate::inspect) fn layout(release: &str, releases: &[String], driver: Opt
             "copy the modules to /{MODULES}/{release}/extra/, RELEASE being what uname -r prints on the node, and run depmod -b /opt {release}"
         ))];
     };
-    let mut findings = vec![Finding::ok(CHECK, format!("{} has {} modules", driver.dir, driver.files.len()))];
+    let mut findings = vec![Finding::ok(CHECK, format!("{} has {}", driver.dir, number(driver.files.len(), "module")))];
     let others: Vec<String> = releases.iter().filter(|other| *other != release).cloned().collect();
     if others.len() > 1 {
         findings.push(
-            Finding::warning(CHECK, format!("it has modules for {} further kernels", others.len()))
+            Finding::warning(CHECK, format!("it has modules for {}", number(others.len(), "further kernel")))
                 .seen([others.join(", ")])
                 .why("each node pulls and keeps all of them, and loads those of its own kernel only")
                 .advise("build one image for each kernel, and tag it with the kernel's release"),

@@ -6,7 +6,7 @@ use super::super::Finding;
 use super::super::driver::Driver;
 use super::super::kernel::{Alias, Kernel, is_hardware};
 use super::super::pattern::one_covers_other;
-use super::{Context, Known, Subject, join, part};
+use super::{Context, Known, Subject, join, number, part};
 
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     let removed = subject.removed(context.request);
@@ -82,7 +82,7 @@ fn holders(kernel: &Kernel, removed: &[String]) -> Vec<Finding> {
     let modules = kernel.modules.iter().flatten();
     for (holder, module) in modules {
         let place = |name: &String| removed.iter().position(|listed| listed == name);
-        for name in module.needs.iter().filter(|name| place(name).is_some()) {
+        for name in module.needs.keys().filter(|name| place(name).is_some()) {
             match (place(holder), place(name)) {
                 (Some(held), Some(at)) if held > at => {
                     order.push(format!("{holder} uses {name}, and is listed after it"))
@@ -196,7 +196,7 @@ fn aliases(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<
         let told = if own.is_empty() {
             "the module claims no device".to_owned()
         } else {
-            format!("no in-tree driver that stays claims one of its {} devices", own.len())
+            format!("no in-tree driver that stays claims what it does: {}", number(own.len(), "pattern"))
         };
         findings.push(Finding::ok(CHECK, told));
     }

@@ -114,6 +114,9 @@ pub(super) fn vermagic(subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding>
                 || "the kernel's directory has neither a module of its own nor a config".to_owned(),
                 str::to_owned,
             );
+            if !same.is_empty() {
+                findings.push(Finding::ok(CHECK, format!("built for {release}: {}", join(&same))));
+            }
             findings.push(Finding::not_checked(CHECK, format!("the options behind the release, because {reason}")));
         }
         Some((ours, from)) if !same.is_empty() => {

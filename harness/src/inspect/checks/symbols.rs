@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Finding;
 use super::super::kernel::Kernel;
 use super::super::symvers::{KernelSymbol, Symvers, has_namespace};
-use super::{Context, Known, Subject, join, part};
+use super::{Context, Known, Subject, join, number, part};
 use crate::kmod::ModuleInfo;
 
 /// As `license_is_gpl_compatible` of include/linux/license.h.
@@ -37,7 +37,7 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     let mut findings = symbols(subject, &seen, symvers.as_ref().err());
     findings.extend(licence(subject, &seen, symvers.as_ref().err()));
     findings.extend(namespaces(subject, kernel, &seen, symvers.as_ref().err()));
-    findings.extend(dependencies(context, subject, kernel, &seen));
+    findings.extend(dependencies(context, subject, kernel, &seen, symvers.as_ref().err()));
     findings.extend(softdeps(subject, kernel));
     findings
 }
@@ -108,7 +108,7 @@ fn symbols(subject: &Subject<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<
     let mut findings = Vec::new();
     if !seen.versions.is_empty() {
         findings.push(
-            Finding::error(CHECK, format!("{} symbols have another version than the module was built with", seen.versions.len()))
+            Finding::error(CHECK, format!("of another version than the module was built with: {}", number(seen.versions.len(), "symbol")))
                 .seen(&seen.versions)
                 .why("the kernel answers `disagrees about version of symbol`: the load unit fails, and the in-tree driver stays")
                 .advise(&rebuild)
@@ -117,7 +117,7 @@ fn symbols(subject: &Subject<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<
     }
     if !seen.missing.is_empty() {
         findings.push(
-            Finding::error(CHECK, format!("{} symbols are exported by nobody", seen.missing.len()))
+            Finding::error(CHECK, format!("exported by nobody: {}", number(seen.missing.len(), "symbol")))
                 .seen(&seen.missing)
                 .why("the kernel answers `Unknown symbol in module`: the load unit fails, and the in-tree driver stays")
                 .advise(format!("{rebuild}; if another out-of-tree module exports them, put it into the image"))
@@ -222,19 +222,29 @@ fn namespaces(subject: &Subject<'_>, kernel: Known<'_>, seen: &Seen, unknown: Op
 }
 
 /// The modules that must be there before the image's.
-fn dependencies(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>, seen: &Seen) -> Vec<Finding> {
+fn dependencies(
+    context: &Context<'_>,
+    subject: &Subject<'_>,
+    kernel: Known<'_>,
+    seen: &Seen,
+    no_symbols: Option<&String>,
+) -> Vec<Finding> {
     const CHECK: &str = "module.dependencies";
     let driver = subject.driver;
     // By whom each is needed, and why.
     let mut needed: BTreeMap<String, (String, String)> = BTreeMap::new();
     for name in subject.load {
-        for depended in driver.info(name).iter().flat_map(|info| &info.depends) {
+        let listed = driver.dep.as_ref().and_then(|dep| dep.get(name)).map(|entry| &entry.needs);
+        for other in listed.into_iter().flat_map(BTreeMap::keys) {
+            needed.insert(other.clone(), (name.clone(), format!("modules.dep says that {name} depends on it")));
+        }
+        for other in driver.info(name).iter().flat_map(|info| &info.depends) {
             let why = format!("{name} says that it depends on it");
-            needed.insert(depended.replace('-', "_"), (name.clone(), why));
+            needed.insert(other.replace('-', "_"), (name.clone(), why));
         }
     }
     for ((name, module), symbol) in &seen.needs {
-        needed.entry(module.clone()).or_insert_with(|| (name.clone(), format!("{name} uses its {symbol}")));
+        needed.insert(module.clone(), (name.clone(), format!("{name} uses its {symbol}")));
     }
     needed.retain(|name, _| driver.file(name).is_none());
     let removed = subject.removed(context.request);
@@ -242,7 +252,9 @@ fn dependencies(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>,
     let stays: BTreeSet<&String> = kernel
         .ok()
         .and_then(|kernel| kernel.modules.as_ref())
-        .map(|modules| removed.iter().filter_map(|name| modules.get(name)).flat_map(|module| &module.needs).collect())
+        .map(|modules| {
+            removed.iter().filter_map(|name| modules.get(name)).flat_map(|module| module.needs.keys()).collect()
+        })
         .unwrap_or_default();
     let (mut errors, mut lucky, mut unknown, mut fine) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (module, (by, why)) in &needed {
@@ -287,6 +299,10 @@ fn dependencies(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>,
             Finding::not_checked(CHECK, format!("whether the node has what is needed, because {reason}")).seen(unknown),
         );
     }
+    if let Some(reason) = no_symbols {
+        let what = "whether its symbols are from modules that it does not name";
+        findings.push(Finding::not_checked(CHECK, format!("{what}, because {reason}")));
+    }
     if findings.is_empty() {
         let told = if fine.is_empty() {
             "no module of the node is needed".to_owned()
@@ -312,25 +328,30 @@ fn provided(subject: &Subject<'_>, kernel: Known<'_>, by: &str, module: &str) ->
     if known.and_then(|kernel| kernel.has_builtin(module)) == Some(true) {
         return Provided::Yes("(built in)");
     }
-    let line = subject.driver.dep.as_ref().and_then(|dep| dep.get(by));
-    let is_listed = line.is_some_and(|entry| entry.needs.contains(module));
-    let Some(has) = known.and_then(|kernel| kernel.has_module(module)) else {
+    let driver = subject.driver;
+    let listed = driver.dep.as_ref().and_then(|dep| dep.get(by)?.needs.get(module));
+    let own = listed.map(|path| path.strip_prefix("host/").ok_or(path));
+    if let Some(Err(path)) = own {
+        return Provided::No(format!("modules.dep has it as {path}, which is not there"));
+    }
+    let own = own.and_then(Result::ok);
+    let Some(modules) = known.and_then(|kernel| kernel.modules.as_ref()) else {
         // Without the kernel, a link to its modules that depmod followed is as good as can be seen.
-        return if is_listed && subject.driver.host.is_some() {
-            Provided::Yes("(by the link `host`)")
-        } else {
-            Provided::Unknown
-        };
+        let linked = own.is_some() && driver.host.is_some();
+        return if linked { Provided::Yes("(by the link `host`)") } else { Provided::Unknown };
     };
-    match (has, is_listed, &subject.driver.host) {
-        (true, true, Some(_)) => Provided::Yes("(by the link `host`)"),
-        (true, true, None) => {
+    match (modules.get(module), own, &driver.host) {
+        (Some(there), Some(path), _) if there.path != path => {
+            Provided::No(format!("modules.dep has it as host/{path}, and the node has {}", there.path))
+        }
+        (Some(_), Some(_), Some(_)) => Provided::Yes("(by the link `host`)"),
+        (Some(_), Some(_), None) => {
             Provided::No("modules.dep has it, but there is no link `host` to the node's modules".to_owned())
         }
-        (true, false, _) => {
+        (Some(_), None, _) => {
             Provided::No("it is one of the node's own, and the image's modules.dep does not lead to it".to_owned())
         }
-        (false, ..) => Provided::No("neither the image nor the kernel has it".to_owned()),
+        (None, ..) => Provided::No("neither the image nor the kernel has it".to_owned()),
     }
 }
 
