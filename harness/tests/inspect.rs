@@ -136,8 +136,9 @@ fn bad_input_is_exit_code_2_with_what_would_be_right() {
     let image = format!("oci:{}", path("image"));
     let absent = path("absent");
     let junk = path("junk");
-    let cases: [(Vec<&str>, &str); 13] = [
-        (vec!["driver:1"], "its first part is no registry host"),
+    let cases: [(Vec<&str>, &str); 14] = [
+        (vec!["driver:1"], "it has no path after the registry's host"),
+        (vec!["vendor/driver:1"], "its first part is no registry host"),
         (vec!["quay.io/vendor/driver"], "add one, or name the nodes' kernel with --kernel"),
         (vec![&image, "--module", "a/b"], "it is a path"),
         (vec![&image, "--in-tree", "e1000,x.ko"], "it is a file name"),
@@ -260,13 +261,10 @@ fn a_large_image_takes_little_memory() {
     let mut random = fastrand::Rng::with_seed(1);
     // A pattern that compresses well, so that the image is made quickly.
     let pattern: Vec<u8> = (0..64 * 1024).map(|_| random.u8(..)).collect();
-    let archives = [items("GPL")].into_iter().chain((0..3).map(|nth| {
-        Items::from([(format!("usr/lib/filler-{nth}"), Item::File(pattern.repeat(3200)))])
-    }));
-    let layers: Vec<_> = archives.map(|items| fixture::archive(&items)).map(|archive| {
-        let stored = fixture::gzip(&archive);
-        (archive, stored)
-    }).collect();
+    let filler = fixture::archive(&Items::from([("usr/lib/filler".to_owned(), Item::File(pattern.repeat(3200)))]));
+    let filler = (filler.clone(), fixture::gzip(&filler));
+    let driver = fixture::archive(&items("GPL"));
+    let layers = [(driver.clone(), fixture::gzip(&driver)), filler.clone(), filler.clone(), filler];
     fixture::layout(&dir.path().join("image"), &About::default(), &layers);
     drop(layers);
     let image = format!("oci:{}", dir.path().join("image").display());

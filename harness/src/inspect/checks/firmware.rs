@@ -1,7 +1,7 @@
 //! The firmware that the modules may ask for.
 
 use super::super::Finding;
-use super::super::image::tree::{Contents, End, Node};
+use super::super::image::tree::{End, Node};
 use super::super::pattern::matches;
 use super::{Context, Known, Subject};
 
@@ -114,11 +114,7 @@ fn list(context: &Context<'_>, path: &str) -> Option<Directory> {
     found.problems.extend(way.leaves.iter().map(|(link, target)| format!("/{link} -> {target}")));
     for (below, node) in tree.below(&real) {
         match node {
-            Node::File(file) => {
-                if !matches!(file.contents, Contents::Module(_)) || below.contains(".ko") {
-                    found.files.push(below);
-                }
-            }
+            Node::File(_) => found.files.push(below),
             Node::Symlink(target) => {
                 let way = tree.follow(&format!("{real}/{below}"));
                 let problem = !way.leaves.is_empty() || !matches!(way.end, End::Found { .. });
