@@ -3,11 +3,13 @@
 //!
 //! An arrow goes down only: `bin → bench → runner → lab → {scenario, node, kmod, mco, services, machine,
 //! timeline}`; `report` and `checks` see `timeline` and `scenario` only; `timeline` imports nothing of
-//! ours. `cache` and `process` are the floor under the middle layer.
+//! ours. `inspect` stands beside `lab` and sees `kmod` and `node` only. `cache` and `process` are the floor under the
+//! middle layer.
 
 pub mod bench;
 pub mod cache;
 pub mod checks;
+pub mod inspect;
 pub mod kmod;
 pub mod lab;
 pub mod machine;

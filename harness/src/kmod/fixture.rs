@@ -1,32 +1,58 @@
 //! Module files made by hand, for tests.
 
+use cms::cert::IssuerAndSerialNumber;
+use cms::content_info::{CmsVersion, ContentInfo};
+use cms::signed_data::{EncapsulatedContentInfo, SignedData, SignerIdentifier, SignerInfo, SignerInfos};
+use rcgen::SigningKey;
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{ObjectIdentifier, OctetString, SetOfVec};
+use x509_cert::der::{Any, Decode, Encode};
+use x509_cert::spki::AlgorithmIdentifierOwned;
+
 const HEADER: usize = 64;
+const X86_64: u16 = 62;
 
 /// A 64-bit little-endian relocatable ELF file with the given sections.
-pub(super) fn elf(sections: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn elf(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    let sections: Vec<Section> =
+        sections.iter().map(|(name, data)| Section { name, kind: 1, link: 0, data: data.to_vec() }).collect();
+    file(X86_64, &sections)
+}
+
+struct Section<'n> {
+    name: &'n str,
+    kind: u32,
+    link: u32,
+    data: Vec<u8>,
+}
+
+fn file(machine: u16, sections: &[Section<'_>]) -> Vec<u8> {
     let mut names = vec![0];
     let mut contents = Vec::new();
     let mut headers = vec![0; HEADER];
-    for (name, data) in sections {
-        headers.extend(section_header(names.len(), 1, HEADER + contents.len(), data.len()));
-        names.extend_from_slice(name.as_bytes());
+    for section in sections {
+        headers.extend(section_header(names.len(), section, HEADER + contents.len()));
+        names.extend_from_slice(section.name.as_bytes());
         names.push(0);
-        contents.extend_from_slice(data);
+        contents.extend_from_slice(&section.data);
     }
     let name_of_names = names.len();
     names.extend_from_slice(b".shstrtab\0");
-    headers.extend(section_header(name_of_names, 3, HEADER + contents.len(), names.len()));
-    contents.extend_from_slice(&names);
+    let last = Section { name: "", kind: 3, link: 0, data: names };
+    headers.extend(section_header(name_of_names, &last, HEADER + contents.len()));
+    contents.extend_from_slice(&last.data);
     let count = sections.len() + 2;
-    let mut file = elf_header(HEADER + contents.len(), count);
+    let mut file = elf_header(machine, HEADER + contents.len(), count);
     file.extend(contents);
     file.extend(headers);
     file
 }
 
-fn elf_header(section_headers: usize, count: usize) -> Vec<u8> {
+fn elf_header(machine: u16, section_headers: usize, count: usize) -> Vec<u8> {
     let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    header.extend([1, 0, 62, 0, 1, 0, 0, 0]); // relocatable, x86-64, version 1
+    header.extend([1, 0]); // relocatable
+    header.extend(machine.to_le_bytes());
+    header.extend([1, 0, 0, 0]); // version 1
     header.extend([0; 16]); // no entry, no program headers
     header.extend((section_headers as u64).to_le_bytes());
     header.extend([0; 4]);
@@ -36,21 +62,22 @@ fn elf_header(section_headers: usize, count: usize) -> Vec<u8> {
     header
 }
 
-fn section_header(name: usize, kind: u32, offset: usize, size: usize) -> Vec<u8> {
+fn section_header(name: usize, section: &Section<'_>, offset: usize) -> Vec<u8> {
     let mut header = Vec::new();
     header.extend((name as u32).to_le_bytes());
-    header.extend(kind.to_le_bytes());
+    header.extend(section.kind.to_le_bytes());
     header.extend([0; 16]); // flags, address
     header.extend((offset as u64).to_le_bytes());
-    header.extend((size as u64).to_le_bytes());
-    header.extend([0; 8]); // link, info
+    header.extend((section.data.len() as u64).to_le_bytes());
+    header.extend(section.link.to_le_bytes());
+    header.extend(1_u32.to_le_bytes()); // info: of symbols, the first global one
     header.extend(1_u64.to_le_bytes());
-    header.extend([0; 8]);
+    header.extend(if section.kind == 2 { 24_u64 } else { 0 }.to_le_bytes());
     header
 }
 
 /// A module as Debian's kernel build makes them, in little.
-pub(super) fn module() -> Vec<u8> {
+pub(crate) fn module() -> Vec<u8> {
     elf(&[(".modinfo", &modinfo()), ("__versions", &versions())])
 }
 
@@ -78,10 +105,202 @@ fn modinfo() -> Vec<u8> {
 
 fn versions() -> Vec<u8> {
     let mut section = Vec::new();
-    for (symbol, crc) in [("module_layout", 0x1234_5678_u64), ("printk", 0x9abc_def0)] {
-        section.extend(crc.to_le_bytes());
-        section.extend(symbol.as_bytes());
-        section.extend(std::iter::repeat_n(0, 56 - symbol.len()));
+    for (symbol, crc) in [("module_layout", 0x1234_5678_u32), ("printk", 0x9abc_def0)] {
+        section.extend(version(symbol, crc));
     }
     section
+}
+
+fn version(symbol: &str, crc: u32) -> Vec<u8> {
+    let mut entry = u64::from(crc).to_le_bytes().to_vec();
+    entry.extend(symbol.bytes().take(55));
+    entry.resize(64, 0);
+    entry
+}
+
+/// A module to be made.
+#[derive(Clone)]
+pub(crate) struct Module {
+    info: Vec<(String, String)>,
+    uses: Vec<(String, Option<u32>, bool)>,
+    exports: Vec<(String, u32, bool)>,
+    machine: u16,
+    extended: bool,
+}
+
+#[allow(dead_code, reason = "each test uses some of it")]
+impl Module {
+    /// A module of that name, without vermagic and licence.
+    pub(crate) fn new(name: &str) -> Self {
+        let info = vec![("name".to_owned(), name.to_owned())];
+        Self { info, uses: Vec::new(), exports: Vec::new(), machine: X86_64, extended: false }
+    }
+
+    /// One more entry of its `.modinfo`.
+    pub(crate) fn info(mut self, field: &str, value: &str) -> Self {
+        self.info.push((field.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The entry in the place of those that it has.
+    pub(crate) fn with_info(mut self, field: &str, value: &str) -> Self {
+        self.info.retain(|(known, _)| known != field);
+        self.info(field, value)
+    }
+
+    /// A symbol that it needs, with the CRC that it expects.
+    pub(crate) fn uses(mut self, symbol: &str, crc: u32) -> Self {
+        self.uses.retain(|(known, ..)| known != symbol);
+        self.uses.push((symbol.to_owned(), Some(crc), false));
+        self
+    }
+
+    /// A symbol that it takes where it is there.
+    pub(crate) fn uses_weak(mut self, symbol: &str) -> Self {
+        self.uses.push((symbol.to_owned(), None, true));
+        self
+    }
+
+    /// Without the CRCs of what it uses.
+    pub(crate) fn without_versions(mut self) -> Self {
+        self.uses.iter_mut().for_each(|(_, crc, _)| *crc = None);
+        self
+    }
+
+    /// A symbol that it gives to others.
+    pub(crate) fn exports(mut self, symbol: &str, crc: u32, gpl_only: bool) -> Self {
+        self.exports.push((symbol.to_owned(), crc, gpl_only));
+        self
+    }
+
+    /// For another machine, by its number in ELF.
+    pub(crate) fn machine(mut self, machine: u16) -> Self {
+        self.machine = machine;
+        self
+    }
+
+    /// CRCs as kernels from 6.14 on have them.
+    pub(crate) fn extended_versions(mut self) -> Self {
+        self.extended = true;
+        self
+    }
+
+    /// The file.
+    pub(crate) fn build(&self) -> Vec<u8> {
+        let info: Vec<u8> = self.info.iter().flat_map(|(key, value)| format!("{key}={value}\0").into_bytes()).collect();
+        let mut sections = vec![section(".modinfo", info)];
+        let crcs: Vec<(&str, u32)> =
+            self.uses.iter().filter_map(|(symbol, crc, _)| Some((symbol.as_str(), (*crc)?))).collect();
+        if self.extended {
+            sections.push(section("__version_ext_crcs", crcs.iter().flat_map(|(_, crc)| crc.to_le_bytes()).collect()));
+            let names = crcs.iter().flat_map(|(symbol, _)| format!("{symbol}\0").into_bytes());
+            sections.push(section("__version_ext_names", names.collect()));
+        } else if !crcs.is_empty() {
+            sections.push(section("__versions", crcs.iter().flat_map(|(symbol, crc)| version(symbol, *crc)).collect()));
+        }
+        // What is exported, then the CRCs: two sections each.
+        let first = sections.len() + 1;
+        let of = |gpl: bool| self.exports.iter().filter(move |(.., gpl_only)| *gpl_only == gpl);
+        sections.push(section("__ksymtab", vec![0; 12 * self.exports.len()]));
+        sections.push(section("__ksymtab_gpl", vec![0; 12 * self.exports.len()]));
+        sections.push(section("__kcrctab", of(false).flat_map(|(_, crc, _)| crc.to_le_bytes()).collect()));
+        sections.push(section("__kcrctab_gpl", of(true).flat_map(|(_, crc, _)| crc.to_le_bytes()).collect()));
+        let mut strings = vec![0];
+        let mut symbols = vec![0; 24];
+        let mut add = |name: &str, binding: u8, index: usize, value: u64| {
+            symbols.extend((strings.len() as u32).to_le_bytes());
+            symbols.extend([binding << 4, 0]);
+            symbols.extend((index as u16).to_le_bytes());
+            symbols.extend(value.to_le_bytes());
+            symbols.extend([0; 8]);
+            strings.extend_from_slice(name.as_bytes());
+            strings.push(0);
+        };
+        for gpl in [false, true] {
+            for (nth, (symbol, ..)) in of(gpl).enumerate() {
+                add(&format!("__ksymtab_{symbol}"), 1, first + usize::from(gpl), 12 * nth as u64);
+                add(&format!("__crc_{symbol}"), 1, first + 2 + usize::from(gpl), 4 * nth as u64);
+            }
+        }
+        for (symbol, _, weak) in &self.uses {
+            // `module_layout` has a CRC, and nobody uses it.
+            if symbol != "module_layout" {
+                add(symbol, if *weak { 2 } else { 1 }, 0, 0);
+            }
+        }
+        let strings_at = sections.len() as u32 + 2;
+        sections.push(Section { name: ".symtab", kind: 2, link: strings_at, data: symbols });
+        sections.push(Section { name: ".strtab", kind: 3, link: 0, data: strings });
+        file(self.machine, &sections)
+    }
+}
+
+fn section(name: &str, data: Vec<u8>) -> Section<'_> {
+    Section { name, kind: 1, link: 0, data }
+}
+
+/// One who signs modules.
+pub(crate) struct Signer {
+    key: rcgen::KeyPair,
+    certificate: rcgen::Certificate,
+}
+
+#[allow(dead_code, reason = "each test uses some of it")]
+impl Signer {
+    /// With a new key, and a certificate for it with that common name.
+    pub(crate) fn new(name: &str) -> Self {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Self { key, certificate }
+    }
+
+    /// The certificate.
+    pub(crate) fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// The module with a signature behind it, as the kernel's sign-file makes it.
+    pub(crate) fn sign(&self, module: &[u8]) -> Vec<u8> {
+        let algorithm = |oid| AlgorithmIdentifierOwned { oid: ObjectIdentifier::new_unwrap(oid), parameters: None };
+        let (sha256, ecdsa) = (algorithm("2.16.840.1.101.3.4.2.1"), algorithm("1.2.840.10045.4.3.2"));
+        let certificate = Certificate::from_der(self.certificate.der()).expect("a certificate");
+        let about = certificate.tbs_certificate;
+        let info = SignerInfo {
+            version: CmsVersion::V1,
+            sid: SignerIdentifier::IssuerAndSerialNumber(IssuerAndSerialNumber {
+                issuer: about.issuer,
+                serial_number: about.serial_number,
+            }),
+            digest_alg: sha256.clone(),
+            signed_attrs: None,
+            signature_algorithm: ecdsa,
+            signature: OctetString::new(self.key.sign(module).expect("signed")).expect("bytes"),
+            unsigned_attrs: None,
+        };
+        let data = SignedData {
+            version: CmsVersion::V1,
+            digest_algorithms: SetOfVec::try_from(vec![sha256]).expect("one"),
+            encap_content_info: EncapsulatedContentInfo {
+                econtent_type: ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1"),
+                econtent: None,
+            },
+            certificates: None,
+            crls: None,
+            signer_infos: SignerInfos(SetOfVec::try_from(vec![info]).expect("one")),
+        };
+        let message = ContentInfo {
+            content_type: ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2"),
+            content: Any::encode_from(&data).expect("encoded"),
+        };
+        let message = message.to_der().expect("encoded");
+        let mut signed = module.to_vec();
+        signed.extend_from_slice(&message);
+        signed.extend([0, 0, 2, 0, 0, 0, 0, 0]);
+        signed.extend((message.len() as u32).to_be_bytes());
+        signed.extend_from_slice(b"~Module signature appended~\n");
+        signed
+    }
 }

@@ -1,17 +1,18 @@
 //! Reading what a `.ko` file says of itself, without the tools of kmod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use object::{Object, ObjectSection};
+use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolSection};
 
 use super::Error;
+use super::compression::Compression;
+use super::signature::{self, Signature};
 
-/// Ends a signed module; `struct module_signature` and the signature lie before it (include/linux/module_signature.h).
-const SIGNATURE_MAGIC: &[u8] = b"~Module signature appended~\n";
-const SIGNATURE_TRAILER: usize = 12;
+/// More symbols than a kernel exports, and far more than a module uses.
+const SYMBOLS: usize = 200_000;
 /// `struct modversion_info`: a CRC of the size of a `long`, and the symbol's name, 64 bytes in all.
 const SYMBOL_VERSION: usize = 64;
 
@@ -42,6 +43,54 @@ pub struct ModuleInfo {
     pub signature: Option<Signature>,
     /// The CRCs of the symbols that it expects from the kernel (`CONFIG_MODVERSIONS`), by symbol.
     pub symbol_crcs: BTreeMap<String, u32>,
+    /// The machine that it runs on, as images name platforms (`amd64`, `arm64`), or as ELF does where they don't.
+    pub architecture: String,
+    /// The modules that `modprobe` loads before it, and those after it, where they are there.
+    pub softdeps: SoftDeps,
+    /// The namespaces whose symbols it says that it uses.
+    pub import_ns: Vec<String>,
+    /// The symbols that it needs from the kernel or other modules.
+    pub undefined: BTreeSet<String>,
+    /// The symbols that it takes where they are there.
+    pub undefined_weak: BTreeSet<String>,
+    /// The symbols that it gives to other modules.
+    pub exports: BTreeMap<String, Export>,
+}
+
+/// What `MODULE_SOFTDEP` lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SoftDeps {
+    /// To be loaded before.
+    pub pre: Vec<String>,
+    /// To be loaded after.
+    pub post: Vec<String>,
+}
+
+impl SoftDeps {
+    /// Adds what `pre: a b post: c` lists; names become the kernel's.
+    pub fn take(&mut self, text: &str) {
+        let mut list = None;
+        for word in text.split_whitespace() {
+            match word {
+                "pre:" => list = Some(&mut self.pre),
+                "post:" => list = Some(&mut self.post),
+                name => {
+                    if let Some(list) = &mut list {
+                        list.push(name.replace('-', "_"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A symbol that a module exports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Export {
+    /// Its CRC, where the kernel has `CONFIG_MODVERSIONS`.
+    pub crc: Option<u32>,
+    /// Only modules with a licence that goes with the kernel's may use it.
+    pub gpl_only: bool,
 }
 
 /// A module parameter.
@@ -53,27 +102,21 @@ pub struct Parameter {
     pub description: Option<String>,
 }
 
-/// A signature behind a module. Whether a kernel trusts it is not known here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    /// It is a PKCS#7 message, the only kind that today's kernels take.
-    pub is_pkcs7: bool,
-    /// Its length in bytes.
-    pub length: usize,
-}
-
 /// What is wrong with a module file.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// It is compressed.
     #[error("it is compressed with {0}: decompress it first")]
-    Compressed(&'static str),
+    Compressed(Compression),
     /// It is no ELF file, or a broken one.
     #[error("it is no readable ELF file: {0}")]
     Elf(#[from] object::Error),
     /// It is an ELF file, but no module.
     #[error("it is no kernel module: it has no {0}")]
     NoModule(&'static str),
+    /// It has more symbols than any module.
+    #[error("it has more than {SYMBOLS} symbols")]
+    Symbols,
 }
 
 impl ModuleInfo {
@@ -85,7 +128,7 @@ impl ModuleInfo {
 
     /// Reads a module file's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, InspectError> {
-        if let Some(kind) = compression(bytes) {
+        if let Some(kind) = Compression::of(bytes) {
             return Err(InspectError::Compressed(kind));
         }
         let file = object::File::parse(bytes)?;
@@ -93,7 +136,7 @@ impl ModuleInfo {
             return Err(InspectError::NoModule("ELF format"));
         }
         let modinfo = section(&file, ".modinfo")?.ok_or(InspectError::NoModule(".modinfo section"))?;
-        let mut info = Self { signature: signature(bytes), ..Self::default() };
+        let mut info = Self { signature: signature::read(bytes), architecture: architecture(&file), ..Self::default() };
         for entry in bytes[modinfo].split(|byte| *byte == 0) {
             if let Some((field, value)) = String::from_utf8_lossy(entry).split_once('=') {
                 info.take(field, value);
@@ -103,6 +146,7 @@ impl ModuleInfo {
             return Err(InspectError::NoModule("name in its .modinfo section"));
         }
         info.symbol_crcs = symbol_crcs(bytes)?.into_iter().map(|entry| (entry.symbol, entry.crc)).collect();
+        info.take_symbols(&file)?;
         Ok(info)
     }
 
@@ -117,6 +161,8 @@ impl ModuleInfo {
             "depends" => self.depends = value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             "alias" => self.aliases.push(value.to_owned()),
             "firmware" => self.firmware.push(value.to_owned()),
+            "softdep" => self.softdeps.take(value),
+            "import_ns" => self.import_ns.push(value.to_owned()),
             "intree" => self.in_tree = value == "Y",
             "parm" => {
                 let (parameter, description) = self.parameter(value);
@@ -130,6 +176,32 @@ impl ModuleInfo {
         }
     }
 
+    fn take_symbols(&mut self, file: &object::File<'_>) -> Result<(), InspectError> {
+        const EXPORT: &str = "__ksymtab_";
+        const CRC: &str = "__crc_";
+        if file.symbols().take(SYMBOLS + 1).count() > SYMBOLS {
+            return Err(InspectError::Symbols);
+        }
+        for symbol in file.symbols() {
+            let Ok(name) = symbol.name() else { continue };
+            if name.is_empty() {
+                continue;
+            }
+            if symbol.is_undefined() {
+                let names = if symbol.is_weak() { &mut self.undefined_weak } else { &mut self.undefined };
+                names.insert(name.to_owned());
+            } else if let Some(exported) = name.strip_prefix(EXPORT) {
+                let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
+                let gpl_only = section.is_some_and(|section| section.name().is_ok_and(|name| name.contains("_gpl")));
+                self.exports.entry(exported.to_owned()).or_default().gpl_only = gpl_only;
+            } else if let Some(exported) = name.strip_prefix(CRC) {
+                let crc = export_crc(file, &symbol);
+                self.exports.entry(exported.to_owned()).or_default().crc = crc;
+            }
+        }
+        Ok(())
+    }
+
     /// The parameter that `NAME:TEXT` speaks of, and the text.
     fn parameter(&mut self, value: &str) -> (&mut Parameter, String) {
         let (name, text) = value.split_once(':').unwrap_or((value, ""));
@@ -137,9 +209,13 @@ impl ModuleInfo {
     }
 }
 
-fn compression(bytes: &[u8]) -> Option<&'static str> {
-    const KINDS: [(&[u8], &str); 3] = [(b"\xfd7zXZ\0", "xz"), (b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd")];
-    KINDS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, kind)| *kind)
+fn architecture(file: &object::File<'_>) -> String {
+    match file.architecture() {
+        Architecture::X86_64 => "amd64".to_owned(),
+        Architecture::Aarch64 => "arm64".to_owned(),
+        Architecture::PowerPc64 if file.is_little_endian() => "ppc64le".to_owned(),
+        other => format!("{other:?}").to_ascii_lowercase(),
+    }
 }
 
 /// Where a section's bytes lie in the file; never outside it.
@@ -151,6 +227,20 @@ pub(super) fn section(file: &object::File<'_>, name: &str) -> Result<Option<Rang
     Ok(start.checked_add(length).map(|end| start..end))
 }
 
+/// The CRC of an exported symbol: the value of `__crc_NAME`, or since Linux 5.19 what it points to.
+fn export_crc(file: &object::File<'_>, symbol: &object::Symbol<'_, '_>) -> Option<u32> {
+    match symbol.section() {
+        SymbolSection::Absolute => u32::try_from(symbol.address()).ok(),
+        SymbolSection::Section(index) => {
+            let section = file.section_by_index(index).ok()?;
+            let start = usize::try_from(symbol.address().checked_sub(section.address())?).ok()?;
+            let raw: [u8; 4] = section.data().ok()?.get(start..start.checked_add(4)?)?.try_into().ok()?;
+            Some(if file.is_little_endian() { u32::from_le_bytes(raw) } else { u32::from_be_bytes(raw) })
+        }
+        _ => None,
+    }
+}
+
 /// A symbol with its CRC, and where the CRC lies in the file.
 pub(super) struct SymbolCrc {
     pub(super) symbol: String,
@@ -158,9 +248,14 @@ pub(super) struct SymbolCrc {
     pub(super) offset: usize,
 }
 
-/// The entries of the `__versions` section, in their order.
+/// The entries of the `__versions` section, in their order, or else those of the sections that kernels from 6.14 on
+/// have for symbols with long names (`CONFIG_EXTENDED_MODVERSIONS`).
 pub(super) fn symbol_crcs(bytes: &[u8]) -> Result<Vec<SymbolCrc>, object::Error> {
     let file = object::File::parse(bytes)?;
+    let extended = extended_crcs(&file, bytes)?;
+    if !extended.is_empty() {
+        return Ok(extended);
+    }
     let Some(range) = section(&file, "__versions")? else { return Ok(Vec::new()) };
     let (width, little) = (if file.is_64() { 8 } else { 4 }, file.is_little_endian());
     let entries = bytes[range.clone()].chunks_exact(SYMBOL_VERSION).enumerate();
@@ -180,13 +275,24 @@ pub(super) fn symbol_crcs(bytes: &[u8]) -> Result<Vec<SymbolCrc>, object::Error>
         .collect())
 }
 
-fn signature(bytes: &[u8]) -> Option<Signature> {
-    const PKCS7: u8 = 2;
-    let before = bytes.strip_suffix(SIGNATURE_MAGIC)?;
-    let (module, trailer) = before.split_at_checked(before.len().checked_sub(SIGNATURE_TRAILER)?)?;
-    let length = u32::from_be_bytes(trailer.get(8..12)?.try_into().ok()?);
-    let length = usize::try_from(length).ok().filter(|length| *length <= module.len())?;
-    Some(Signature { is_pkcs7: trailer[2] == PKCS7, length })
+fn extended_crcs(file: &object::File<'_>, bytes: &[u8]) -> Result<Vec<SymbolCrc>, object::Error> {
+    let (Some(crcs), Some(names)) = (section(file, "__version_ext_crcs")?, section(file, "__version_ext_names")?)
+    else {
+        return Ok(Vec::new());
+    };
+    let names = bytes[names].split(|byte| *byte == 0);
+    let entries = bytes[crcs.clone()].chunks_exact(4).zip(names).enumerate();
+    Ok(entries
+        .filter_map(|(index, (raw, name))| {
+            let raw: [u8; 4] = raw.try_into().ok()?;
+            Some(SymbolCrc {
+                symbol: String::from_utf8_lossy(name).into_owned(),
+                crc: if file.is_little_endian() { u32::from_le_bytes(raw) } else { u32::from_be_bytes(raw) },
+                offset: crcs.start + index * 4,
+            })
+        })
+        .filter(|entry| !entry.symbol.is_empty())
+        .collect())
 }
 
 #[cfg(test)]
@@ -216,17 +322,36 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_seen_and_a_torn_one_is_not() {
-        let mut bytes = fixture::module();
-        bytes.extend_from_slice(&[7; 20]);
-        bytes.extend_from_slice(&[0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 20]);
-        bytes.extend_from_slice(SIGNATURE_MAGIC);
-        let info = ModuleInfo::parse(&bytes).expect("a module");
-        assert_eq!(info.signature, Some(Signature { is_pkcs7: true, length: 20 }));
-        let length = bytes.len() - SIGNATURE_MAGIC.len() - 4;
-        bytes[length..length + 4].copy_from_slice(&[0xff; 4]);
-        assert_eq!(ModuleInfo::parse(&bytes).expect("a module").signature, None);
-        assert_eq!(signature(SIGNATURE_MAGIC), None);
+    fn what_it_uses_and_gives_is_read_from_its_symbols() {
+        let module = fixture::Module::new("thing")
+            .info("softdep", "pre: ptp post: thing-helper")
+            .info("import_ns", "NETDEV_INTERNAL")
+            .uses("printk", 1)
+            .uses_weak("maybe_there")
+            .exports("thing_give", 0xfeed_f00d, false)
+            .exports("thing_give_gpl", 7, true);
+        let info = ModuleInfo::parse(&module.build()).expect("a module");
+        assert_eq!(info.architecture, "amd64");
+        assert_eq!(info.softdeps, SoftDeps { pre: vec!["ptp".into()], post: vec!["thing_helper".into()] });
+        assert_eq!(info.import_ns, ["NETDEV_INTERNAL"]);
+        assert_eq!(info.undefined, BTreeSet::from(["printk".to_owned()]));
+        assert_eq!(info.undefined_weak, BTreeSet::from(["maybe_there".to_owned()]));
+        let exports = [
+            ("thing_give".to_owned(), Export { crc: Some(0xfeed_f00d), gpl_only: false }),
+            ("thing_give_gpl".to_owned(), Export { crc: Some(7), gpl_only: true }),
+        ];
+        assert_eq!(info.exports, BTreeMap::from(exports));
+        let arm = ModuleInfo::parse(&module.machine(183).build()).expect("a module");
+        assert_eq!(arm.architecture, "arm64");
+    }
+
+    #[test]
+    fn crcs_of_symbols_with_long_names_are_read() {
+        let long = "a_symbol_with_a_name_that_is_longer_than_fifty_six_bytes_as_those_of_rust_are";
+        let module = fixture::Module::new("thing").uses("printk", 1).uses(long, 0x0102_0304).extended_versions();
+        let info = ModuleInfo::parse(&module.build()).expect("a module");
+        assert_eq!(info.symbol_crcs[long], 0x0102_0304);
+        assert_eq!(info.symbol_crcs["printk"], 1);
     }
 
     #[test]

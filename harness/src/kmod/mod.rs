@@ -9,8 +9,9 @@
 
 mod build;
 mod build_root;
+mod compression;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod image;
 mod inspect;
 mod layer;
@@ -18,6 +19,7 @@ mod oci;
 mod pack;
 mod programs;
 mod sandbox;
+mod signature;
 mod variant;
 
 use std::io;
@@ -25,9 +27,11 @@ use std::path::PathBuf;
 
 pub use build::{BuiltModule, BuiltModules, build_modules};
 pub use build_root::{BuildRoot, Distribution, HOST_PACKAGES, ensure_build_root};
+pub use compression::Compression;
 pub use image::ensure_image;
-pub use inspect::{InspectError, ModuleInfo, Parameter, Signature};
+pub use inspect::{Export, InspectError, ModuleInfo, Parameter, SoftDeps};
 pub use pack::{Base, ImageConfig, OciLayout, PackSpec, pack_image};
+pub use signature::{Signature, Trust, TrustedKey, TrustedKeyError, trust};
 pub use variant::Variant;
 
 use crate::{cache, process};

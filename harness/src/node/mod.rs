@@ -392,6 +392,23 @@ pub fn survey<E: From<Error> + From<cache::Error>>(
     Ok(NodeImage::known(disk.clone(), &dir)?)
 }
 
+/// The directories that [`NodeImage::kernel_dir`] gives for the images in a cache, by release; of several, the newest.
+pub fn kernel_dirs(cache: &Path) -> BTreeMap<String, PathBuf> {
+    let mut found: BTreeMap<String, (std::time::SystemTime, PathBuf)> = BTreeMap::new();
+    let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    for entry in [CACHE_KIND, SURVEY_KIND].iter().flat_map(|kind| list(&cache.join(kind))) {
+        let hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        for dir in list(&entry.join(KERNEL_DIRS)).filter(|dir| !hidden && dir.is_dir()) {
+            let Some(release) = dir.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+            let made = dir.metadata().and_then(|about| about.modified()).unwrap_or(std::time::UNIX_EPOCH);
+            if found.get(&release).is_none_or(|(known, _)| *known < made) {
+                found.insert(release, (made, dir));
+            }
+        }
+    }
+    found.into_iter().map(|(release, (_, dir))| (release, dir)).collect()
+}
+
 fn survey_key(disk: &BootDisk) -> String {
     cache::key([SURVEY_FORMAT, disk.digest.as_bytes()])
 }
@@ -400,4 +417,21 @@ fn write_facts(dir: &Path, facts: &Facts) -> Result<(), Error> {
     let path = dir.join(FACTS);
     let text = serde_json::to_vec_pretty(facts).map_err(|error| Error::io("describe", &path)(error.into()))?;
     fs::write(&path, text).map_err(Error::io("write", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_of_node_images_are_found_in_the_cache() {
+        let temp = tempfile::tempdir().expect("temporary directory");
+        for dir in
+            ["node-image/key-1/kernels/6.1", "node-image/.partial-2/kernels/6.2", "node-survey/key-3/kernels/6.3"]
+        {
+            fs::create_dir_all(temp.path().join(dir)).expect("made");
+        }
+        assert_eq!(kernel_dirs(temp.path()).keys().collect::<Vec<_>>(), ["6.1", "6.3"]);
+        assert!(kernel_dirs(Path::new("/nowhere")).is_empty());
+    }
 }

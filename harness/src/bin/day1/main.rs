@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 mod generate;
 mod images;
+mod inspect;
 mod judge;
 mod run;
 
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Print the MachineConfig that loads a module the Day-1 way.
     Generate(generate::Generate),
+    /// Check a driver image against a kernel, without a VM.
+    Inspect(inspect::Inspect),
     /// Run trials: boot VMs, follow them through their boots, judge what was seen.
     Run(run::Run),
     /// Judge a recorded trial again.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Generate(generate) => generate.perform(),
+        Command::Inspect(inspect) => inspect.perform(cli.cache.as_deref()),
         Command::Run(run) => {
             log();
             run.perform(cli.cache)

@@ -1,0 +1,239 @@
+//! The in-tree modules: which of them the image's stand in for, and whether those that are listed can be removed.
+
+use std::collections::BTreeSet;
+
+use super::super::Finding;
+use super::super::driver::Driver;
+use super::super::kernel::{Alias, Kernel, is_hardware};
+use super::super::pattern::one_covers_other;
+use super::{Context, Known, Subject, join, number, part};
+
+pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
+    let removed = subject.removed(context.request);
+    let mut findings = removal(context, subject, kernel, &removed);
+    findings.push(names(subject, kernel, &removed));
+    findings.extend(aliases(subject, kernel, &removed));
+    findings
+}
+
+/// The list of modules to remove.
+fn removal(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<Finding> {
+    const CHECK: &str = "in-tree.removal";
+    let modules = match part(kernel, "modules.dep", |kernel| Some((kernel, kernel.modules.as_ref()?))) {
+        Ok(known) => known,
+        Err(reason) => {
+            return vec![Finding::not_checked(
+                CHECK,
+                format!("the list of modules to remove ({}), because {reason}", join(removed)),
+            )];
+        }
+    };
+    let (kernel, modules) = modules;
+    let mut findings = Vec::new();
+    let builtin: Vec<String> = removed.iter().filter(|name| kernel.has_builtin(name) == Some(true)).cloned().collect();
+    if !builtin.is_empty() {
+        findings.push(
+            Finding::error(CHECK, format!("built into the kernel: {}", join(&builtin)))
+                .why("it can't be removed: the load unit fails, and the in-tree driver stays")
+                .advise("take it off the list; a built-in driver of the same device can't be replaced on this kernel")
+                .source("the generated load script: plan_removal; modules.builtin"),
+        );
+    }
+    // The module's own name is the default, and need not exist.
+    let explicit = context.request.in_tree.is_some();
+    let absent: Vec<&String> =
+        removed.iter().filter(|name| explicit && !modules.contains_key(*name) && !builtin.contains(name)).collect();
+    if !absent.is_empty() {
+        let near = |name: &str| {
+            let close = modules.keys().map(|known| (strsim::jaro_winkler(name, known), known));
+            close
+                .filter(|(score, _)| *score > 0.85)
+                .max_by(|one, other| one.0.total_cmp(&other.0))
+                .map(|(_, known)| known)
+        };
+        let told = |name: &&String| match near(name) {
+            Some(known) => format!("{name}; did you mean {known}?"),
+            None => (*name).clone(),
+        };
+        findings.push(
+            Finding::warning(CHECK, "the list has names that the kernel has no module of")
+                .seen(absent.iter().map(told))
+                .why("nothing is removed for them; the in-tree driver that was meant stays, and holds the device")
+                .advise(format!("list the names that lsmod shows on a node with kernel {}", subject.release)),
+        );
+    }
+    findings.extend(holders(kernel, removed));
+    if findings.is_empty() {
+        let there: Vec<String> = removed.iter().filter(|name| modules.contains_key(*name)).cloned().collect();
+        let told = if there.is_empty() {
+            "there is no in-tree module to remove".to_owned()
+        } else {
+            format!("can be removed in this order: {}", join(&there))
+        };
+        findings.push(Finding::ok(CHECK, told));
+    }
+    findings
+}
+
+/// Those that use a module must go before it.
+fn holders(kernel: &Kernel, removed: &[String]) -> Vec<Finding> {
+    const CHECK: &str = "in-tree.removal";
+    let (mut order, mut unlisted) = (Vec::new(), Vec::new());
+    let modules = kernel.modules.iter().flatten();
+    for (holder, module) in modules {
+        let place = |name: &String| removed.iter().position(|listed| listed == name);
+        for name in module.needs.keys().filter(|name| place(name).is_some()) {
+            match (place(holder), place(name)) {
+                (Some(held), Some(at)) if held > at => {
+                    order.push(format!("{holder} uses {name}, and is listed after it"))
+                }
+                (None, _) => unlisted.push((kernel.claims(holder) > 0, format!("{holder} uses {name}"))),
+                _ => {}
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    if !order.is_empty() {
+        findings.push(
+            Finding::error(CHECK, "modules are listed behind those that they use")
+                .seen(order)
+                .why("a module in use can't be removed: the load unit fails, and the in-tree drivers stay")
+                .advise("list each module before those that it uses")
+                .source("the generated load script: plan_removal; rmmod(8)"),
+        );
+    }
+    if !unlisted.is_empty() {
+        // Those with devices of their own are the likelier ones.
+        unlisted.sort_by_key(|(claims, _)| !claims);
+        findings.push(
+            Finding::warning(CHECK, "further in-tree modules use what is to be removed")
+                .seen(unlisted.into_iter().map(|(_, text)| text))
+                .why("where one of them is loaded, the removal fails, and with it the load unit")
+                .advise("list those that your nodes load before the module that they use"),
+        );
+    }
+    findings
+}
+
+/// Names that the image and the kernel share.
+fn names(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Finding {
+    const CHECK: &str = "in-tree.names";
+    let modules = match part(kernel, "modules.dep", |kernel| Some((kernel, kernel.modules.as_ref()?))) {
+        Ok(known) => known,
+        Err(reason) => {
+            return Finding::not_checked(
+                CHECK,
+                format!("whether the kernel has modules of the same names, because {reason}"),
+            );
+        }
+    };
+    let (kernel, modules) = modules;
+    let builtin: Vec<&String> = subject.load.iter().filter(|name| kernel.has_builtin(name) == Some(true)).collect();
+    if !builtin.is_empty() {
+        return Finding::error(CHECK, "the kernel has modules of the image built in")
+            .seen(builtin)
+            .why("a module whose name is taken does not load: the load unit fails")
+            .advise("rename the module, or use a kernel without it")
+            .source("kernel/module/main.c: add_unformed_module; kmod: modules.builtin");
+    }
+    let shared: Vec<&String> =
+        subject.load.iter().filter(|name| modules.contains_key(*name) && !removed.contains(name)).collect();
+    if shared.is_empty() {
+        return Finding::ok(CHECK, "no in-tree module has the name of one of the image's and stays");
+    }
+    let told = "in-tree modules of the same names are not in the list of modules to remove";
+    let seen = shared.iter().map(|name| format!("{name}: {} and {}", modules[*name].path, subject.path(name)));
+    let finding = if shared.iter().any(|name| kernel.claims(name) > 0) {
+        Finding::error(CHECK, told)
+    } else {
+        Finding::warning(CHECK, told)
+    };
+    finding
+        .seen(seen)
+        .why("where the in-tree one runs, modprobe says that the module is loaded already: the load unit fails, and the in-tree driver stays")
+        .advise(format!("add to the list of modules to remove: {}", join(&shared.into_iter().cloned().collect::<Vec<_>>())))
+        .source("libkmod of kmod: a module of that name counts as loaded")
+}
+
+/// Devices that an in-tree driver claims as well.
+fn aliases(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<Finding> {
+    const CHECK: &str = "in-tree.aliases";
+    let known = match part(kernel, "modules.alias", |kernel| Some((kernel, kernel.aliases.as_ref()?))) {
+        Ok(known) => known,
+        Err(reason) => {
+            return vec![Finding::not_checked(
+                CHECK,
+                format!("whether in-tree drivers claim the same devices, because {reason}"),
+            )];
+        }
+    };
+    let (kernel, aliases) = known;
+    let own = own_aliases(subject.driver, subject.load);
+    let stays = |alias: &&Alias| !removed.contains(&alias.1) && !subject.load.contains(&alias.1);
+    let mut findings = Vec::new();
+    let builtin = overlaps(&own, kernel.builtin_aliases.iter().flatten());
+    if !builtin.is_empty() {
+        findings.push(
+            Finding::error(CHECK, "drivers that are built into the kernel claim the same devices")
+                .seen(told(&builtin))
+                .why("a built-in driver has the device before anything is loaded, and can't be removed: the module loads, and has no device")
+                .advise("use a kernel without it, or bind the device by driver_override")
+                .source("modules.builtin.modinfo"),
+        );
+    }
+    let others = overlaps(&own, aliases.iter().filter(stays));
+    if !others.is_empty() {
+        let names: BTreeSet<String> = others.iter().map(|(_, other)| other.1.clone()).collect();
+        findings.push(
+            Finding::error(CHECK, "in-tree drivers that are not removed claim the same devices")
+                .seen(told(&others))
+                .why("udev loads the in-tree driver for the device first, and it keeps it: the vendor's module loads, and has no device")
+                .advise(format!("add to the list of modules to remove, if your nodes load them: {}", join(&names.into_iter().collect::<Vec<_>>())))
+                .source("modules.alias; systemd-udevd loads all modules that claim a device"),
+        );
+    }
+    if findings.is_empty() {
+        let told = if own.is_empty() {
+            "the module claims no device".to_owned()
+        } else {
+            format!("no in-tree driver that stays claims what it does: {}", number(own.len(), "pattern"))
+        };
+        findings.push(Finding::ok(CHECK, told));
+    }
+    findings
+}
+
+fn own_aliases(driver: &Driver<'_>, load: &[String]) -> Vec<String> {
+    let all = load.iter().filter_map(|name| driver.info(name)).flat_map(|info| info.aliases.iter());
+    all.filter(|alias| is_hardware(alias)).cloned().collect()
+}
+
+/// The pairs of which one pattern covers the other.
+fn overlaps<'a>(own: &'a [String], theirs: impl Iterator<Item = &'a Alias>) -> Vec<(&'a String, &'a Alias)> {
+    let literal = |pattern: &str| pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    let mut found = Vec::new();
+    for alias in theirs.filter(|(pattern, _)| is_hardware(pattern)) {
+        let start = &alias.0.as_bytes()[..literal(&alias.0)];
+        for one in own {
+            let length = start.len().min(literal(one));
+            // Most differ in what stands before the first star.
+            if one.as_bytes()[..length] == start[..length] && one_covers_other(one, &alias.0) {
+                found.push((one, alias));
+            }
+        }
+    }
+    found
+}
+
+/// One device each for the drivers that overlap, and how many more.
+fn told(overlaps: &[(&String, &Alias)]) -> Vec<String> {
+    let drivers: BTreeSet<&String> = overlaps.iter().map(|(_, alias)| &alias.1).collect();
+    drivers
+        .into_iter()
+        .map(|driver| {
+            let of: Vec<_> = overlaps.iter().filter(|(_, alias)| alias.1 == *driver).collect();
+            let more = if of.len() > 1 { format!(", and {} more", of.len() - 1) } else { String::new() };
+            format!("{driver} claims {}{more}", of[0].1.0)
+        })
+        .collect()
+}

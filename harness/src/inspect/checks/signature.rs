@@ -1,0 +1,80 @@
+//! Who signed the modules, and whether that is enough for the nodes.
+
+use super::super::Finding;
+use super::{Context, Known, Subject, join, part};
+use crate::kmod::Trust;
+
+const CHECK: &str = "module.signature";
+const SOURCE: &str = "kernel/module/signing.c: module_sig_check";
+const FAILS: &str = "a kernel that enforces signatures answers `Key was rejected by service`, or `Required key not available`: the load unit fails, and the in-tree driver stays";
+
+pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
+    let enforced = part(kernel, "config", |kernel| kernel.has_option("MODULE_SIG_FORCE"));
+    let wanted = !context.request.trusted_keys.is_empty();
+    let (mut signed, mut unsigned, mut wrong, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for name in subject.load {
+        let (Some(info), Some((_, file))) = (subject.driver.info(name), subject.driver.file(name)) else { continue };
+        let Some(signature) = &info.signature else {
+            unsigned.push(name.clone());
+            continue;
+        };
+        if !signature.is_pkcs7 {
+            wrong.push(format!("{name}: its signature is no PKCS#7 message"));
+            continue;
+        }
+        match &file.trust {
+            None => signed.push(format!("{name}: {signature}")),
+            Some(Trust::Valid(subject)) => signed.push(format!("{name}: signed by {subject}, verified ({signature})")),
+            Some(Trust::OtherKey) => {
+                wrong.push(format!("{name}: none of the trusted certificates made it ({signature})"))
+            }
+            Some(Trust::Invalid(subject)) => {
+                wrong.push(format!("{name}: says {subject} signed it, but its bytes are not those that were signed"));
+            }
+            Some(Trust::Unsigned) => wrong.push(format!("{name}: its signature is torn")),
+            Some(Trust::Unknown(reason)) => unknown.push(format!("{name}: {reason} ({signature})")),
+        }
+    }
+    let mut findings = Vec::new();
+    if !unsigned.is_empty() {
+        let told = format!("not signed: {}", join(&unsigned));
+        let finding =
+            if wanted || enforced == Ok(true) { Finding::error(CHECK, told) } else { Finding::warning(CHECK, told) };
+        let why = match &enforced {
+            Ok(true) => {
+                "the kernel's config has CONFIG_MODULE_SIG_FORCE: it loads signed modules only, and the in-tree driver stays"
+            }
+            _ => {
+                "with Secure Boot, lockdown or module.sig_enforce a node loads signed modules only; others load it with taint E"
+            }
+        };
+        findings.push(
+            finding
+                .why(why)
+                .advise("sign it with the kernel's scripts/sign-file and a key that the nodes trust, after stripping and before compressing it")
+                .source(SOURCE),
+        );
+    }
+    if !wrong.is_empty() {
+        findings.push(
+            Finding::error(CHECK, "the signature is not one that the nodes trust")
+                .seen(wrong)
+                .why(FAILS)
+                .advise("sign the module as it is in the image, with the key of a certificate that the nodes trust; strip it before, not after")
+                .source(SOURCE),
+        );
+    }
+    if !unknown.is_empty() {
+        findings.push(Finding::not_checked(CHECK, "whether the certificates made the signature").seen(unknown));
+    }
+    if !signed.is_empty() {
+        findings.push(Finding::ok(CHECK, "signed").seen(signed));
+        if !wanted {
+            findings.push(Finding::not_checked(
+                CHECK,
+                "whether the nodes trust that key, because no certificate is given: add --trusted-key CERT",
+            ));
+        }
+    }
+    findings
+}

@@ -1,0 +1,183 @@
+//! The modules of an image for one kernel, and what `modprobe` makes of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::image::tree::{Contents, End, Node, Tree};
+use super::index_file;
+use super::kernel::{InTree, modules_dep};
+use super::module_file::{ModuleFile, module_name};
+use crate::kmod::{Export, ModuleInfo};
+
+/// Where a driver image has its modules; a directory for each kernel release is below.
+pub(super) const MODULES: &str = "opt/lib/modules";
+
+/// The directory of a kernel release in an image.
+#[derive(Debug)]
+pub(super) struct Driver<'t> {
+    /// `/opt/lib/modules/RELEASE`
+    pub(super) dir: String,
+    /// Its module files, by their path below it.
+    pub(super) files: BTreeMap<String, &'t ModuleFile>,
+    /// What has the name of a module and is none that can be read, and why.
+    pub(super) broken: Vec<(String, String)>,
+    /// The links in it that lead out of the image where it is mounted, and their targets.
+    pub(super) leaves: Vec<(String, String)>,
+    /// Where a link `host` leads, if there is one.
+    pub(super) host: Option<String>,
+    /// Its `modules.*`, by name.
+    pub(super) indexes: BTreeMap<String, &'t [u8]>,
+    /// What `modules.dep` says, by module.
+    pub(super) dep: Option<BTreeMap<String, InTree>>,
+    /// What `modules.dep.bin` says, by module; an error says why it can't be read.
+    pub(super) dep_bin: Option<Result<BTreeMap<String, String>, String>>,
+}
+
+impl<'t> Driver<'t> {
+    /// The directory of a release; none where the image has none.
+    pub(super) fn find(tree: &'t Tree, release: &str) -> Option<Self> {
+        let dir = format!("/{MODULES}/{release}");
+        let way = tree.follow(&dir);
+        let End::Found { node: Node::Directory(_), path } = way.end else { return None };
+        let mut driver = Self {
+            dir,
+            files: BTreeMap::new(),
+            broken: Vec::new(),
+            leaves: way.leaves,
+            host: None,
+            indexes: BTreeMap::new(),
+            dep: None,
+            dep_bin: None,
+        };
+        driver.collect(tree, &path, "", 0);
+        driver.dep = driver.text("modules.dep").map(|text| modules_dep(&text));
+        driver.dep_bin = driver
+            .indexes
+            .get("modules.dep.bin")
+            .map(|bytes| index_file::entries(bytes).map(|entries| entries.into_iter().collect()));
+        Some(driver)
+    }
+
+    /// Takes what is in the directory at a real path; `below` is that path below the driver's directory.
+    fn collect(&mut self, tree: &'t Tree, real: &str, below: &str, depth: usize) {
+        /// Links to directories may lead in circles, which depmod follows to the end of a path's length.
+        const DEPTH: usize = 16;
+        if depth > DEPTH {
+            return;
+        }
+        for (path, node) in tree.below(real) {
+            let path = format!("{below}{path}");
+            match node {
+                Node::Symlink(_) => self.follow(tree, real, &path[below.len()..], &path, depth),
+                node => self.take(path, node),
+            }
+        }
+    }
+
+    fn follow(&mut self, tree: &'t Tree, real: &str, link: &str, path: &str, depth: usize) {
+        let way = tree.follow(&format!("{real}/{link}"));
+        self.leaves.extend(way.leaves);
+        match way.end {
+            End::Host(target) if path == "host" => self.host = Some(target),
+            // Made by a kernel's own installation, and of no use to modprobe.
+            _ if matches!(path, "build" | "source") => {}
+            End::Host(target) => self.broken_link(path, &format!("it leads to the node's own /{target}")),
+            End::Found { node: Node::Directory(_), path: target } => {
+                self.collect(tree, &target, &format!("{path}/"), depth + 1);
+            }
+            End::Found { node, .. } => self.take(path.to_owned(), node),
+            End::Missing(target) => self.broken_link(path, &format!("it leads to /{target}, which is not there")),
+            End::Loop => self.broken_link(path, "it leads in a circle"),
+        }
+    }
+
+    fn broken_link(&mut self, path: &str, reason: &str) {
+        if module_name(path).is_some() {
+            self.broken.push((path.to_owned(), reason.to_owned()));
+        }
+    }
+
+    fn take(&mut self, path: String, node: &'t Node) {
+        let is_module = module_name(&path).is_some();
+        match node {
+            Node::File(file) => match &file.contents {
+                Contents::Module(module) => {
+                    self.files.insert(path, module);
+                }
+                Contents::Index(bytes) if !path.contains('/') => {
+                    self.indexes.insert(path, bytes);
+                }
+                // A link with the name of a module to a file with another one.
+                _ if is_module => self.broken.push((path, "its content has another name, and was not read".to_owned())),
+                _ => {}
+            },
+            _ if is_module => self.broken.push((path, "it is no regular file".to_owned())),
+            _ => {}
+        }
+    }
+
+    /// An index as text.
+    pub(super) fn text(&self, index: &str) -> Option<String> {
+        self.indexes.get(index).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// The names of its modules.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.files.keys().filter_map(|path| module_name(path)).collect()
+    }
+
+    /// The file of a module: the one that `modules.dep` names, or else the first.
+    pub(super) fn file(&self, name: &str) -> Option<(&str, &'t ModuleFile)> {
+        let listed =
+            self.dep.as_ref().and_then(|dep| dep.get(name)).and_then(|entry| self.files.get_key_value(&entry.path));
+        let first = || self.files.iter().find(|(path, _)| module_name(path).as_deref() == Some(name));
+        listed.or_else(first).map(|(path, file)| (path.as_str(), *file))
+    }
+
+    /// What a module says of itself, if its file can be read.
+    pub(super) fn info(&self, name: &str) -> Option<&'t ModuleInfo> {
+        self.file(name)?.1.info.as_ref().ok()
+    }
+
+    /// The modules that `modprobe` loads for one, of the image's, in their order.
+    pub(super) fn load_order(&self, name: &str) -> Vec<String> {
+        let mut order = Vec::new();
+        self.visit(name, &mut order, &mut BTreeSet::new());
+        order
+    }
+
+    fn visit(&self, name: &str, order: &mut Vec<String>, seen: &mut BTreeSet<String>) {
+        if self.file(name).is_none() || !seen.insert(name.to_owned()) {
+            return;
+        }
+        let info = self.info(name);
+        let listed = self.dep.as_ref().and_then(|dep| dep.get(name)).map(|entry| &entry.needs);
+        let depends = info.iter().flat_map(|info| info.depends.iter().map(|name| name.replace('-', "_")));
+        let softdeps = info.map(|info| info.softdeps.clone()).unwrap_or_default();
+        for needed in listed.into_iter().flat_map(BTreeMap::keys).cloned().chain(depends).chain(softdeps.pre) {
+            self.visit(&needed, order, seen);
+        }
+        order.push(name.to_owned());
+        for after in softdeps.post {
+            self.visit(&after, order, seen);
+        }
+    }
+
+    /// Which of some modules of the image exports a symbol.
+    pub(super) fn exporter<'n>(&self, symbol: &str, names: &'n [String]) -> Option<(&'n str, Export)> {
+        names.iter().find_map(|name| Some((name.as_str(), *self.info(name)?.exports.get(symbol)?)))
+    }
+
+    /// The path in the image of something below its directory.
+    pub(super) fn path(&self, below: &str) -> String {
+        format!("{}/{below}", self.dir)
+    }
+}
+
+/// The kernel releases that an image has modules for.
+pub(super) fn releases(tree: &Tree) -> Vec<String> {
+    let is_directory = |name: &&str| {
+        let end = tree.follow(&format!("{MODULES}/{name}")).end;
+        matches!(end, End::Found { node: Node::Directory(_), .. })
+    };
+    tree.names(MODULES).into_iter().filter(is_directory).map(str::to_owned).collect()
+}

@@ -1,0 +1,144 @@
+//! Images that some nodes mind, and others don't.
+
+use super::super::fixture::{Item, Items};
+use super::case::{Broken, VERMAGIC};
+use super::*;
+
+/// What some nodes don't mind.
+const DOUBTFUL: &[Broken] = &[
+    ("another tag", |case| case.about.tag = Some("v1".to_owned()), "image.tag", &["its tag is v1", "6.12.48-amd64"]),
+    (
+        "modules for many kernels",
+        |case| {
+            case.layers.push(["a", "b"].map(|name| (format!("opt/lib/modules/{name}/x"), Item::File(vec![]))).into());
+        },
+        "image.layout",
+        &["2 further kernels", "a, b"],
+    ),
+    (
+        "another release, with CRCs",
+        |case| {
+            case.nic = case.nic.clone().with_info("vermagic", &VERMAGIC.replace(".48", ".47"));
+        },
+        "module.vermagic",
+        &["built for 6.12.47-amd64"],
+    ),
+    (
+        "a node's module by luck",
+        |case| {
+            case.change = Box::new(|items| drop(items.remove(&at("host"))));
+        },
+        "module.dependencies",
+        &["ptp: nic uses its ptp_time"],
+    ),
+    (
+        "a softdep that is not there",
+        |case| {
+            case.nic = case.nic.clone().info("softdep", "pre: nic-helper");
+        },
+        "module.softdeps",
+        &["nic wants nic_helper"],
+    ),
+    (
+        "stale aliases",
+        |case| {
+            case.nic = case.nic.clone().info("alias", "pci:v00001234d*");
+        },
+        "index.fresh",
+        &["modules.alias does not have pci:v00001234d*"],
+    ),
+    (
+        "no index of aliases",
+        |case| {
+            case.change = Box::new(|items| drop(items.remove(&at("modules.alias.bin"))));
+        },
+        "index.present",
+        &["modules.alias.bin"],
+    ),
+    (
+        "a name that lies about compression",
+        |case| case.suffix = ".ko.xz",
+        "module.compression",
+        &["not compressed", "xz"],
+    ),
+    (
+        "some firmware missing",
+        |case| drop(case.kernel.insert("firmware.list", "x\n".to_owned())),
+        "module.firmware",
+        &["1 of the 2", "vendor/old.bin"],
+    ),
+    (
+        "a firmware link that leaves",
+        |case| {
+            case.change =
+                Box::new(|items| drop(items.insert("firmware/x".to_owned(), Item::Link("/etc/passwd".to_owned()))));
+        },
+        "module.firmware",
+        &["/firmware/x -> /etc/passwd"],
+    ),
+    (
+        "a name that no module has",
+        |case| {
+            case.request = Box::new(|request| {
+                request.in_tree = Some(vec!["e1000-user".into(), "e1000".into(), "e1000-usr".into()])
+            });
+        },
+        "in-tree.removal",
+        &["e1000_usr; did you mean e1000_user?"],
+    ),
+    (
+        "a holder that is not listed",
+        |case| {
+            case.request = Box::new(|request| request.in_tree = Some(vec!["e1000".into()]));
+        },
+        "in-tree.removal",
+        &["e1000_user uses e1000"],
+    ),
+    (
+        "an in-tree library of the same name",
+        |case| {
+            let dep = case.kernel.get("modules.dep").cloned().unwrap_or_default();
+            case.kernel.insert("modules.dep", format!("{dep}kernel/lib/nic-core.ko.xz:\n"));
+        },
+        "in-tree.names",
+        &["nic_core"],
+    ),
+    ("no shell", |_| (), "upstream.programs", &["there is no sh", "there is no cp"]),
+    (
+        "a shell without its loader",
+        |case| {
+            case.change =
+                Box::new(|items| drop(items.insert("bin/sh".to_owned(), Item::Program(b"#!/lib/ld.so\n".to_vec()))));
+        },
+        "upstream.programs",
+        &["/bin/sh needs /lib/ld.so"],
+    ),
+    ("another user", |case| case.about.user = Some("1001".to_owned()), "upstream.user", &["USER is 1001"]),
+    (
+        "much in /tmp",
+        |case| {
+            let noise = std::iter::repeat_with(|| 7).take(33 << 20).collect();
+            case.layers.push(Items::from([("tmp/build".to_owned(), Item::File(noise))]));
+        },
+        "upstream.tmp",
+        &["33 MiB in /tmp"],
+    ),
+    (
+        "underscore for dash",
+        |case| {
+            case.request = Box::new(|request| request.in_tree = Some(vec!["e1000_user".into(), "e1000".into()]));
+        },
+        "upstream.removal",
+        &["e1000_user, whose file is kernel/net/e1000-user.ko.xz"],
+    ),
+    ("unsigned", |_| (), "module.signature", &["not signed: nic_core and nic"]),
+];
+
+#[test]
+fn each_doubtful_image_is_warned_of() {
+    for (name, change, check, words) in DOUBTFUL {
+        let mut case = Case::good();
+        change(&mut case);
+        expect(name, &case, Outcome::Warning, check, words);
+    }
+}

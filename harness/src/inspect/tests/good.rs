@@ -1,0 +1,177 @@
+//! Images without a fault, and what is asked or missing beside them.
+
+use std::fs;
+
+use super::super::fixture::{self, About, Item, Items};
+use super::case::RELEASE;
+use super::*;
+use crate::kmod::fixture::Signer;
+
+#[test]
+fn a_good_image_has_no_error_wherever_it_lies() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut case = Case::good();
+    for (name, about) in [
+        ("plain", About::default()),
+        ("indexed", About { indexed: true, ..About::default() }),
+        ("docker", About { docker: true, ..About::default() }),
+    ] {
+        case.about = About { tag: Some(RELEASE.to_owned()), ..about };
+        let layout = dir.path().join(name);
+        let digest = case.layout(&layout);
+        let archive = dir.path().join(format!("{name}.tar"));
+        fixture::oci_archive(&layout, &archive);
+        let saved = dir.path().join(format!("{name}-docker.tar"));
+        fixture::docker_archive(&saved, &case.about, &case.archives());
+        let tag = || Some(RELEASE.to_owned());
+        for (source, expected) in [
+            (Source::OciDir { path: layout, tag: None }, Some(&digest)),
+            (Source::OciArchive { path: archive, tag: tag() }, Some(&digest)),
+            (Source::DockerArchive { path: saved, tag: None }, None),
+        ] {
+            let inspection = inspect(&case.request(source, dir.path())).unwrap_or_else(|error| panic!("{error}"));
+            let report = describe(&inspection);
+            assert!(inspection.is_good(), "{name}:\n{report}");
+            assert_eq!(inspection.image.digest.as_ref(), expected);
+            let names: Vec<&str> = inspection.modules.iter().map(|module| module.name.as_str()).collect();
+            assert_eq!(names, ["nic_core", "nic"]);
+            assert_eq!(inspection.modules[1].srcversion.as_deref(), Some("ABC"));
+            assert_eq!(inspection.count(Outcome::NotChecked), 0, "{report}");
+        }
+    }
+}
+
+#[test]
+fn layers_of_any_compression_are_read() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let case = Case::good();
+    let archive = case.archives().remove(0);
+    let zstd = ruzstd::encoding::compress_to_vec(archive.as_slice(), ruzstd::encoding::CompressionLevel::Fastest);
+    for (name, stored) in [("zstd", zstd), ("plain", archive.clone()), ("gzip", fixture::gzip(&archive))] {
+        let layout = dir.path().join(name);
+        fixture::layout(&layout, &case.about, &[(archive.clone(), stored)]);
+        let inspection =
+            inspect(&case.request(Source::OciDir { path: layout, tag: None }, dir.path())).expect("inspected");
+        assert!(inspection.is_good(), "{name}:\n{}", describe(&inspection));
+    }
+}
+
+#[test]
+fn a_layer_that_decompresses_to_something_else_is_found() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let case = Case::good();
+    let archive = case.archives().remove(0);
+    let layout = dir.path().join("layout");
+    fixture::layout(&layout, &case.about, &[(b"other".to_vec(), fixture::gzip(&archive))]);
+    let inspection = inspect(&case.request(Source::OciDir { path: layout, tag: None }, dir.path())).expect("inspected");
+    let finding = &inspection.findings[0];
+    assert_eq!((finding.check.as_str(), finding.outcome), ("image.layers", Outcome::Error));
+    assert!(finding.message.contains("the image's config says"), "{}", finding.message);
+}
+
+#[test]
+fn signatures_are_verified_by_the_trusted_keys() {
+    let (ours, theirs) = (Signer::new("Vendor"), Signer::new("Other"));
+    let signed = |case: &mut Case, signer: &Signer, damage: bool| {
+        let mut nic = signer.sign(&case.nic.build());
+        if damage {
+            // In the names of sections, which nothing here reads twice.
+            nic[9] ^= 1;
+        }
+        let core = signer.sign(&case.core.build());
+        case.layers
+            .push(Items::from([(at("extra/nic.ko"), Item::File(nic)), (at("extra/nic_core.ko"), Item::File(core))]));
+    };
+    let trusted = key(&ours);
+    let mut good = Case::good();
+    signed(&mut good, &ours, false);
+    expect("no key", &good, Outcome::NotChecked, "module.signature", &["--trusted-key"]);
+    let with_key = |case: &mut Case| {
+        let trusted = trusted.clone();
+        case.request = Box::new(move |request| request.trusted_keys = vec![trusted.clone()]);
+    };
+    with_key(&mut good);
+    expect("good", &good, Outcome::Ok, "module.signature", &["nic: signed by Vendor, verified", "hash sha256"]);
+    let mut other = Case::good();
+    signed(&mut other, &theirs, false);
+    with_key(&mut other);
+    expect("other", &other, Outcome::Error, "module.signature", &["none of the trusted certificates", "signer Other"]);
+    let mut damaged = Case::good();
+    signed(&mut damaged, &ours, true);
+    with_key(&mut damaged);
+    expect("damaged", &damaged, Outcome::Error, "module.signature", &["not those that were signed"]);
+}
+
+#[test]
+fn without_a_kernel_what_needs_one_is_told_as_not_checked() {
+    let mut case = Case::good();
+    case.request = Box::new(|request| request.kernel = KernelChoice::Unknown);
+    let inspection = case.inspect();
+    assert!(inspection.is_good(), "{}", describe(&inspection));
+    assert_eq!(inspection.kernel.release.as_deref(), Some(RELEASE));
+    for check in [
+        "module.vermagic",
+        "module.symbols",
+        "module.namespaces",
+        "module.dependencies",
+        "module.firmware",
+        "in-tree.removal",
+        "in-tree.names",
+        "in-tree.aliases",
+    ] {
+        expect("no kernel", &case, Outcome::NotChecked, check, &["no kernel is given"]);
+    }
+}
+
+/// Each list of the kernel that is taken away turns the checks that need it into `not checked`, and none into `ok`.
+#[test]
+fn a_list_that_the_kernel_lacks_is_missed_by_the_checks_that_need_it() {
+    let needs: [(&str, &[&str]); 6] = [
+        ("Module.symvers", &["module.symbols", "module.namespaces"]),
+        ("modules.dep", &["in-tree.removal", "in-tree.names", "upstream.removal"]),
+        ("modules.alias", &["in-tree.aliases"]),
+        ("config", &["module.vermagic"]),
+        ("firmware.list", &["module.firmware"]),
+        ("modules.builtin", &[]),
+    ];
+    for (list, checks) in needs {
+        let mut case = Case::good();
+        case.kernel.remove(list);
+        let inspection = case.inspect();
+        for check in checks {
+            expect(list, &case, Outcome::NotChecked, check, &["because"]);
+        }
+        assert!(inspection.is_good(), "{list}:\n{}", describe(&inspection));
+    }
+}
+
+#[test]
+fn several_modules_and_several_kernels_ask_for_a_name() {
+    let mut case = Case::good();
+    case.request = Box::new(|request| request.module = None);
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let layout = dir.path().join("layout");
+    case.layout(&layout);
+    let source = Source::OciDir { path: layout.clone(), tag: None };
+    let told = inspect(&case.request(source.clone(), dir.path())).expect_err("several").to_string();
+    assert!(told.contains("--module: nic, nic_core"), "{told}");
+    case.layers.push(Items::from([("opt/lib/modules/6.1.0/x".to_owned(), Item::File(vec![]))]));
+    case.about.tag = None;
+    fs::remove_dir_all(&layout).expect("removed");
+    case.layout(&layout);
+    case.request = Box::new(|request| request.kernel = KernelChoice::Unknown);
+    let told = inspect(&case.request(source, dir.path())).expect_err("several").to_string();
+    assert!(told.contains("--kernel: 6.1.0, 6.12.48-amd64"), "{told}");
+}
+
+#[test]
+fn the_json_form_is_stable() {
+    let inspection = Case::good().inspect();
+    let value = serde_json::to_value(&inspection).expect("JSON");
+    assert_eq!(value["version"], 1);
+    assert_eq!(value["image"]["platform"], serde_json::json!({ "os": "linux", "architecture": "amd64" }));
+    assert_eq!(value["modules"][1]["path"], format!("/{}", at("extra/nic.ko")));
+    let first = &value["findings"][0];
+    assert_eq!((first["check"].as_str(), first["outcome"].as_str()), (Some("image.platform"), Some("ok")));
+    assert_eq!(serde_json::from_value::<Inspection>(value).expect("read back"), inspection);
+}

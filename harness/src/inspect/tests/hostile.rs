@@ -1,0 +1,189 @@
+//! Images that are damaged, or made to harm who reads them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::fixture::{Item, Items};
+use super::case::Broken;
+use super::*;
+
+const BROKEN: &[Broken] = &[
+    (
+        "a blob with other bytes",
+        |case| {
+            case.disk = Box::new(|layout| {
+                let largest = blobs(layout).pop().expect("a blob");
+                let mut bytes = fs::read(&largest).expect("read");
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(&largest, bytes).expect("written");
+            });
+        },
+        "image.blobs",
+        &["has the digest sha256:"],
+    ),
+    (
+        "a blob that was cut",
+        |case| {
+            case.disk = Box::new(|layout| {
+                let largest = blobs(layout).pop().expect("a blob");
+                let bytes = fs::read(&largest).expect("read");
+                fs::write(&largest, &bytes[..bytes.len() - 9]).expect("written");
+            });
+        },
+        "image.blobs",
+        &["its manifest says"],
+    ),
+    (
+        "a blob that is not there",
+        |case| {
+            case.disk = Box::new(|layout| fs::remove_file(blobs(layout).pop().expect("a blob")).expect("removed"));
+        },
+        "image.blobs",
+        &["can't be opened"],
+    ),
+    (
+        "a layer that ends within a file",
+        |case| {
+            case.archive = Box::new(|archive| archive[..archive.len() / 2].to_vec());
+        },
+        "image.layers",
+        &["can't be unpacked"],
+    ),
+    (
+        "a path that leads out",
+        |case| {
+            case.archive = Box::new(|archive| renamed(archive, &at("extra/nic.ko"), "../../etc/nic.ko"));
+        },
+        "image.hostile",
+        &["\"../../etc/nic.ko\" in it leads out of the image"],
+    ),
+    (
+        "a hard link to nothing",
+        |case| {
+            case.change =
+                Box::new(|items| drop(items.insert(at("extra/zz.ko"), Item::HardLink("etc/shadow".to_owned()))));
+        },
+        "image.layers",
+        &["hard link to \"etc/shadow\""],
+    ),
+    (
+        "too many entries",
+        |case| {
+            case.request = Box::new(|request| request.limits.entries = 5);
+        },
+        "image.hostile",
+        &["more than 5 entries"],
+    ),
+    (
+        "too many bytes",
+        |case| {
+            case.request = Box::new(|request| request.limits.bytes = 4096);
+        },
+        "image.hostile",
+        &["more than 4096 bytes in its decompressed layers"],
+    ),
+    (
+        "a module that is too large",
+        |case| {
+            case.request = Box::new(|request| request.limits.module = 100);
+        },
+        "module.format",
+        &["at most 100"],
+    ),
+    (
+        "a bomb",
+        |case| {
+            case.layers.push(Items::from([("zeros".to_owned(), Item::File(vec![0; 80 << 20]))]));
+            case.request = Box::new(|request| request.limits.ratio = 100);
+        },
+        "image.hostile",
+        &["more than 100 times its size"],
+    ),
+    (
+        "a name that is too long",
+        |case| {
+            case.change = Box::new(|items| drop(items.insert("x".repeat(300), Item::File(vec![]))));
+        },
+        "image.hostile",
+        &["file name of more than 255 bytes"],
+    ),
+    (
+        "a path that is too long",
+        |case| {
+            case.change = Box::new(|items| drop(items.insert("long-part/".repeat(500) + "x", Item::File(vec![]))));
+        },
+        "image.hostile",
+        &["path of more than 4096 bytes"],
+    ),
+    (
+        "directories that are too deep",
+        |case| {
+            case.change = Box::new(|items| drop(items.insert("d/".repeat(200) + "x", Item::File(vec![]))));
+        },
+        "image.hostile",
+        &["more than 128 deep"],
+    ),
+    (
+        "more words than are kept",
+        |case| {
+            case.request = Box::new(|request| request.limits.kept = 1000);
+        },
+        "image.hostile",
+        &["more than 1000 bytes of names"],
+    ),
+    (
+        "a whiteout over the module",
+        |case| {
+            case.layers.push(Items::from([(at("extra/.wh.nic.ko"), Item::File(vec![]))]));
+        },
+        "image.module",
+        &["no file of the module nic"],
+    ),
+    (
+        "an opaque directory over the modules",
+        |case| {
+            case.layers.push(Items::from([("opt/lib/modules/.wh..wh..opq".to_owned(), Item::File(vec![]))]));
+        },
+        "image.layout",
+        &["nothing below /opt/lib/modules"],
+    ),
+    (
+        "an older module in an upper layer",
+        |case| {
+            let old = case.nic.clone().uses("printk", 0xbad).build();
+            case.layers.push(Items::from([(at("extra/nic.ko"), Item::File(old))]));
+        },
+        "module.symbols",
+        &["printk 0x00000bad"],
+    ),
+];
+
+fn blobs(layout: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(layout.join("blobs/sha256"))
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort_by_key(|path| path.metadata().expect("about it").len());
+    paths
+}
+
+/// The archive with another name in one of its headers, as no builder would write it.
+fn renamed(mut archive: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
+    let place = archive.windows(from.len()).position(|window| window == from.as_bytes()).expect("the entry");
+    archive[place..place + 100].fill(0);
+    archive[place..place + to.len()].copy_from_slice(to.as_bytes());
+    archive[place + 148..place + 156].fill(b' ');
+    let sum: u32 = archive[place..place + 512].iter().map(|byte| u32::from(*byte)).sum();
+    archive[place + 148..place + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    archive
+}
+
+#[test]
+fn each_broken_image_is_found_with_its_reason() {
+    for (name, change, check, words) in BROKEN {
+        let mut case = Case::good();
+        change(&mut case);
+        expect(name, &case, Outcome::Error, check, words);
+    }
+}

@@ -1,0 +1,294 @@
+//! The signature behind a module: who made it, and whether one of some certificates did.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cms::content_info::ContentInfo;
+use cms::signed_data::{SignedData, SignerIdentifier, SignerInfo};
+use ring::signature as rings;
+use x509_cert::Certificate;
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::{Decode, DecodePem, Encode};
+use x509_cert::ext::pkix::SubjectKeyIdentifier;
+use x509_cert::name::Name;
+
+/// Ends a signed module; `struct module_signature` and the signature lie before it (include/linux/module_signature.h).
+const MAGIC: &[u8] = b"~Module signature appended~\n";
+const TRAILER: usize = 12;
+/// The `id_type` of `struct module_signature` for PKCS#7.
+const PKCS7: u8 = 2;
+
+/// A signature behind a module. Whether a kernel trusts it is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// It is a PKCS#7 message, the only kind that today's kernels take.
+    pub is_pkcs7: bool,
+    /// Its length in bytes.
+    pub length: usize,
+    /// The common name of the certificate's issuer, where the message tells it.
+    pub signer: Option<String>,
+    /// The certificate's serial number or its subject's key id, in hex with colons, where the message tells it.
+    pub key: Option<String>,
+    /// The hash algorithm, such as `sha512`.
+    pub hash: Option<String>,
+}
+
+/// What some certificates say of a module's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// It has none, or the end of one that was cut.
+    Unsigned,
+    /// One of the certificates made it; its subject.
+    Valid(String),
+    /// None of the certificates made it.
+    OtherKey,
+    /// The certificate with this subject is named, but it did not sign these bytes.
+    Invalid(String),
+    /// It can't be told here, and why.
+    Unknown(String),
+}
+
+/// A certificate that a node trusts for modules.
+#[derive(Debug, Clone)]
+pub struct TrustedKey {
+    certificate: Certificate,
+}
+
+/// Why a certificate can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustedKeyError {
+    /// The file can't be read.
+    #[error("cannot read the certificate {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no certificate.
+    #[error(
+        "{} is no X.509 certificate in PEM or DER ({reason}): give the public certificate, such as signing_key.x509",
+        path.display()
+    )]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl TrustedKey {
+    /// Reads a certificate in PEM or DER.
+    pub fn read(path: &Path) -> Result<Self, TrustedKeyError> {
+        let bytes = fs::read(path).map_err(|source| TrustedKeyError::Read { path: path.to_owned(), source })?;
+        Self::parse(&bytes).map_err(|reason| TrustedKeyError::Content { path: path.to_owned(), reason })
+    }
+
+    /// The certificate in some bytes, in PEM or DER.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let parsed = if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+            Certificate::from_pem(bytes.trim_ascii())
+        } else {
+            Certificate::from_der(bytes)
+        };
+        parsed.map(|certificate| Self { certificate }).map_err(|error| error.to_string())
+    }
+
+    /// Whom it is for.
+    pub fn subject(&self) -> String {
+        common_name(&self.certificate.tbs_certificate.subject)
+    }
+
+    fn is_named_by(&self, sid: &SignerIdentifier) -> bool {
+        let about = &self.certificate.tbs_certificate;
+        match sid {
+            SignerIdentifier::IssuerAndSerialNumber(named) => {
+                named.issuer == about.issuer && named.serial_number == about.serial_number
+            }
+            SignerIdentifier::SubjectKeyIdentifier(named) => {
+                about.get::<SubjectKeyIdentifier>().ok().flatten().is_some_and(|(_, own)| own.0 == named.0)
+            }
+        }
+    }
+
+    /// Whether its key signed `message`; an error says why that can't be told.
+    fn signed(&self, message: &[u8], info: &SignerInfo) -> Result<bool, String> {
+        let key = &self.certificate.tbs_certificate.subject_public_key_info;
+        let hash = hash_name(&info.digest_alg.oid);
+        let algorithm: &dyn rings::VerificationAlgorithm = match (key_kind(&key.algorithm.oid), hash.as_str()) {
+            ("rsa", "sha1") => &rings::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+            ("rsa", "sha256") => &rings::RSA_PKCS1_2048_8192_SHA256,
+            ("rsa", "sha384") => &rings::RSA_PKCS1_2048_8192_SHA384,
+            ("rsa", "sha512") => &rings::RSA_PKCS1_2048_8192_SHA512,
+            ("ec", "sha256") if is_curve(key, P256) => &rings::ECDSA_P256_SHA256_ASN1,
+            ("ec", "sha384") if is_curve(key, P256) => &rings::ECDSA_P256_SHA384_ASN1,
+            ("ec", "sha256") if is_curve(key, P384) => &rings::ECDSA_P384_SHA256_ASN1,
+            ("ec", "sha384") if is_curve(key, P384) => &rings::ECDSA_P384_SHA384_ASN1,
+            (kind, hash) => return Err(format!("signatures by {kind} keys with {hash} are not verified here")),
+        };
+        let bits = key.subject_public_key.as_bytes().ok_or("its key is no whole number of bytes")?;
+        let key = rings::UnparsedPublicKey::new(algorithm, bits);
+        Ok(key.verify(message, info.signature.as_bytes()).is_ok())
+    }
+}
+
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+
+fn key_kind(oid: &ObjectIdentifier) -> &'static str {
+    match oid.to_string().as_str() {
+        "1.2.840.113549.1.1.1" => "rsa",
+        "1.2.840.10045.2.1" => "ec",
+        _ => "unknown",
+    }
+}
+
+fn is_curve(key: &x509_cert::spki::SubjectPublicKeyInfoOwned, curve: ObjectIdentifier) -> bool {
+    let named = key.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+    named == Some(curve)
+}
+
+fn hash_name(oid: &ObjectIdentifier) -> String {
+    let oid = oid.to_string();
+    let known = match oid.as_str() {
+        "1.3.14.3.2.26" => "sha1",
+        "2.16.840.1.101.3.4.2.4" => "sha224",
+        "2.16.840.1.101.3.4.2.1" => "sha256",
+        "2.16.840.1.101.3.4.2.2" => "sha384",
+        "2.16.840.1.101.3.4.2.3" => "sha512",
+        "2.16.840.1.101.3.4.2.8" => "sha3-256",
+        "2.16.840.1.101.3.4.2.9" => "sha3-384",
+        "2.16.840.1.101.3.4.2.10" => "sha3-512",
+        _ => return oid,
+    };
+    known.to_owned()
+}
+
+/// The common name of a name, or else all of it.
+fn common_name(name: &Name) -> String {
+    const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+    let parts = name.0.iter().flat_map(|relative| relative.0.iter());
+    let common = parts.filter(|part| part.oid == COMMON_NAME).next_back();
+    let text = common.map_or_else(|| name.to_string(), |part| String::from_utf8_lossy(part.value.value()).into_owned());
+    // It is printed.
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// The module's own bytes, and its signature with the kind that its trailer gives.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], u8)> {
+    let before = bytes.strip_suffix(MAGIC)?;
+    let (rest, trailer) = before.split_at_checked(before.len().checked_sub(TRAILER)?)?;
+    let length = u32::from_be_bytes(trailer.get(8..12)?.try_into().ok()?);
+    let (module, signature) = rest.split_at_checked(rest.len().checked_sub(usize::try_from(length).ok()?)?)?;
+    Some((module, signature, trailer[2]))
+}
+
+/// The one who signed, of a PKCS#7 message. The kernel takes any number of them, its build signs once.
+fn signer(message: &[u8]) -> Result<SignerInfo, String> {
+    let content = ContentInfo::from_der(message).map_err(|error| error.to_string())?;
+    let data: SignedData = content.content.decode_as().map_err(|error| error.to_string())?;
+    data.signer_infos.0.iter().next().cloned().ok_or_else(|| "it names nobody who signed".to_owned())
+}
+
+/// The signature behind a module; none where it has none or a torn one.
+pub(super) fn read(bytes: &[u8]) -> Option<Signature> {
+    let (_, message, kind) = split(bytes)?;
+    let mut signature =
+        Signature { is_pkcs7: kind == PKCS7, length: message.len(), signer: None, key: None, hash: None };
+    if let Ok(info) = signer(message) {
+        let key = match &info.sid {
+            SignerIdentifier::IssuerAndSerialNumber(named) => {
+                signature.signer = Some(common_name(&named.issuer));
+                named.serial_number.as_bytes()
+            }
+            SignerIdentifier::SubjectKeyIdentifier(named) => named.0.as_bytes(),
+        };
+        signature.key = Some(key.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"));
+        signature.hash = Some(hash_name(&info.digest_alg.oid));
+    }
+    Some(signature)
+}
+
+/// Whether one of `keys` made the signature behind a module.
+pub fn trust(bytes: &[u8], keys: &[TrustedKey]) -> Trust {
+    let Some((module, message, _)) = split(bytes) else { return Trust::Unsigned };
+    let info = match signer(message) {
+        Ok(info) => info,
+        Err(reason) => return Trust::Unknown(format!("the signature is no PKCS#7 message: {reason}")),
+    };
+    let Some(key) = keys.iter().find(|key| key.is_named_by(&info.sid)) else { return Trust::OtherKey };
+    // Today's sign-file signs the module itself; with attributes, their bytes are what is signed.
+    if let Some(attributes) = &info.signed_attrs {
+        let count = attributes.to_der().map_or(0, |der| der.len());
+        return Trust::Unknown(format!("it signs {count} bytes of attributes, which is not verified here"));
+    }
+    match key.signed(module, &info) {
+        Ok(true) => Trust::Valid(key.subject()),
+        Ok(false) => Trust::Invalid(key.subject()),
+        Err(reason) => Trust::Unknown(reason),
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+        write!(f, "signer {}, key {}, hash {}", text(&self.signer), text(&self.key), text(&self.hash))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{self, Signer};
+    use super::*;
+
+    fn key(signer: &Signer) -> TrustedKey {
+        TrustedKey::parse(signer.pem().as_bytes()).expect("a certificate")
+    }
+
+    #[test]
+    fn a_torn_signature_is_none() {
+        let mut bytes = fixture::module();
+        bytes.extend_from_slice(&[7; 20]);
+        bytes.extend_from_slice(&[0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 20]);
+        bytes.extend_from_slice(MAGIC);
+        let read_one = read(&bytes).expect("a signature");
+        assert_eq!((read_one.is_pkcs7, read_one.length, read_one.signer), (true, 20, None));
+        assert!(matches!(trust(&bytes, &[]), Trust::Unknown(_)));
+        let length = bytes.len() - MAGIC.len() - 4;
+        bytes[length..length + 4].copy_from_slice(&[0xff; 4]);
+        assert_eq!(read(&bytes), None);
+        assert_eq!(read(MAGIC), None);
+    }
+
+    #[test]
+    fn who_signed_is_read_and_verified() {
+        let (ours, theirs) = (Signer::new("Vendor Signing Key"), Signer::new("Another Key"));
+        let signed = ours.sign(&fixture::module());
+        let signature = read(&signed).expect("a signature");
+        assert_eq!(signature.signer.as_deref(), Some("Vendor Signing Key"));
+        assert_eq!(signature.hash.as_deref(), Some("sha256"));
+        assert!(signature.key.as_ref().is_some_and(|key| key.contains(':')), "{signature}");
+        assert_eq!(trust(&signed, &[key(&theirs), key(&ours)]), Trust::Valid("Vendor Signing Key".to_owned()));
+        assert_eq!(trust(&signed, &[key(&theirs)]), Trust::OtherKey);
+        assert_eq!(trust(&fixture::module(), &[key(&ours)]), Trust::Unsigned);
+        let mut altered = signed;
+        altered[70] ^= 1;
+        assert_eq!(trust(&altered, &[key(&ours)]), Trust::Invalid("Vendor Signing Key".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("key.pem");
+        let told = || TrustedKey::read(&path).expect_err("no certificate").to_string();
+        assert!(told().contains("cannot read the certificate"));
+        for content in [&b"junk"[..], b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", b""] {
+            std::fs::write(&path, content).expect("written");
+            assert!(told().contains("no X.509 certificate"), "{}", told());
+        }
+        std::fs::write(&path, Signer::new("x").pem()).expect("written");
+        assert_eq!(TrustedKey::read(&path).expect("a certificate").subject(), "x");
+    }
+}
