@@ -52,7 +52,7 @@ const READY: Duration = Duration::from_secs(60);
 const BEAT: Duration = Duration::from_millis(20);
 
 /// Lines of a registry's own log that an error shows.
-const LAST_WORDS: usize = 5;
+const LAST_WORDS: usize = 12;
 
 /// What the holder says, a line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
@@ -158,8 +158,9 @@ async fn held(image: &str, run: &str, mut over: Pin<&mut impl Future<Output = ()
         }
         Err(error) => Err(error.into()),
     };
-    remove(&docker, &name).await?;
-    outcome
+    let removed = remove(&docker, &name).await;
+    outcome?;
+    Ok(removed?)
 }
 
 /// The id of an image, which is pulled if the engine lacks it.
