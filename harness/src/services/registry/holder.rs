@@ -87,7 +87,7 @@ enum Failure {
     #[error("{0}")]
     System(#[from] io::Error),
     #[error(
-        "{}. It can be brought by hand (`docker load`), be another one (`--registry container=IMAGE`), or be made of Debian's packages: `cargo xtask registry-image` says its name",
+        "{}. It can be brought by hand (`docker load`, `podman load`), be another one (`--registry container=IMAGE`), or be made of Debian's packages: `cargo xtask registry-image` says its name",
         in_one_line(.0)
     )]
     Pull(TestcontainersError),
@@ -193,7 +193,8 @@ fn name_and_tag(image: &str) -> (&str, &str) {
 }
 
 async fn start(name: &str, image_id: &str, run: &str) -> Result<ContainerAsync<GenericImage>, TestcontainersError> {
-    let request = request(image_id).with_exposed_port(PORT.tcp());
+    // The id names the image, also where DOCKER_DEFAULT_PLATFORM is another one's.
+    let request = request(image_id).with_exposed_port(PORT.tcp()).with_platform("");
     let request = request.with_container_name(name).with_label(RUN_LABEL, run).with_startup_timeout(READY);
     request.with_host_config_modifier(on_loopback).start().await
 }
