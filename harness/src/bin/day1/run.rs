@@ -48,8 +48,8 @@ pub struct Run {
     #[arg(long, value_name = "START")]
     start: Option<Start>,
     /// The registry behind the gateway: `embedded`, `container` or `container=IMAGE`. A container needs Docker or
-    /// podman's service on this host, and an image of a registry that listens on port 5000 [default image:
-    /// docker.io/library/registry:3].
+    /// podman's service on this host; IMAGE is a registry that listens on port 5000, docker.io/library/registry:3 unless
+    /// another one is named.
     #[arg(long, value_name = "REGISTRY", default_value = "embedded")]
     registry: Backend,
     /// Where the results go.
