@@ -4,6 +4,7 @@ mod command;
 mod host;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -27,6 +28,8 @@ enum Task {
     Test,
     /// Run changed MachineConfigs, in real VMs: each faulty one must be caught, each harmless one must pass.
     Mutants(E2e),
+    /// Make an image of a real registry from Debian's packages, for `day1 run --registry container=IMAGE`.
+    RegistryImage,
     /// Run what CI runs.
     Ci,
 }
@@ -64,15 +67,23 @@ fn perform(task: Task) -> Result<ExitCode> {
             without_vm()?;
             e2e(&["--label".into(), "smoke".into()])
         }
+        Task::RegistryImage => {
+            host::prepare()?;
+            registry_image()?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Ci => ci(),
     }
 }
+
+/// The tests of the `day1` program that need no VM.
+const TESTS: [&str; 4] = ["command_line", "images", "inspect", "registry"];
 
 /// Every test but the trials.
 fn without_vm() -> Result<()> {
     run(cargo().args(["test", "--workspace", "--lib", "--bins", "--quiet"]))?;
     run(cargo().args(["test", "--package", "day1-generator", "--tests", "--quiet"]))?;
-    run(cargo().args(["test", "--package", "day1-harness", "--test", "command_line", "--quiet"]))
+    run(cargo().args(["test", "--package", "day1-harness", "--quiet"]).args(TESTS.map(|test| format!("--test={test}"))))
 }
 
 /// Through the `day1` program, whose exit codes tell a failed check from a failure of the harness.
@@ -96,7 +107,36 @@ fn ci() -> Result<ExitCode> {
             return Ok(ExitCode::from(u8::try_from(code).unwrap_or(3)));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    with_an_engine()
+}
+
+/// The image that `ci/registry-image/build.sh` makes.
+const REGISTRY_IMAGE: &str = "day1/registry:debian";
+
+/// Makes the image of a real registry, unless it is there.
+fn registry_image() -> Result<()> {
+    run(Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("registry-image/build.sh")).arg(REGISTRY_IMAGE))
+}
+
+/// What only a host with a container engine can show: a real registry in the place of the embedded one.
+fn with_an_engine() -> Result<ExitCode> {
+    let engine = Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
+    match engine {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            eprintln!("SKIPPED: registries in containers, for no engine answers: {reason}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => {
+            eprintln!("SKIPPED: registries in containers, for there is no docker: {error}");
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    registry_image()?;
+    run(cargo().args(["test", "--package", "day1-harness", "--test", "registry", "--quiet", "--", "--ignored"]))?;
+    let words = ["--registry", &format!("container={REGISTRY_IMAGE}"), "--results", "target/day1-results-container"];
+    e2e(&[words.as_slice(), &["pull/pull-then-reboot@"]].concat().into_iter().map(OsString::from).collect::<Vec<_>>())
 }
 
 /// Hides the sockets of container engines, then becomes the command that follows.

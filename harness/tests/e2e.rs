@@ -1,6 +1,6 @@
 //! The trials, for `cargo test` and `cargo nextest run`: `harness = false`, by libtest-mimic.
 //!
-//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_KERNEL` (releases of kernels, by commas, or `all`), `DAY1_LABEL`, `DAY1_ALL` (nightly ones as well), `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_RESULTS`, `DAY1_CACHE`.
+//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_KERNEL` (releases of kernels, by commas, or `all`), `DAY1_LABEL`, `DAY1_ALL` (nightly ones as well), `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_REGISTRY`, `DAY1_RESULTS`, `DAY1_CACHE`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,6 +38,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let registry = match variable("DAY1_REGISTRY").map(|text| text.parse()).transpose() {
+        Ok(registry) => registry.unwrap_or_default(),
+        Err(error) => {
+            eprintln!("error: DAY1_REGISTRY: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let nodes = variable("DAY1_NODE").unwrap_or_else(|| DEFAULT_NODE.into());
     let options = Options {
         scenarios: root.join("scenarios"),
@@ -52,6 +59,7 @@ fn main() -> ExitCode {
         partition,
         start,
         jobs,
+        registry,
         results: variable("DAY1_RESULTS").map_or_else(|| root.join("target/day1-results"), Into::into),
         cache: None,
         day1: env!("CARGO_BIN_EXE_day1").into(),

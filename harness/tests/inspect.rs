@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use day1_harness::services::push::push_layout;
-use day1_harness::services::registry::Registry;
+use day1_harness::services::registry::{Registry, Source};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -188,7 +188,7 @@ struct Guarded {
 
 impl Guarded {
     async fn start(dir: &Path) -> Self {
-        let registry = Registry::start(&dir.join("registry")).await.expect("a registry");
+        let registry = Source::Embedded.start(dir).await.expect("a registry");
         let upstream = registry.base_url().trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address").to_string();

@@ -25,6 +25,7 @@ use crate::process;
 use crate::runner::{self, Scratch};
 use crate::scenario::Start;
 use crate::services::certs::Authority;
+use crate::services::registry::Source;
 
 /// The trial that is measured.
 const TRIAL: &str = "pull/pull-then-reboot";
@@ -148,6 +149,7 @@ pub fn run(options: &Options) -> Result<Report> {
         vm_images: options.vm_images.clone(),
         day1: options.day1.clone(),
         scratch: scratch.dir().to_owned(),
+        registry: Source::Embedded,
         failures: Failures::default(),
         cache,
     });

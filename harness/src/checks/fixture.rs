@@ -323,6 +323,7 @@ fn facts() -> Facts {
             digest: "sha256:manifest".into(),
             modules: [("day1_nic".to_owned(), "5C5E".to_owned())].into(),
         }],
+        registry: "embedded".into(),
         nics: vec![nic("primary", "virtio-net", "52:54:00:00:00:01"), nic("test", "e1000", "52:54:00:00:00:02")],
     }
 }

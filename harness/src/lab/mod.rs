@@ -70,6 +70,12 @@ pub enum Error {
     /// The registry failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// The registry's container ended while the node needed it.
+    #[error("the registry was lost in the middle of the trial: {why}")]
+    RegistryEnded {
+        /// What became of it.
+        why: String,
+    },
     /// The gateway failed.
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
@@ -192,11 +198,13 @@ async fn in_the_lab(plan: &Plan, origin: &Origin, host: &Host<'_>, dir: &Path, b
         happenings.follow(&spec.happens).await;
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        () = driver.follow(spec, first_boot) => {}
-        () = happen => {}
-    }
+    let outcome = tokio::select! {
+        () = driver.follow(spec, first_boot) => Ok(()),
+        () = happen => Ok(()),
+        // What the node made of that is no fault of its own.
+        why = surroundings.registry_ended() => Err(Error::RegistryEnded { why }),
+    };
     machine.stop().await;
     surroundings.stop().await;
-    Ok(())
+    outcome
 }

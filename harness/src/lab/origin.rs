@@ -89,13 +89,16 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
     let facts = serde_json::to_vec(&plan.facts.images).unwrap_or_default();
     let registry = format!("{:?}", plan.scenario.spec.registry);
     let delays = format!("{:?}", plan.scenario.spec.delays);
-    let key = cache::key([
+    let mut parts = vec![
         delays.as_bytes(),
         template_key.as_bytes(),
         plan.rendered.ignition_json.as_slice(),
         facts.as_slice(),
         registry.as_bytes(),
-    ]);
+    ];
+    // Who served the first boot is in what was recorded of it.
+    parts.extend(host.workshop.registry.image_id().map(str::as_bytes));
+    let key = cache::key(parts);
     let checkpoint = cache.sealed_entry("checkpoint", &key, CHECKPOINT_MIB, host.tell, |dir| {
         (host.tell)(&format!("making the checkpoint that {} begins with (once)", plan.facts.trial));
         in_loop(checkpoint::make(plan, host, &template, dir), &interrupted)

@@ -17,6 +17,7 @@ use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::node::{Kernel, NodeImage};
 use crate::scenario::{self, Action, Mistakes, Scenario, Start};
 use crate::services::certs::Authority;
+use crate::services::registry;
 use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME, PROXY_ADDRESS, PROXY_PORT};
 use crate::timeline::{Facts, FileFact, NicFact};
 
@@ -32,6 +33,8 @@ pub struct Workshop {
     pub day1: PathBuf,
     /// The run's temporary directory.
     pub scratch: PathBuf,
+    /// Where each trial's registry comes from.
+    pub registry: registry::Source,
     /// What could not be made in this run.
     pub failures: Failures,
 }
@@ -308,6 +311,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         files: draft.files.clone(),
         configs: draft.configs.iter().map(on_disk::fact).collect(),
         images: images.iter().map(|(_, fact)| fact.clone()).collect(),
+        registry: workshop.registry.to_string(),
         nics: nics(scenario),
     };
     Ok(Plan {

@@ -44,9 +44,7 @@ impl<'p> Surroundings<'p> {
     /// Starts them; the config server has no config yet.
     pub async fn new(plan: &'p Plan, host: &Host<'p>, bus: &Bus) -> Result<Self, Error> {
         let workshop = host.workshop;
-        let storage = tempfile::Builder::new().prefix("registry-").tempdir_in(&workshop.scratch);
-        let storage = storage.map_err(|source| Error::Write { path: workshop.scratch.clone(), source })?.keep();
-        let registry = Registry::start(&storage).await?;
+        let registry = workshop.registry.start(&workshop.scratch).await?;
         for image in plan.images.iter().filter(|image| !image.tags.is_empty()) {
             push::push_layout(registry.base_url(), &image.layout, &image.repository, &image.tags).await?;
         }
@@ -107,6 +105,11 @@ impl<'p> Surroundings<'p> {
     /// Waits until the node has read what the config server last answered.
     pub(super) async fn config_was_read(&self) {
         self.config_server.is_idle().await;
+    }
+
+    /// Waits until the registry ends by itself, and gives the reason.
+    pub(super) async fn registry_ended(&self) -> String {
+        self.registry.ended().await
     }
 
     /// Ends them; every request has its event when this returns.

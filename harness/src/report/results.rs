@@ -47,6 +47,9 @@ pub struct Cpu {
 pub struct Host {
     /// Cores that the run could use.
     pub cores: usize,
+    /// The registry behind the gateway: `embedded`, or `container IMAGE (IMAGE-ID)`.
+    #[serde(default)]
+    pub registry: String,
     /// Accelerator of the machines, `kvm` or `tcg`, with the reason, by node image.
     pub acceleration: std::collections::BTreeMap<String, String>,
     /// By how much deadlines were stretched for this host, by node image.

@@ -31,6 +31,7 @@ use crate::checks::Verdict;
 use crate::lab::{self, OtherConfig};
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
+use crate::services::registry;
 
 /// What to run, on what, and where the results go.
 #[derive(Debug, Clone)]
@@ -60,11 +61,13 @@ pub struct Options {
     /// How many trials run at once at most, here and in other processes of this host; by default as many as the
     /// host's cores carry.
     pub jobs: Option<usize>,
+    /// Which registry stands behind the gateway.
+    pub registry: registry::Backend,
     /// Where the results go.
     pub results: PathBuf,
     /// The cache, if not at its usual place.
     pub cache: Option<PathBuf>,
-    /// The `day1` program, for the guest's connections and the guard of the scratch directory.
+    /// The `day1` program, for the guest's connections, the guard of the scratch directory and the registry's container.
     pub day1: PathBuf,
 }
 

@@ -15,6 +15,7 @@ use crate::machine::{self, Acceleration};
 use crate::node::{self, BootDisk, Catalogue, NodeImage};
 use crate::report::Host;
 use crate::services::certs::Authority;
+use crate::services::registry;
 
 /// Stands for all kernels of a node image.
 const ALL: &str = "all";
@@ -27,6 +28,7 @@ pub(super) struct BadInput(String);
 /// Trials with everything resolved, and what they run on.
 pub(super) struct Prepared {
     ready: Vec<Ready>,
+    registry: String,
     accelerations: BTreeMap<String, Acceleration>,
 }
 
@@ -48,19 +50,22 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
     for one in planned {
         catalogue.get(&one.node).map_err(|error| BadInput(error.to_string()))?;
     }
-    let workshop = Arc::new(Workshop {
-        authority: Authority::open(&cache)?,
-        vm_images: options.vm_images.clone(),
-        day1: options.day1.clone(),
-        scratch: scratch.to_owned(),
-        failures: lab::Failures::default(),
-        cache,
-    });
+    let authority = Authority::open(&cache)?;
     // All drafts first: bad input is told before anything is built and any machine starts.
     let mut drafts: Vec<(Draft, &Planned)> = planned
         .iter()
-        .map(|one| Ok((lab::draft(&one.scenario, options.start, &workshop.authority).map_err(refused)?, one)))
+        .map(|one| Ok((lab::draft(&one.scenario, options.start, &authority).map_err(refused)?, one)))
         .collect::<Result<_>>()?;
+    let registry = registry(options)?;
+    let workshop = Arc::new(Workshop {
+        authority,
+        vm_images: options.vm_images.clone(),
+        day1: options.day1.clone(),
+        scratch: scratch.to_owned(),
+        registry,
+        failures: lab::Failures::default(),
+        cache,
+    });
     let disks = disks(&catalogue, planned, &workshop.cache)?;
     let (mut nodes, mut accelerations) = (BTreeMap::new(), BTreeMap::new());
     for (name, disk) in disks {
@@ -90,7 +95,13 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         results: options.results.clone(),
         mutant: one.mutant.clone(),
     });
-    Ok(Prepared { ready: ready.collect(), accelerations })
+    Ok(Prepared { ready: ready.collect(), registry: workshop.registry.to_string(), accelerations })
+}
+
+/// The registry that was asked for, known to run here.
+fn registry(options: &Options) -> Result<registry::Source> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(options.registry.source(&options.day1, &progress::tell))?)
 }
 
 /// The kernels that the options choose, of each node image. An image of which nothing is known yet is made and booted
@@ -173,6 +184,7 @@ impl Prepared {
     pub(super) fn host(&self) -> Host {
         Host {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            registry: self.registry.clone(),
             acceleration: self.accelerations.iter().map(|(name, one)| (name.clone(), describe(one))).collect(),
             deadline_factor: self
                 .accelerations

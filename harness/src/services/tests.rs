@@ -24,7 +24,7 @@ use super::certs::Authority;
 use super::config_server::{ConfigServer, PoolConfig, pointer_config};
 use super::gateway::{Behaviour, Gateway};
 use super::push::push_layout;
-use super::registry::Registry;
+use super::registry::{Registry, Source};
 use super::{Availability, CONFIG_SERVER_ADDRESS, GATEWAY_ADDRESS};
 use crate::cache::Cache;
 use crate::timeline::{Bus, RegistryRequest, What};
@@ -49,7 +49,7 @@ impl Site {
         let cache = Cache::open(Some(&dir.path().join("cache"))).expect("cache");
         let authority = Authority::open(&cache).expect("authority");
         let bus = Bus::new(None);
-        let registry = Registry::start(&dir.path().join("registry")).await.expect("registry");
+        let registry = Source::Embedded.start(dir.path()).await.expect("registry");
         let gateway =
             Gateway::start(&authority, registry.base_url(), Behaviour::default(), bus.clone()).expect("gateway");
         Self { dir, authority, registry, gateway, bus }
@@ -365,7 +365,7 @@ async fn a_broken_layout_is_not_pushed() {
 #[tokio::test]
 async fn the_registry_refuses_what_does_not_fit() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let registry = Registry::start(dir.path()).await.expect("registry");
+    let registry = Source::Embedded.start(dir.path()).await.expect("registry");
     let mut client = plain(registry.base_url()).await;
     let manifest = json!({ "config": { "digest": digest(b"no") }, "layers": [] }).to_string();
     let zeros = "0".repeat(64);
@@ -395,7 +395,7 @@ async fn the_registry_refuses_what_does_not_fit() {
 #[tokio::test]
 async fn a_chunk_must_be_the_next_one() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let registry = Registry::start(dir.path()).await.expect("registry");
+    let registry = Source::Embedded.start(dir.path()).await.expect("registry");
     let mut client = plain(registry.base_url()).await;
     let mut send = async |method: &str, uri: &str, range: &str, content: &'static [u8]| {
         let request = Request::builder().method(method).uri(uri).header("host", "x").header("content-range", range);

@@ -107,6 +107,9 @@ pub struct Facts {
     pub configs: Vec<ConfigFact>,
     /// Images that the registry holds for this trial.
     pub images: Vec<ImageFact>,
+    /// The registry behind the gateway: `embedded`, or `container IMAGE (IMAGE-ID)`; empty in older recordings.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub registry: String,
     /// The node's network cards.
     pub nics: Vec<NicFact>,
 }

@@ -3,6 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use day1_harness::cache::Cache;
+use day1_harness::services::registry::{Engine, EngineError};
 
 /// The same list that `cargo xtask` installs from.
 const TOOLS: &str = include_str!("../../../../ci/host-tools.txt");
@@ -28,6 +29,7 @@ pub fn run(cache: Option<&std::path::Path>) -> ExitCode {
     qemu(&mut report);
     kvm();
     user_namespaces();
+    container_engine();
     cache_space(&mut report, cache);
     println!(
         "  · cores {}, memory {} MiB free",
@@ -97,6 +99,18 @@ fn user_namespaces() {
         _ => println!(
             "  · builds without root need user namespaces and entries in /etc/subuid and /etc/subgid (package uidmap)"
         ),
+    }
+}
+
+fn container_engine() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map(|runtime| runtime.block_on(Engine::find())) {
+        Ok(Ok(engine)) => println!("  · container engine: {engine}, for `--registry container`"),
+        Ok(Err(EngineError::NoneAnswers { tried })) => {
+            println!("  · container engine: none, which only `--registry container` needs ({tried})");
+        }
+        Ok(Err(error)) => println!("  · container engine: none, which only `--registry container` needs: {error}"),
+        Err(error) => println!("  · container engine: not asked for, there is no event loop: {error}"),
     }
 }
 

@@ -54,6 +54,15 @@ enum Command {
         /// Name of the server's socket.
         socket: String,
     },
+    /// Run a registry in a container until standard input ends.
+    #[command(name = services::registry::HOLD_SUBCOMMAND, hide = true)]
+    HoldRegistry {
+        /// The image.
+        image: String,
+        /// The run that it is for.
+        #[arg(long)]
+        run: String,
+    },
     /// Remove a run's temporary directory when standard input ends.
     #[command(name = runner::GUARD_SUBCOMMAND, hide = true)]
     GuardScratch {
@@ -81,6 +90,7 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::run(cli.cache.as_deref()),
         // Standard error is the guest's connection as well: not a word.
         Command::Connect { socket } => silently(services::socket::connect_stdio(&socket)),
+        Command::HoldRegistry { image, run } => silently(services::registry::hold(&image, &run)),
         Command::GuardScratch { dir } => silently(runner::guard_scratch(&dir)),
     }
 }

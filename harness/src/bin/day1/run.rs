@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use day1_harness::runner::{self, DEFAULT_NODE, Options, Partition, Shaking};
 use day1_harness::scenario::Start;
+use day1_harness::services::registry::Backend;
 use libtest_mimic::Arguments;
 
 /// Without a filter, a label or `--all`, trials with the label `nightly` are left out.
@@ -55,6 +56,11 @@ pub struct Run {
     /// first boot that reboots begins with the template in the place of `pulled`.
     #[arg(long, value_name = "START")]
     start: Option<Start>,
+    /// The registry behind the gateway: `embedded`, `container` or `container=IMAGE`. A container needs Docker or
+    /// podman's service on this host; IMAGE is a registry that listens on port 5000, docker.io/library/registry:3 unless
+    /// another one is named.
+    #[arg(long, value_name = "REGISTRY", default_value = "embedded")]
+    registry: Backend,
     /// Where the results go.
     #[arg(long, value_name = "DIR", default_value = "target/day1-results")]
     results: PathBuf,
@@ -96,6 +102,7 @@ impl Run {
             partition: self.partition,
             start: self.start,
             jobs: self.jobs,
+            registry: self.registry,
             results: self.results,
             cache,
             day1,

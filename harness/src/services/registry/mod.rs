@@ -1,40 +1,141 @@
-//! The embedded registry: the distribution API over a directory, on a loopback port.
+//! The registry behind the gateway: an embedded one, or a real one in a container.
 //!
-//! It stands in for a real one behind the gateway, so it answers as a real one does where a node's podman or
-//! a pushing client can tell: repository names of any depth, image indexes, digests and lengths in headers,
-//! ranges (podman resumes cut blobs), and errors with the specification's codes. The crate
-//! `container-registry` 0.3.1 knows two-component names only, no indexes, no manifests by digest, no ranges,
-//! no lengths and digests in its answers, and calls an unknown manifest `BLOB_UNKNOWN`.
-//!
-//! Anyone on this host may write to it: it lives as long as a trial and holds nothing secret.
+//! Content is pushed by the same code ([`super::push`]) whichever it is, and a node sees only the gateway. Each trial has
+//! a registry of its own, so that no verdict depends on what another trial pushed.
 
+mod container;
+mod embedded;
+mod engine;
+mod holder;
+mod run_id;
 mod store;
 
+pub use engine::{Engine, EngineError};
+pub use holder::{HOLD_SUBCOMMAND, hold};
+
+use std::fmt;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
-use serde_json::json;
-use tokio::net::TcpListener;
+use self::container::{Container, Recipe};
+use self::embedded::Embedded;
 
-use self::store::{Failure, Store};
-use super::gateway::refusal;
-use super::registry_path::{RegistryPath, Subject, is_repository_name};
-use super::server::{Body, Listener, Server, Service, answer};
+/// The image of a registry in a container, unless told otherwise: the CNCF distribution.
+const DEFAULT_IMAGE: &str = "docker.io/library/registry:3";
 
-/// Larger manifests are refused, as real registries do.
-const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// Which registry trials use: `embedded`, `container` or `container=IMAGE`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The harness's own. It needs nothing.
+    #[default]
+    Embedded,
+    /// A real one, which listens on port 5000, from this image, in a container of this host's engine.
+    Container(String),
+}
 
-/// A running registry; dropping it ends it. Its content stays in the directory.
-pub struct Registry {
-    server: Server,
-    base_url: String,
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let image = match text.split_once('=') {
+            None if text == "embedded" => return Ok(Self::Embedded),
+            None if text == "container" => DEFAULT_IMAGE,
+            Some(("container", image)) => image,
+            _ => return Err("a registry is `embedded`, `container` or `container=IMAGE`".to_owned()),
+        };
+        image.parse::<oci_client::Reference>().map_err(|error| {
+            format!("{image:?} names no image: {error}; one is named as in `container={DEFAULT_IMAGE}`")
+        })?;
+        Ok(Self::Container(image.to_owned()))
+    }
+}
+
+impl Backend {
+    /// Finds out whether such a registry can run here, by running one; an image that the engine lacks is pulled.
+    ///
+    /// `day1` is the `day1` program, which holds the container; `tell` hears a line for each step that takes time.
+    pub async fn source(&self, day1: &Path, tell: &(dyn Fn(&str) + Sync)) -> Result<Source, Error> {
+        match self {
+            Self::Embedded => Ok(Source::Embedded),
+            Self::Container(image) => Ok(Source::Container(Recipe::prove(day1, image, tell).await?)),
+        }
+    }
+}
+
+/// A registry that is known to run here; each trial starts one of its own.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The harness's own.
+    Embedded,
+    /// A container, always of the same image, wherever its tag moves meanwhile.
+    Container(Recipe),
+}
+
+impl Source {
+    /// Starts a registry without content, on the current tokio runtime and a port of 127.0.0.1. The embedded one keeps
+    /// its content in a new directory below `scratch`, one in a container within the container.
+    pub async fn start(&self, scratch: &Path) -> Result<Registry, Error> {
+        match self {
+            Self::Embedded => {
+                let storage = |source| Error::Storage { path: scratch.to_owned(), source };
+                let directory = tempfile::Builder::new().prefix("registry-").tempdir_in(scratch);
+                Ok(Registry::Embedded(Embedded::start(&directory.map_err(storage)?.keep()).await?))
+            }
+            Self::Container(recipe) => Ok(Registry::Container(recipe.start().await?)),
+        }
+    }
+
+    /// The id of the image, `sha256:…`, of a registry in a container.
+    pub fn image_id(&self) -> Option<&str> {
+        match self {
+            Self::Embedded => None,
+            Self::Container(recipe) => Some(recipe.image_id()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Container(recipe) => write!(f, "container {recipe}"),
+        }
+    }
+}
+
+/// A running registry; dropping it ends it.
+pub enum Registry {
+    /// The harness's own.
+    Embedded(Embedded),
+    /// A container.
+    Container(Container),
+}
+
+impl Registry {
+    /// `http://127.0.0.1:PORT`.
+    pub fn base_url(&self) -> &str {
+        match self {
+            Self::Embedded(registry) => registry.base_url(),
+            Self::Container(registry) => registry.base_url(),
+        }
+    }
+
+    /// Waits until it ends by itself, and gives the reason; an embedded one never does.
+    pub async fn ended(&self) -> String {
+        match self {
+            Self::Embedded(_) => std::future::pending().await,
+            Self::Container(registry) => registry.ended().await,
+        }
+    }
+
+    /// Ends it; when this returns, nothing of it is left but an embedded one's directory.
+    pub async fn stop(self) {
+        match self {
+            Self::Embedded(registry) => registry.stop().await,
+            Self::Container(registry) => registry.stop().await,
+        }
+    }
 }
 
 /// Why a registry can't start.
@@ -44,280 +145,55 @@ pub enum Error {
     #[error("cannot prepare the registry's directory {path}: {source}")]
     Storage {
         /// The directory.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
     /// No listener.
     #[error("cannot listen on a free port of 127.0.0.1 for the registry: {0}")]
     Listen(#[from] io::Error),
-}
-
-impl Registry {
-    /// Starts a registry that keeps its content in `directory` (made if missing), on the current tokio
-    /// runtime and a free port of 127.0.0.1.
-    pub async fn start(directory: &Path) -> Result<Self, Error> {
-        let store = Store::open(directory).map_err(|source| Error::Storage { path: directory.to_owned(), source })?;
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let base_url = format!("http://{}", listener.local_addr()?);
-        let server = Server::start(Listener::Tcp(listener), None, Arc::new(Api { store }));
-        Ok(Self { server, base_url })
-    }
-
-    /// `http://127.0.0.1:PORT`.
-    pub fn base_url(&self) -> &str {
-        &self.base_url
-    }
-
-    /// Ends it and its connections.
-    pub async fn stop(self) {
-        self.server.stop().await;
-    }
-}
-
-struct Api {
-    store: Store,
-}
-
-impl Service for Api {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        self.respond(request).await.unwrap_or_else(|failure| failure.response())
-    }
-}
-
-type Answer = Result<Response<Body>, Failure>;
-
-impl Api {
-    async fn respond(&self, request: Request<Incoming>) -> Answer {
-        let path = RegistryPath::parse(request.uri().path());
-        if path.subject == Subject::Ping {
-            return Ok(with_headers(answer(StatusCode::OK, "application/json", "{}"), []));
-        }
-        if path.subject == Subject::Other {
-            return Err(Failure::NoSuchPath);
-        }
-        let name = path.repository.as_str();
-        if !is_repository_name(name) {
-            return Err(Failure::BadName);
-        }
-        let method = request.method().clone();
-        match (method, path.subject) {
-            (Method::GET | Method::HEAD, Subject::Manifest(reference)) => self.manifest(name, &reference).await,
-            (Method::PUT, Subject::Manifest(reference)) => self.put_manifest(name, &reference, request).await,
-            (Method::GET | Method::HEAD, Subject::Blob(digest)) => self.blob(&digest, request.headers()).await,
-            (Method::GET, Subject::Tags) => self.tags(name).await,
-            (Method::POST, Subject::Upload(id)) if id.is_empty() => self.begin_upload(name, request).await,
-            (Method::PATCH, Subject::Upload(id)) => self.add_to_upload(name, &id, request).await,
-            (Method::PUT, Subject::Upload(id)) => self.finish_upload(name, &id, request).await,
-            _ => Err(Failure::Unsupported),
-        }
-    }
-
-    async fn manifest(&self, name: &str, reference: &str) -> Answer {
-        let manifest = self.store.manifest(name, reference).await?;
-        let mut response = answer(StatusCode::OK, "application/json", manifest.bytes);
-        let media_type =
-            HeaderValue::from_str(&manifest.media_type).unwrap_or(HeaderValue::from_static("application/json"));
-        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-        Ok(with_headers(response, [(CONTENT_DIGEST, manifest.digest)]))
-    }
-
-    async fn put_manifest(&self, name: &str, reference: &str, request: Request<Incoming>) -> Answer {
-        let media_type = text_of(request.headers(), &header::CONTENT_TYPE).unwrap_or_default().to_owned();
-        let bytes = Limited::new(request.into_body(), MANIFEST_LIMIT)
-            .collect()
-            .await
-            .map_err(|error| Failure::ManifestInvalid(error.to_string()))?
-            .to_bytes();
-        let digest = self.store.put_manifest(name, reference, &media_type, &bytes).await?;
-        let location = format!("/v2/{name}/manifests/{digest}");
-        Ok(empty(StatusCode::CREATED, [(header::LOCATION, location), (CONTENT_DIGEST, digest)]))
-    }
-
-    async fn blob(&self, digest: &str, headers: &HeaderMap) -> Answer {
-        let size = self.store.blob_size(digest).await?;
-        let range = text_of(headers, &header::RANGE).and_then(|range| ByteRange::parse(range, size));
-        let (status, first, last) = match range {
-            None => (StatusCode::OK, 0, size.saturating_sub(1)),
-            Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, range.first, range.last),
-            Some(None) => return Err(Failure::RangeInvalid { size }),
-        };
-        let length = if size == 0 { 0 } else { last - first + 1 };
-        let mut response = answer(status, "application/octet-stream", Bytes::new());
-        *response.body_mut() = self.store.read_blob(digest, first, length).await?;
-        let mut response = with_headers(
-            response,
-            [
-                (header::CONTENT_LENGTH, length.to_string()),
-                (header::ACCEPT_RANGES, "bytes".to_owned()),
-                (CONTENT_DIGEST, digest.to_owned()),
-            ],
-        );
-        if status == StatusCode::PARTIAL_CONTENT {
-            response = with_headers(response, [(header::CONTENT_RANGE, format!("bytes {first}-{last}/{size}"))]);
-        }
-        Ok(response)
-    }
-
-    async fn tags(&self, name: &str) -> Answer {
-        let tags = self.store.tags(name).await?;
-        Ok(answer(StatusCode::OK, "application/json", json!({ "name": name, "tags": tags }).to_string()))
-    }
-
-    async fn begin_upload(&self, name: &str, request: Request<Incoming>) -> Answer {
-        if let Some(digest) = query(&request, "mount")
-            && self.store.blob_size(&digest).await.is_ok()
-        {
-            return Ok(blob_created(name, digest));
-        }
-        let id = self.store.begin_upload().await?;
-        match query(&request, "digest") {
-            Some(digest) => self.complete(name, &id, &digest, request).await,
-            None => Ok(upload_accepted(name, &id, 0)),
-        }
-    }
-
-    async fn add_to_upload(&self, name: &str, id: &str, request: Request<Incoming>) -> Answer {
-        let expected = text_of(request.headers(), &header::CONTENT_RANGE)
-            .and_then(|range| range.split_once('-'))
-            .and_then(|(first, _)| first.parse().ok());
-        let size = self.store.add_to_upload(id, expected, request.into_body()).await?;
-        Ok(upload_accepted(name, id, size))
-    }
-
-    async fn finish_upload(&self, name: &str, id: &str, request: Request<Incoming>) -> Answer {
-        let digest = query(&request, "digest").ok_or(Failure::DigestInvalid)?;
-        self.complete(name, id, &digest, request).await
-    }
-
-    async fn complete(&self, name: &str, id: &str, digest: &str, request: Request<Incoming>) -> Answer {
-        self.store.add_to_upload(id, None, request.into_body()).await?;
-        self.store.finish_upload(id, digest).await?;
-        Ok(blob_created(name, digest.to_owned()))
-    }
-}
-
-impl Failure {
-    fn response(&self) -> Response<Body> {
-        let (status, code, message) = match self {
-            Self::ManifestUnknown => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown"),
-            Self::BlobUnknown => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "blob unknown to registry"),
-            Self::NameUnknown => (StatusCode::NOT_FOUND, "NAME_UNKNOWN", "repository name not known to registry"),
-            Self::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry"),
-            Self::NoSuchPath => (StatusCode::NOT_FOUND, "NOT_FOUND", "no such path in the distribution API"),
-            Self::BadName => (StatusCode::BAD_REQUEST, "NAME_INVALID", "invalid repository name"),
-            Self::BadTag => (StatusCode::BAD_REQUEST, "TAG_INVALID", "neither a tag nor a sha256 digest"),
-            Self::DigestInvalid => {
-                (StatusCode::BAD_REQUEST, "DIGEST_INVALID", "provided digest did not match uploaded content")
-            }
-            Self::ManifestInvalid(reason) => (StatusCode::BAD_REQUEST, "MANIFEST_INVALID", reason.as_str()),
-            Self::ManifestBlobUnknown(digest) => (StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", digest.as_str()),
-            Self::UploadRange => {
-                (StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", "the chunk is not the next one")
-            }
-            Self::RangeInvalid { .. } => {
-                (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "the range is outside of the blob")
-            }
-            Self::Unsupported => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "the operation is unsupported"),
-            Self::Client(reason) => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", reason.as_str()),
-            Self::Storage(error) => {
-                tracing::error!("the registry's storage failed: {error}");
-                (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the registry's storage failed")
-            }
-        };
-        let response = refusal(status, code, message);
-        match self {
-            Self::RangeInvalid { size } => with_headers(response, [(header::CONTENT_RANGE, format!("bytes */{size}"))]),
-            _ => response,
-        }
-    }
-}
-
-/// One range of bytes, both ends included.
-#[derive(Debug, PartialEq, Eq)]
-struct ByteRange {
-    first: u64,
-    last: u64,
-}
-
-impl ByteRange {
-    /// `None`: not a range of one part, so it is to be ignored (RFC 9110, 14.2). `Some(None)`: not satisfiable.
-    fn parse(range: &str, size: u64) -> Option<Option<Self>> {
-        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-        if first.is_empty() {
-            let suffix: u64 = last.parse().ok()?;
-            let satisfiable = suffix > 0 && size > 0;
-            return Some(satisfiable.then(|| Self { first: size.saturating_sub(suffix), last: size - 1 }));
-        }
-        let first: u64 = first.parse().ok()?;
-        let last: u64 = if last.is_empty() { u64::MAX } else { last.parse().ok()? };
-        if last < first {
-            return None;
-        }
-        Some((first < size).then(|| Self { first, last: last.min(size - 1) }))
-    }
-}
-
-fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn query(request: &Request<Incoming>, name: &str) -> Option<String> {
-    let query = request.uri().query()?;
-    url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
-fn with_headers(
-    mut response: Response<Body>,
-    headers: impl IntoIterator<Item = (HeaderName, String)>,
-) -> Response<Body> {
-    for (name, value) in headers {
-        // Every value is made of digests, checked names and numbers.
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response.headers_mut().insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
-    response
-}
-
-fn empty(status: StatusCode, headers: impl IntoIterator<Item = (HeaderName, String)>) -> Response<Body> {
-    let mut response = with_headers(answer(status, "application/octet-stream", Bytes::new()), headers);
-    response.headers_mut().remove(header::CONTENT_TYPE);
-    response
-}
-
-fn blob_created(name: &str, digest: String) -> Response<Body> {
-    let location = format!("/v2/{name}/blobs/{digest}");
-    empty(StatusCode::CREATED, [(header::LOCATION, location), (CONTENT_DIGEST, digest)])
-}
-
-fn upload_accepted(name: &str, id: &str, size: u64) -> Response<Body> {
-    empty(
-        StatusCode::ACCEPTED,
-        [
-            (header::LOCATION, format!("/v2/{name}/blobs/uploads/{id}")),
-            (header::RANGE, format!("0-{}", size.saturating_sub(1))),
-            (HeaderName::from_static("docker-upload-uuid"), id.to_owned()),
-        ],
-    )
+    /// No engine for a container.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// No process to hold the container.
+    #[error("cannot start {} to hold the registry's container: {source}", day1.display())]
+    Holder {
+        /// The `day1` program.
+        day1: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No registry in a container.
+    #[error("{engine} runs no registry from the image {image}: {reason}")]
+    Container {
+        /// The engine and its socket.
+        engine: String,
+        /// The image.
+        image: String,
+        /// What happened, and what to do.
+        reason: String,
+    },
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn container(image: &str) -> Result<Backend, String> {
+        Ok(Backend::Container(image.to_owned()))
+    }
+
     #[test]
-    fn ranges_follow_the_http_specification() {
-        let range = |first, last| Some(Some(ByteRange { first, last }));
-        assert_eq!(ByteRange::parse("bytes=0-", 10), range(0, 9));
-        assert_eq!(ByteRange::parse("bytes=3-5", 10), range(3, 5));
-        assert_eq!(ByteRange::parse("bytes=3-99", 10), range(3, 9));
-        assert_eq!(ByteRange::parse("bytes=-4", 10), range(6, 9));
-        assert_eq!(ByteRange::parse("bytes=10-", 10), Some(None));
-        assert_eq!(ByteRange::parse("bytes=0-", 0), Some(None));
-        assert_eq!(ByteRange::parse("bytes=5-3", 10), None);
-        assert_eq!(ByteRange::parse("bytes=0-1,3-4", 10), None);
-        assert_eq!(ByteRange::parse("lines=0-1", 10), None);
+    fn a_registry_is_embedded_or_a_container_of_an_image() {
+        assert_eq!("embedded".parse(), Ok(Backend::Embedded));
+        assert_eq!("container".parse(), container("docker.io/library/registry:3"));
+        let digest = format!("docker.io/library/registry@sha256:{}", "0".repeat(64));
+        for image in ["registry", "day1/registry:debian", "localhost:5000/registry:3", digest.as_str()] {
+            assert_eq!(format!("container={image}").parse(), container(image), "{image}");
+        }
+        for bad in ["", "docker", "embedded=x", "container=", "container=A:b", "container=a b", "container=--help"] {
+            let refused = bad.parse::<Backend>().expect_err(bad);
+            assert!(refused.contains("container="), "{bad}: {refused}");
+        }
     }
 }

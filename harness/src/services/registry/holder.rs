@@ -1,0 +1,345 @@
+//! The process that holds a registry's container: it starts it, tells where it is, and removes it when its standard
+//! input ends. That ends when the process which asked is gone, whatever ended it, so a container needs nobody's clean-up
+//! code. (The engine finishes what it began to create though its client is killed: who is killed must not be who creates.)
+//!
+//! Containers of runs whose holder was killed as well are removed before the next one is started.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use http_body_util::Empty;
+use hyper::{StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde::{Deserialize, Serialize};
+use testcontainers::bollard::models::{ContainerSummary, HostConfig, PortBinding};
+use testcontainers::bollard::query_parameters::{
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
+};
+use testcontainers::bollard::{self, Docker};
+use testcontainers::core::IntoContainerPort;
+use testcontainers::core::client::docker_client_instance;
+use testcontainers::core::error::{ClientError, TestcontainersError};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::engine::in_one_line;
+use super::run_id::RunId;
+use crate::process::tail;
+use crate::services::socket::random_uuid;
+
+/// The hidden subcommand of `day1` that [`hold`] stands behind.
+pub const HOLD_SUBCOMMAND: &str = "hold-registry";
+
+/// On each container: the run that it belongs to.
+const RUN_LABEL: &str = "day1.run";
+
+/// Where a registry listens, by its images' own configuration.
+const PORT: u16 = 5000;
+
+/// The longest time until a registry answers: it has a few megabytes to read.
+const READY: Duration = Duration::from_secs(60);
+
+/// How often a registry that does not answer yet is asked; nothing tells when a program of others listens.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// Lines of a registry's own log that an error shows.
+const LAST_WORDS: usize = 12;
+
+/// What the holder says, a line of JSON each.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Said {
+    /// Something that takes time begins, for a person.
+    Step(String),
+    /// The registry answers.
+    Ready(Ready),
+    /// There is no registry, or no more: why.
+    Ended(String),
+}
+
+/// A registry that answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ready {
+    /// `http://127.0.0.1:PORT`.
+    pub(super) base_url: String,
+    /// `sha256:…`.
+    pub(super) image_id: String,
+}
+
+/// Why there is no registry, or no more.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{}", in_one_line(.0))]
+    Engine(#[from] bollard::errors::Error),
+    #[error("{}", in_one_line(.0))]
+    Client(#[from] ClientError),
+    #[error("{}", in_one_line(.0))]
+    Container(#[from] TestcontainersError),
+    #[error("{0}")]
+    System(#[from] io::Error),
+    #[error(
+        "{}. It can be brought by hand (`docker load`, `podman load`), be another one (`--registry container=IMAGE`), or be made of Debian's packages: `cargo xtask registry-image` says its name",
+        in_one_line(.0)
+    )]
+    Pull(TestcontainersError),
+    #[error("its container ended: {how}{last_words}")]
+    Ended { how: String, last_words: String },
+    #[error("nothing answered GET /v2/ on its port {PORT} within {} s{last_words}", READY.as_secs())]
+    Silent { last_words: String },
+    #[error(
+        "it answers GET /v2/ with {0}; a registry without a password of its own answers 200 (the gateway in front of it asks nodes for one)"
+    )]
+    Refuses(StatusCode),
+}
+
+/// Runs a registry from `image` until standard input, a pipe, ends; says on standard output what becomes of it. `run` is
+/// the [`RunId`] of the process that asks.
+pub fn hold(image: &str, run: &str) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome: Result<(), Failure> = runtime.block_on(async { held(image, run, std::pin::pin!(over()?)).await });
+    if let Err(failure) = outcome {
+        say(&Said::Ended(failure.to_string()));
+    }
+    Ok(())
+}
+
+/// Ends when the container is no longer wanted.
+fn over() -> io::Result<impl Future<Output = ()>> {
+    let mut lifeline = Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
+    let (mut interrupt, mut terminate, mut hangup) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    Ok(async move {
+        let mut sink = [0; 64];
+        let ended = async { while lifeline.read(&mut sink).await.is_ok_and(|count| count > 0) {} };
+        tokio::select! {
+            () = ended => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+fn say(said: &Said) {
+    let Ok(line) = serde_json::to_string(said) else { return };
+    // Nobody may be listening any more.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+async fn held(image: &str, run: &str, mut over: Pin<&mut impl Future<Output = ()>>) -> Result<(), Failure> {
+    let docker = docker_client_instance().await?;
+    let image_id = tokio::select! {
+        () = over.as_mut() => return Ok(()),
+        found = async {
+            remove_those_of_dead_runs(&docker).await?;
+            find(&docker, image).await
+        } => found?,
+    };
+    let name = format!("day1-registry-{}", random_uuid()?);
+    // Not given up half-way: the engine would go on, and nothing would remove what it makes.
+    let outcome = match start(&name, &image_id, run).await {
+        Ok(container) => {
+            let outcome = tokio::select! {
+                () = over => Ok(()),
+                failure = serve(&docker, &name, &container, image_id) => Err(failure),
+            };
+            // What it leaves is removed by name.
+            let _ = container.rm().await;
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    let removed = remove(&docker, &name).await;
+    outcome?;
+    Ok(removed?)
+}
+
+/// The id of an image, which is pulled if the engine lacks it.
+async fn find(docker: &Docker, image: &str) -> Result<String, Failure> {
+    match docker.inspect_image(image).await {
+        Err(error) if is_absent(&error) => {
+            say(&Said::Step(format!("pulling {image}")));
+            let _pulled = request(image).pull_image().await.map_err(Failure::Pull)?;
+        }
+        Err(error) => return Err(error.into()),
+        Ok(_) => {}
+    }
+    let id = docker.inspect_image(image).await?.id.unwrap_or_default();
+    // podman leaves out the algorithm.
+    Ok(if id.starts_with("sha256:") { id } else { format!("sha256:{id}") })
+}
+
+/// An image by its whole name, which testcontainers wants in two parts.
+fn request(image: &str) -> GenericImage {
+    let (name, tag) = name_and_tag(image);
+    GenericImage::new(name, tag)
+}
+
+/// The parts around the last `:`, but for that of a port.
+fn name_and_tag(image: &str) -> (&str, &str) {
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (image, "latest"),
+    }
+}
+
+async fn start(name: &str, image_id: &str, run: &str) -> Result<ContainerAsync<GenericImage>, TestcontainersError> {
+    // The id names the image, also where DOCKER_DEFAULT_PLATFORM is another one's.
+    let request = request(image_id).with_exposed_port(PORT.tcp()).with_platform("");
+    let request = request.with_container_name(name).with_label(RUN_LABEL, run).with_startup_timeout(READY);
+    request.with_host_config_modifier(on_loopback).start().await
+}
+
+/// Publishes the registry's port on a free port of 127.0.0.1, and no other.
+fn on_loopback(host: &mut HostConfig) {
+    let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: None };
+    host.port_bindings = Some(HashMap::from([(format!("{PORT}/tcp"), Some(vec![binding]))]));
+    host.publish_all_ports = Some(false);
+}
+
+/// Tells when the registry answers; gives the reason when it ends.
+async fn serve(docker: &Docker, name: &str, container: &ContainerAsync<GenericImage>, image_id: String) -> Failure {
+    let ready = async {
+        let base_url = format!("http://127.0.0.1:{}", container.get_host_port_ipv4(PORT).await?);
+        match tokio::time::timeout(READY, first_answer(&base_url)).await {
+            Ok(StatusCode::OK) => Ok(base_url),
+            Ok(status) => Err(Failure::Refuses(status)),
+            Err(_) => Err(Failure::Silent { last_words: last_words(docker, name).await }),
+        }
+    };
+    let mut ended = std::pin::pin!(ended(docker, name));
+    // A container that has ended has no port any more: its end is the better reason.
+    let base_url = tokio::select! {
+        biased;
+        failure = ended.as_mut() => return failure,
+        ready = ready => match ready {
+            Ok(base_url) => base_url,
+            Err(Failure::Container(_)) => return ended.await,
+            Err(failure) => return failure,
+        },
+    };
+    say(&Said::Ready(Ready { base_url, image_id }));
+    ended.await
+}
+
+/// The status of the first answer. Until the program listens, the engine may take connections and cut them.
+async fn first_answer(base_url: &str) -> StatusCode {
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    loop {
+        let url: Uri = format!("{base_url}/v2/").parse().expect("a port makes a URL");
+        match client.get(url).await {
+            Ok(response) => return response.status(),
+            Err(_) => tokio::time::sleep(BEAT).await,
+        }
+    }
+}
+
+/// Waits for the container's end.
+async fn ended(docker: &Docker, name: &str) -> Failure {
+    let how = loop {
+        use bollard::errors::Error;
+        match docker.wait_container(name, None::<WaitContainerOptions>).next().await {
+            // An engine may answer with the end only, and the client has less patience.
+            Some(Err(Error::RequestTimeoutError)) => {}
+            Some(Err(Error::DockerContainerWaitError { code, .. })) => break format!("exit code {code}"),
+            Some(Ok(end)) => break format!("exit code {}", end.status_code),
+            Some(Err(error)) if is_absent(&error) => break "it was removed".to_owned(),
+            Some(Err(error)) => return error.into(),
+            None => break "the engine says no more of it".to_owned(),
+        }
+    };
+    Failure::Ended { how, last_words: last_words(docker, name).await }
+}
+
+/// The end of the registry's own log, as the end of an error.
+async fn last_words(docker: &Docker, name: &str) -> String {
+    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&LAST_WORDS.to_string()).build();
+    let log: Result<Vec<_>, _> = docker.logs(name, Some(options)).map_ok(|line| line.to_string()).try_collect().await;
+    match log {
+        Ok(lines) if !lines.is_empty() => format!("; its log ends with:\n{}", tail(&lines.concat(), LAST_WORDS)),
+        Ok(_) => "; its log is empty".to_owned(),
+        Err(_) => String::new(),
+    }
+}
+
+/// Removes the containers of runs that are over. Whether the others' are is not ours to say.
+async fn remove_those_of_dead_runs(docker: &Docker) -> Result<(), bollard::errors::Error> {
+    let filters = HashMap::from([("label".to_owned(), vec![RUN_LABEL.to_owned()])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    for container in docker.list_containers(Some(options)).await? {
+        if let Some(id) = container.id.as_ref().filter(|_| is_of_dead_run(&container)) {
+            remove(docker, id).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_of_dead_run(container: &ContainerSummary) -> bool {
+    let run = container.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)?.parse::<RunId>().ok());
+    run.is_some_and(|run| run.is_over())
+}
+
+/// Removes a container with its volumes, if it is there; another one may be doing the same.
+async fn remove(docker: &Docker, name: &str) -> Result<(), bollard::errors::Error> {
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    match docker.remove_container(name, Some(options)).await {
+        Err(error) if !is_absent(&error) && !is_status(&error, StatusCode::CONFLICT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_absent(error: &bollard::errors::Error) -> bool {
+    is_status(error, StatusCode::NOT_FOUND)
+}
+
+fn is_status(error: &bollard::errors::Error, status: StatusCode) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code, .. } if *status_code == status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_s_name_has_two_parts() {
+        assert_eq!(name_and_tag("day1/registry:debian"), ("day1/registry", "debian"));
+        assert_eq!(name_and_tag("localhost:5000/registry"), ("localhost:5000/registry", "latest"));
+        assert_eq!(name_and_tag("a/b@sha256:0123"), ("a/b@sha256", "0123"));
+        assert_eq!(name_and_tag("sha256:0123"), ("sha256", "0123"));
+    }
+
+    #[test]
+    fn the_port_is_published_on_loopback_alone() {
+        let mut host = HostConfig { publish_all_ports: Some(true), ..HostConfig::default() };
+        on_loopback(&mut host);
+        assert_eq!(host.publish_all_ports, Some(false));
+        let bindings = host.port_bindings.expect("bindings");
+        let [(port, Some(binding))] = bindings.iter().collect::<Vec<_>>()[..] else { panic!("{bindings:?}") };
+        assert_eq!(port, "5000/tcp");
+        let addresses: Vec<_> = binding.iter().map(|one| one.host_ip.as_deref()).collect();
+        assert_eq!(addresses, [Some("127.0.0.1")]);
+    }
+
+    #[test]
+    fn containers_of_others_and_of_runs_that_live_stay() {
+        let with = |label: Option<String>| ContainerSummary {
+            labels: label.map(|run| HashMap::from([(RUN_LABEL.to_owned(), run)])),
+            ..ContainerSummary::default()
+        };
+        let own = RunId::own().expect("this process").to_string();
+        assert!(!is_of_dead_run(&with(None)));
+        assert!(!is_of_dead_run(&with(Some("of somebody else".into()))));
+        assert!(!is_of_dead_run(&with(Some(own.clone()))));
+        let (before, _) = own.rsplit_once('/').expect("parts");
+        assert!(is_of_dead_run(&with(Some(format!("{before}/1")))));
+    }
+}
