@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use day1_generator::Tag;
 
 pub use finding::{Finding, INSPECTION_VERSION, ImageFacts, Inspection, KernelFacts, ModuleFacts, Outcome};
-pub use image::{Error as ImageError, Fault, Limits, Platform, Source};
+pub use image::{Copied, Error as ImageError, Fault, Limits, Platform, Source};
 pub use kernel::KernelError;
 pub use text::describe;
 
@@ -111,7 +111,7 @@ pub enum Error {
 impl Error {
     /// The registry or this machine failed, and not what was asked for.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Image(ImageError::Registry { .. }))
+        matches!(self, Self::Image(ImageError::Registry { .. } | ImageError::Write { .. }))
     }
 }
 
@@ -166,6 +166,18 @@ pub fn inspect(request: &Request) -> Result<Inspection, Error> {
     let kernel = kernel.as_ref().ok_or(no_kernel.as_str());
     inspection.findings.extend(checks::of_modules(&context, &subject, kernel));
     Ok(inspection)
+}
+
+/// Copies an image for nodes of an architecture (`amd64`, `arm64`), byte for byte and verified, into an empty directory, as
+/// an OCI image layout. Where the source names no tag, `tag` is asked for. Blocks.
+pub fn copy(
+    image: &Source,
+    tag: Option<&str>,
+    architecture: &str,
+    insecure: bool,
+    dir: &std::path::Path,
+) -> Result<Copied, Error> {
+    Ok(Image::open(image, tag, architecture, insecure)?.copy(dir)?)
 }
 
 /// The kernel's lists; or why there are none.

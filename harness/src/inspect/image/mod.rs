@@ -1,5 +1,6 @@
 //! Driver images, wherever they are: verified and read as a stream, into a tree of names. Nothing is unpacked.
 
+mod copy;
 mod credentials;
 mod layer;
 mod layout;
@@ -16,6 +17,7 @@ use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
 
+pub use copy::Copied;
 pub use limits::Limits;
 pub use manifest::Platform;
 pub use source::Source;
@@ -47,6 +49,14 @@ pub enum Error {
     /// A file can't be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A copy of the image can't be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -184,6 +194,9 @@ pub(crate) struct Image {
     pub(crate) user: Option<String>,
     /// Bytes of its layers and its config, as they are pulled.
     pub(crate) size: u64,
+    /// The manifest's bytes; none in what `docker save` writes.
+    manifest: Option<Vec<u8>>,
+    config: Descriptor,
     layers: Vec<Descriptor>,
     diff_ids: Vec<String>,
     blobs: Box<dyn Blobs>,
@@ -218,28 +231,31 @@ impl Image {
     }
 
     fn of(root: Root, architecture: &str) -> Result<Self, Error> {
-        let (manifest, digest, manifest_digest, tag, blobs) = match root {
+        let (manifest, bytes, digest, tag, blobs) = match root {
             Root::Manifest { manifest, tag, blobs } => (manifest, None, None, tag, blobs),
             Root::Descriptor { descriptor, tag, blobs } => {
                 let digest = descriptor.digest.clone();
-                let (manifest, own) = manifest_of(blobs.as_ref(), descriptor, architecture)?;
-                (manifest, Some(digest), Some(own), tag, blobs)
+                let (manifest, bytes) = manifest_of(blobs.as_ref(), descriptor, architecture)?;
+                (manifest, Some(bytes), Some(digest), tag, blobs)
             }
             Root::Choice { manifests, tag, blobs } => {
                 let descriptor = manifest::choose(&manifests, architecture)?.clone();
-                let (manifest, own) = manifest_of(blobs.as_ref(), descriptor, architecture)?;
-                (manifest, Some(own.clone()), Some(own), tag, blobs)
+                let (manifest, bytes) = manifest_of(blobs.as_ref(), descriptor, architecture)?;
+                let digest = digest(&bytes);
+                (manifest, Some(bytes), Some(digest), tag, blobs)
             }
         };
         if manifest.layers.len() > LAYERS {
             return Err(Fault::Hostile { reason: format!("it has more than {LAYERS} layers") }.into());
         }
-        let config = document(blobs.open(&manifest.config)?, &manifest.config)?;
-        let config = Config::parse(&manifest.config.digest, &config)?;
+        let text = document(blobs.open(&manifest.config)?, &manifest.config)?;
+        let config = Config::parse(&manifest.config.digest, &text)?;
         let sizes = manifest.layers.iter().map(|layer| layer.size).chain([manifest.config.size]);
         Ok(Self {
             digest,
-            manifest_digest,
+            manifest_digest: bytes.as_deref().map(self::digest),
+            manifest: bytes,
+            config: manifest.config,
             tag,
             platform: config.platform(),
             user: config.user().map(str::to_owned),
@@ -299,11 +315,12 @@ impl Image {
     }
 }
 
-/// The manifest for a machine that a descriptor leads to, and its digest.
-fn manifest_of(blobs: &dyn Blobs, mut descriptor: Descriptor, architecture: &str) -> Result<(Manifest, String), Error> {
+/// The manifest for a machine that a descriptor leads to, and its bytes.
+fn manifest_of(blobs: &dyn Blobs, mut descriptor: Descriptor, architecture: &str) -> Result<(Manifest, Vec<u8>), Error> {
     for _ in 0..DEPTH {
-        match Document::parse(&descriptor.digest, &document(blobs.manifest(&descriptor)?, &descriptor)?)? {
-            Document::Manifest(manifest) => return Ok((manifest, descriptor.digest)),
+        let bytes = document(blobs.manifest(&descriptor)?, &descriptor)?;
+        match Document::parse(&descriptor.digest, &bytes)? {
+            Document::Manifest(manifest) => return Ok((manifest, bytes)),
             Document::Index(manifests) => descriptor = manifest::choose(&manifests, architecture)?.clone(),
         }
     }

@@ -42,6 +42,50 @@ fn a_good_image_has_no_error_wherever_it_lies() {
 }
 
 #[test]
+fn a_copy_is_the_same_image_wherever_it_comes_from() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let case = Case { about: About { tag: Some(RELEASE.to_owned()), ..About::default() }, ..Case::good() };
+    let layout = dir.path().join("layout");
+    let digest = case.layout(&layout);
+    let archive = dir.path().join("archive.tar");
+    fixture::oci_archive(&layout, &archive);
+    let saved = dir.path().join("saved.tar");
+    fixture::docker_archive(&saved, &case.about, &case.archives());
+    for (name, source, expected) in [
+        ("a", Source::OciDir { path: layout.clone(), tag: None }, Some(&digest)),
+        ("b", Source::OciArchive { path: archive, tag: None }, Some(&digest)),
+        ("c", Source::DockerArchive { path: saved, tag: None }, None),
+    ] {
+        let to = dir.path().join(name);
+        fs::create_dir(&to).expect("made");
+        let copied = copy(&source, None, "amd64", false, &to).expect("copied");
+        assert!(expected.is_none_or(|digest| *digest == copied.manifest_digest), "{name}");
+        let inspection = inspect(&case.request(Source::OciDir { path: to, tag: None }, dir.path())).expect("inspected");
+        assert!(inspection.is_good(), "{name}:\n{}", describe(&inspection));
+        assert_eq!(inspection.image.manifest_digest.as_ref(), Some(&copied.manifest_digest), "{name}");
+        assert_eq!(inspection.image.compressed_bytes, Some(copied.bytes), "{name}");
+    }
+}
+
+#[test]
+fn a_damaged_layer_is_not_copied() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let case = Case::good();
+    let layout = dir.path().join("layout");
+    case.layout(&layout);
+    let blobs = fs::read_dir(layout.join("blobs/sha256")).expect("listed").flatten().map(|entry| entry.path());
+    let layer = blobs.max_by_key(|path| fs::metadata(path).expect("there").len()).expect("a layer");
+    let mut bytes = fs::read(&layer).expect("read");
+    bytes[100] ^= 1;
+    fs::write(&layer, bytes).expect("written");
+    let to = dir.path().join("to");
+    fs::create_dir(&to).expect("made");
+    let told = copy(&Source::OciDir { path: layout, tag: None }, None, "amd64", false, &to);
+    assert!(told.expect_err("damaged").to_string().contains("has the digest"));
+    assert!(!to.join("index.json").exists(), "no half copy passes for a whole one");
+}
+
+#[test]
 fn layers_of_any_compression_are_read() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let case = Case::good();
