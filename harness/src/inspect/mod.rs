@@ -19,6 +19,7 @@ mod symvers;
 mod tests;
 mod text;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use day1_generator::Tag;
@@ -178,6 +179,26 @@ pub fn copy(
     dir: &std::path::Path,
 ) -> Result<Copied, Error> {
     Ok(Image::open(image, tag, architecture, insecure)?.copy(dir)?)
+}
+
+/// Identifies an image for nodes of an architecture without reading its layers: the digest of its manifest, or of its
+/// config, which names its layers.
+pub fn identify(image: &Source, tag: Option<&str>, architecture: &str, insecure: bool) -> Result<String, Error> {
+    let image = Image::open(image, tag, architecture, insecure)?;
+    Ok(image.manifest_digest.clone().unwrap_or_else(|| image.config_digest().to_owned()))
+}
+
+/// The `srcversion` of each module that an image has for a kernel, by name, where the module has one.
+pub fn srcversions(
+    image: &Source,
+    tag: Option<&str>,
+    architecture: &str,
+    release: &str,
+) -> Result<BTreeMap<String, Option<String>>, Error> {
+    let content = Image::open(image, tag, architecture, false)?.read(&Limits::default(), &[])?;
+    let Some(driver) = Driver::find(&content.tree, release) else { return Ok(BTreeMap::new()) };
+    let names = driver.files.keys().filter_map(|path| module_file::module_name(path));
+    Ok(names.filter_map(|name| facts(&driver, &name)).map(|facts| (facts.name, facts.srcversion)).collect())
 }
 
 /// The kernel's lists; or why there are none.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use day1_generator::Tag;
 use oci_spec::image::Arch;
 
+use super::brought::{self, Brought};
 use super::plan::{Image, PlanError, Workshop, image_kernel, kernel, node_kernel};
 use super::worker::WorkerImage;
 use crate::kmod::{self, BuildRoot, BuiltModule};
@@ -40,7 +41,19 @@ pub(super) fn all(
     };
     let mut all = Vec::new();
     for (index, image) in scenario.spec.registry.images.iter().enumerate() {
-        let bench = bench(image_kernel(index), image.kernel.unwrap_or(scenario.spec.node.kernel))?;
+        let number = image.kernel.unwrap_or(scenario.spec.node.kernel);
+        if let Some(from) = &image.from {
+            let kernel = kernel(scenario, node, &image_kernel(index), number)?;
+            let kernel_tag = Tag::for_kernel(&kernel.release).to_string();
+            let tags: Vec<String> = image.tags.iter().map(|tag| tag.fill(&kernel_tag)).collect();
+            let place = scenario::Path::default().key("registry").key("images").index(index).key("from");
+            let copied = brought::copy(&Brought { scenario, from, node, kernel, workshop }).map_err(|source| {
+                PlanError::Image { place: scenario.document.place(&place), source: Box::new(source) }
+            })?;
+            all.push(described(image.repository.to_string(), tags, copied));
+            continue;
+        }
+        let bench = bench(image_kernel(index), number)?;
         let kernel_tag = Tag::for_kernel(&bench.build_root.kernel_release).to_string();
         let tags = image.tags.iter().map(|tag| tag.fill(&kernel_tag)).collect();
         all.push(described(image.repository.to_string(), tags, bench.driver(image)?));

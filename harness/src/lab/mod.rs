@@ -1,5 +1,6 @@
 //! A trial end to end: assemble, drive the node through its boots, collect.
 
+mod brought;
 mod checkpoint;
 mod disks;
 mod drive;
@@ -16,6 +17,7 @@ mod survey;
 mod under_test;
 mod worker;
 
+pub use brought::Error as ImageError;
 pub use checkpoint::Checkpoint;
 pub use origin::{Failures, Origin, origin};
 pub use other_config::OtherConfig;

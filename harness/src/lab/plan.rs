@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::brought;
 use super::disks;
 use super::images;
 use super::on_disk;
@@ -180,6 +181,14 @@ pub enum PlanError {
         distribution: String,
         /// The kernel.
         kernel: String,
+    },
+    /// An image from elsewhere can't be had.
+    #[error("{place}: {source}")]
+    Image {
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
+        /// Why.
+        source: Box<brought::Error>,
     },
     /// The worker's script can't be read.
     #[error("cannot read {path}, the worker that a MachineConfig names: {source}")]

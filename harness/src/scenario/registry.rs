@@ -48,6 +48,10 @@ impl Default for Registry {
 pub struct Image {
     /// Where it stands, as a MachineConfig names it.
     pub repository: Repository,
+    /// An image from elsewhere, taken as it is: `quay.io/vendor/driver:TAG`, `oci:DIR`, `oci-archive:FILE` or
+    /// `docker-archive:FILE`, paths relative to the scenario's file. It is what it is: besides `kernel` and `tags`, no
+    /// other key goes with it.
+    pub from: Option<String>,
     /// The modules in it; their sources are in `vm-images/kmods/`.
     #[serde(default)]
     pub modules: Vec<ModuleName>,
@@ -77,6 +81,19 @@ pub struct Image {
     /// The architecture that its manifest names.
     #[serde(default)]
     pub architecture: Architecture,
+}
+
+impl Image {
+    /// Whether anything is said of it that an image from elsewhere has by itself.
+    pub(super) fn is_described(&self) -> bool {
+        let Self { modules, base, host_modules, variant, files, filler, user, architecture, .. } = self;
+        !(modules.is_empty() && host_modules.is_empty() && files.is_empty())
+            || variant.is_some()
+            || filler.is_some()
+            || user.is_some()
+            || *base != Base::default()
+            || *architecture != Architecture::default()
+    }
 }
 
 fn kernel_tag() -> Vec<TagTemplate> {

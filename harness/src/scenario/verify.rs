@@ -122,6 +122,14 @@ impl<'s> Verifier<'s> {
     fn registry(&mut self) {
         for (index, image) in self.spec.registry.images.iter().enumerate() {
             let place = at("registry").key("images").index(index).key("modules");
+            if image.from.is_some() {
+                if image.is_described() {
+                    let place = at("registry").key("images").index(index).key("from");
+                    let help = "With `from` go `repository`, `kernel` and `tags` only.";
+                    self.wrong(&place, "an image from elsewhere is taken as it is".to_owned(), help);
+                }
+                continue;
+            }
             if image.modules.is_empty() && image.base != Base::Worker && self.is_whole(&place) {
                 self.wrong(&place, "an image without a module".to_owned(), "Name at least one of `vm-images/kmods/`.");
             }
@@ -360,15 +368,18 @@ impl<'s> Verifier<'s> {
                     self.known(&at("node").key("nics"), &place.key("nic"), "network card", one.nic.as_str(), known);
                 }
                 Expectation::ModuleReplaced(one) => {
-                    let known =
-                        self.spec.registry.images.iter().flat_map(|image| &image.modules).map(|module| module.as_str());
-                    self.known(
-                        &at("registry").key("images"),
-                        &place.key("module"),
-                        "module of an image",
-                        one.module.as_str(),
-                        known,
-                    );
+                    let images = &self.spec.registry.images;
+                    let known = images.iter().flat_map(|image| &image.modules).map(|module| module.as_str());
+                    // What is in an image from elsewhere is known when it is read.
+                    if images.iter().all(|image| image.from.is_none()) {
+                        self.known(
+                            &at("registry").key("images"),
+                            &place.key("module"),
+                            "module of an image",
+                            one.module.as_str(),
+                            known,
+                        );
+                    }
                     if let Some(repository) = &one.repository {
                         self.repository(&place, repository);
                     }

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use oci_spec::image::{
-    Descriptor as OciDescriptor, ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayoutBuilder,
-    SCHEMA_VERSION, Sha256Digest,
+    Descriptor as OciDescriptor, ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION,
+    Sha256Digest,
 };
 use sha2::{Digest, Sha256};
 
@@ -64,7 +64,8 @@ impl Image {
 
     /// A manifest for layers that came without one.
     fn manifest_of_layers(&self, blobs: &Path) -> Result<Vec<u8>, Error> {
-        let failed = |error: oci_spec::OciSpecError| Error::Layout { path: blobs.to_owned(), reason: error.to_string() };
+        let failed =
+            |error: oci_spec::OciSpecError| Error::Layout { path: blobs.to_owned(), reason: error.to_string() };
         let layers = self.layers.iter().map(|layer| {
             let path = blobs.join(hex_of(&layer.digest)?);
             let mut start = Vec::new();

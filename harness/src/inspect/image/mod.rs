@@ -266,6 +266,11 @@ impl Image {
         })
     }
 
+    /// `sha256:…` of its config.
+    pub(crate) fn config_digest(&self) -> &str {
+        &self.config.digest
+    }
+
     /// Reads all layers, side by side, and puts them over each other.
     pub(crate) fn read(&self, limits: &Limits, keys: &[TrustedKey]) -> Result<Content, Error> {
         let budget = Budget::new(limits);
@@ -316,7 +321,11 @@ impl Image {
 }
 
 /// The manifest for a machine that a descriptor leads to, and its bytes.
-fn manifest_of(blobs: &dyn Blobs, mut descriptor: Descriptor, architecture: &str) -> Result<(Manifest, Vec<u8>), Error> {
+fn manifest_of(
+    blobs: &dyn Blobs,
+    mut descriptor: Descriptor,
+    architecture: &str,
+) -> Result<(Manifest, Vec<u8>), Error> {
     for _ in 0..DEPTH {
         let bytes = document(blobs.manifest(&descriptor)?, &descriptor)?;
         match Document::parse(&descriptor.digest, &bytes)? {

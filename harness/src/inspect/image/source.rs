@@ -96,6 +96,15 @@ impl Source {
         })
     }
 
+    /// The same, with a relative path taken from a directory.
+    pub fn beside(mut self, dir: &Path) -> Self {
+        if let Self::OciDir { path, .. } | Self::OciArchive { path, .. } | Self::DockerArchive { path, .. } = &mut self
+        {
+            *path = dir.join(&*path);
+        }
+        self
+    }
+
     /// The tag in it, if there is one.
     pub fn tag(&self) -> Option<&str> {
         match self {
