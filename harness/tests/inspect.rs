@@ -103,7 +103,10 @@ fn an_error_is_exit_code_1_with_reason_advice_and_source() {
     let lines: Vec<&str> = report.lines().skip_while(|line| !line.contains("✗ module.licence")).collect();
     assert!(lines.iter().any(|line| line.contains("nic uses printk")), "{report}");
     assert!(lines.iter().any(|line| line.contains("on the node: ")), "{report}");
-    assert!(lines.iter().any(|line| line.contains("→ ")) && lines.iter().any(|line| line.contains("source: ")), "{report}");
+    assert!(
+        lines.iter().any(|line| line.contains("→ ")) && lines.iter().any(|line| line.contains("source: ")),
+        "{report}"
+    );
     assert!(report.contains("1 errors"), "{report}");
 }
 
@@ -115,12 +118,18 @@ fn a_kernel_of_the_cache_is_found_by_its_release_and_an_unknown_one_is_told() {
     let run = |release: &str| outcome(day1(dir.path()).arg(&image).args(["--kernel", release]));
     let (code, report, _) = run(RELEASE);
     assert_eq!(code, 0, "{report}");
-    assert!(report.contains("no node image in the cache tells of kernel") && report.contains("not checked"), "{report}");
+    assert!(
+        report.contains("no node image in the cache tells of kernel") && report.contains("not checked"),
+        "{report}"
+    );
     let kernels = dir.path().join("cache/node-image/key/kernels");
     let known = kernel(&kernels);
     let (code, report, _) = run(RELEASE);
     assert_eq!(code, 0, "{report}");
-    assert!(report.contains(&format!("known from {}", known.display())) && report.contains("✓ module.symbols"), "{report}");
+    assert!(
+        report.contains(&format!("known from {}", known.display())) && report.contains("✓ module.symbols"),
+        "{report}"
+    );
     let (code, report, _) = run("6.1.0");
     assert_eq!(code, 1, "{report}");
     assert!(report.contains("✗ image.layout") && report.contains(RELEASE), "{report}");
@@ -157,7 +166,9 @@ fn bad_input_is_exit_code_2_with_what_would_be_right() {
         assert_eq!((code, report.as_str()), (2, ""), "{arguments:?}: {errors}");
         assert!(errors.contains(words), "{arguments:?}: {errors}");
     }
-    for (source, words) in [("oci-archive", "no archive"), ("docker-archive", "no archive"), ("oci", "no such directory")] {
+    for (source, words) in
+        [("oci-archive", "no archive"), ("docker-archive", "no archive"), ("oci", "no such directory")]
+    {
         let (code, _, errors) = outcome(day1(dir.path()).arg(format!("{source}:{junk}")));
         assert_eq!(code, 2, "{errors}");
         assert!(errors.contains(words), "{source}: {errors}");

@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use day1_generator::KernelRelease;
+
 use super::module_file::{ModuleFile, module_name};
 use super::symvers::Symvers;
 use crate::kmod::{Compression, SoftDeps};
@@ -22,6 +24,15 @@ pub enum KernelError {
     #[error("{} is no directory: name one in the shape of /lib/modules/RELEASE", path.display())]
     NoDirectory {
         /// As given.
+        path: PathBuf,
+    },
+    /// Its name is no kernel's.
+    #[error(
+        "{} is not named as a kernel release: give the directory the name that uname -r prints on the nodes, such as 6.12.48+deb13-amd64",
+        path.display()
+    )]
+    Name {
+        /// The directory, without links.
         path: PathBuf,
     },
     /// Nothing in it tells of a kernel.
@@ -88,6 +99,9 @@ impl Kernel {
         let real = dir.canonicalize().ok().filter(|path| path.is_dir());
         let real = real.ok_or_else(|| KernelError::NoDirectory { path: dir.to_owned() })?;
         let release = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !release.starts_with(|first: char| first.is_ascii_digit()) || release.parse::<KernelRelease>().is_err() {
+            return Err(KernelError::Name { path: real });
+        }
         let mut kernel = Self { release, dir: dir.to_owned(), ..Self::default() };
         let list = |name: &str| read_list(&real.join(name));
         kernel.modules = list("modules.dep")?.map(|text| modules_dep(&text));
@@ -319,6 +333,7 @@ mod tests {
         let temp = tempfile::tempdir().expect("temporary directory");
         let dir = temp.path().join("6.1");
         assert!(matches!(Kernel::read(&dir), Err(KernelError::NoDirectory { .. })));
+        assert!(matches!(Kernel::read(Path::new("/")), Err(KernelError::Name { .. })));
         fs::create_dir(&dir).expect("made");
         assert!(matches!(Kernel::read(&dir), Err(KernelError::Empty { .. })));
         write(&dir, "modules.builtin", "kernel/x.ko\n");
