@@ -2,13 +2,13 @@
 //! that need it say so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use day1_generator::KernelRelease;
 
-use super::module_file::{ModuleFile, module_name};
+use super::module_file::{ModuleFile, module_name, open_regular};
 use super::symvers::Symvers;
 use crate::kmod::{Compression, SoftDeps};
 
@@ -161,12 +161,8 @@ pub(crate) fn is_hardware(pattern: &str) -> bool {
 }
 
 fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("it has more than {limit} bytes")));
     }

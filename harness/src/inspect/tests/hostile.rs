@@ -44,6 +44,18 @@ const BROKEN: &[Broken] = &[
         &["can't be opened"],
     ),
     (
+        "a pipe in a blob's place",
+        |case| {
+            case.disk = Box::new(|layout| {
+                let largest = blobs(layout).pop().expect("a blob");
+                fs::remove_file(&largest).expect("removed");
+                nix::unistd::mkfifo(&largest, nix::sys::stat::Mode::S_IRUSR).expect("made");
+            });
+        },
+        "image.blobs",
+        &["it is no regular file"],
+    ),
+    (
         "a layer that ends within a file",
         |case| {
             case.archive = Box::new(|archive| archive[..archive.len() / 2].to_vec());
