@@ -1,7 +1,8 @@
 //! The modules of an image for one kernel, and what `modprobe` makes of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::image::Limits;
 use super::image::tree::{Contents, End, Node, Tree};
 use super::index_file;
 use super::kernel::{InTree, modules_dep};
@@ -10,6 +11,11 @@ use crate::kmod::{Export, ModuleInfo};
 
 /// Where a driver image has its modules; a directory for each kernel release is below.
 pub(super) const MODULES: &str = "opt/lib/modules";
+
+/// Files and links below it that are looked at. Those of a distribution's kernel have a twentieth of it.
+const NODES: usize = 200_000;
+/// Modules that need each other in a row. A kernel's longest row has ten.
+const ROW: usize = 100;
 
 /// The directory of a kernel release in an image.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub(super) struct Driver<'t> {
     pub(super) broken: Vec<(String, String)>,
     /// The links in it that lead out of the image where it is mounted, and their targets.
     pub(super) leaves: Vec<(String, String)>,
+    /// More is in it, by way of links, than is looked at.
+    pub(super) truncated: bool,
     /// Where a link `host` leads, if there is one.
     pub(super) host: Option<String>,
     /// Its `modules.*`, by name.
@@ -43,12 +51,13 @@ impl<'t> Driver<'t> {
             files: BTreeMap::new(),
             broken: Vec::new(),
             leaves: way.leaves,
+            truncated: false,
             host: None,
             indexes: BTreeMap::new(),
             dep: None,
             dep_bin: None,
         };
-        driver.collect(tree, &path, "", 0);
+        driver.collect(tree, path);
         driver.dep = driver.text("modules.dep").map(|text| modules_dep(&text));
         driver.dep_bin = driver
             .indexes
@@ -57,37 +66,50 @@ impl<'t> Driver<'t> {
         Some(driver)
     }
 
-    /// Takes what is in the directory at a real path; `below` is that path below the driver's directory.
-    fn collect(&mut self, tree: &'t Tree, real: &str, below: &str, depth: usize) {
-        /// Links to directories may lead in circles, which depmod follows to the end of a path's length.
-        const DEPTH: usize = 16;
-        if depth > DEPTH {
-            return;
-        }
-        for (path, node) in tree.below(real) {
-            let path = format!("{below}{path}");
-            match node {
-                Node::Symlink(_) => self.follow(tree, real, &path[below.len()..], &path, depth),
-                node => self.take(path, node),
+    /// Takes what is in the directory at a real path, and then what its links to directories lead to. They may lead in
+    /// circles, and to one directory on many ways.
+    fn collect(&mut self, tree: &'t Tree, path: String) {
+        let mut left = NODES;
+        let mut todo = VecDeque::from([(path, String::new())]);
+        while let Some((real, below)) = todo.pop_front() {
+            for (path, node) in tree.below(&real) {
+                if left == 0 {
+                    self.truncated = true;
+                    return;
+                }
+                left -= 1;
+                let at = format!("{below}{path}");
+                match node {
+                    Node::Symlink(_) if at.len() < Limits::PATH => {
+                        let link = format!("{real}/{path}");
+                        if let Some(target) = self.follow(tree, &link, &at) {
+                            // Into itself it leads to nothing new.
+                            if !link.starts_with(&format!("{target}/")) {
+                                todo.push_back((target, format!("{at}/")));
+                            }
+                        }
+                    }
+                    node => self.take(at, node),
+                }
             }
         }
     }
 
-    fn follow(&mut self, tree: &'t Tree, real: &str, link: &str, path: &str, depth: usize) {
-        let way = tree.follow(&format!("{real}/{link}"));
+    /// Takes what a link leads to; gives the real path of a directory.
+    fn follow(&mut self, tree: &'t Tree, link: &str, at: &str) -> Option<String> {
+        let way = tree.follow(link);
         self.leaves.extend(way.leaves);
         match way.end {
-            End::Host(target) if path == "host" => self.host = Some(target),
+            End::Host(target) if at == "host" => self.host = Some(target),
             // Made by a kernel's own installation, and of no use to modprobe.
-            _ if matches!(path, "build" | "source") => {}
-            End::Host(target) => self.broken_link(path, &format!("it leads to the node's own /{target}")),
-            End::Found { node: Node::Directory(_), path: target } => {
-                self.collect(tree, &target, &format!("{path}/"), depth + 1);
-            }
-            End::Found { node, .. } => self.take(path.to_owned(), node),
-            End::Missing(target) => self.broken_link(path, &format!("it leads to /{target}, which is not there")),
-            End::Loop => self.broken_link(path, "it leads in a circle"),
+            _ if matches!(at, "build" | "source") => {}
+            End::Host(target) => self.broken_link(at, &format!("it leads to the node's own /{target}")),
+            End::Found { node: Node::Directory(_), path } => return Some(path),
+            End::Found { node, .. } => self.take(at.to_owned(), node),
+            End::Missing(target) => self.broken_link(at, &format!("it leads to /{target}, which is not there")),
+            End::Loop => self.broken_link(at, "it leads in a circle"),
         }
+        None
     }
 
     fn broken_link(&mut self, path: &str, reason: &str) {
@@ -141,12 +163,12 @@ impl<'t> Driver<'t> {
     /// The modules that `modprobe` loads for one, of the image's, in their order.
     pub(super) fn load_order(&self, name: &str) -> Vec<String> {
         let mut order = Vec::new();
-        self.visit(name, &mut order, &mut BTreeSet::new());
+        self.visit(name, &mut order, &mut BTreeSet::new(), ROW);
         order
     }
 
-    fn visit(&self, name: &str, order: &mut Vec<String>, seen: &mut BTreeSet<String>) {
-        if self.file(name).is_none() || !seen.insert(name.to_owned()) {
+    fn visit(&self, name: &str, order: &mut Vec<String>, seen: &mut BTreeSet<String>, row: usize) {
+        if row == 0 || self.file(name).is_none() || !seen.insert(name.to_owned()) {
             return;
         }
         let info = self.info(name);
@@ -154,11 +176,11 @@ impl<'t> Driver<'t> {
         let depends = info.iter().flat_map(|info| info.depends.iter().map(|name| name.replace('-', "_")));
         let softdeps = info.map(|info| info.softdeps.clone()).unwrap_or_default();
         for needed in listed.into_iter().flat_map(BTreeMap::keys).cloned().chain(depends).chain(softdeps.pre) {
-            self.visit(&needed, order, seen);
+            self.visit(&needed, order, seen, row - 1);
         }
         order.push(name.to_owned());
         for after in softdeps.post {
-            self.visit(&after, order, seen);
+            self.visit(&after, order, seen, row - 1);
         }
     }
 

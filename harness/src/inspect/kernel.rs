@@ -2,11 +2,13 @@
 //! that need it say so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::module_file::{ModuleFile, module_name};
+use day1_generator::KernelRelease;
+
+use super::module_file::{ModuleFile, module_name, open_regular};
 use super::symvers::Symvers;
 use crate::kmod::{Compression, SoftDeps};
 
@@ -22,6 +24,15 @@ pub enum KernelError {
     #[error("{} is no directory: name one in the shape of /lib/modules/RELEASE", path.display())]
     NoDirectory {
         /// As given.
+        path: PathBuf,
+    },
+    /// Its name is no kernel's.
+    #[error(
+        "{} is not named as a kernel release: give the directory the name that uname -r prints on the nodes, such as 6.12.48+deb13-amd64",
+        path.display()
+    )]
+    Name {
+        /// The directory, without links.
         path: PathBuf,
     },
     /// Nothing in it tells of a kernel.
@@ -88,6 +99,9 @@ impl Kernel {
         let real = dir.canonicalize().ok().filter(|path| path.is_dir());
         let real = real.ok_or_else(|| KernelError::NoDirectory { path: dir.to_owned() })?;
         let release = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !release.starts_with(|first: char| first.is_ascii_digit()) || release.parse::<KernelRelease>().is_err() {
+            return Err(KernelError::Name { path: real });
+        }
         let mut kernel = Self { release, dir: dir.to_owned(), ..Self::default() };
         let list = |name: &str| read_list(&real.join(name));
         kernel.modules = list("modules.dep")?.map(|text| modules_dep(&text));
@@ -147,12 +161,8 @@ pub(crate) fn is_hardware(pattern: &str) -> bool {
 }
 
 fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("it has more than {limit} bytes")));
     }
@@ -304,6 +314,7 @@ mod tests {
         let temp = tempfile::tempdir().expect("temporary directory");
         let dir = temp.path().join("6.1");
         assert!(matches!(Kernel::read(&dir), Err(KernelError::NoDirectory { .. })));
+        assert!(matches!(Kernel::read(Path::new("/")), Err(KernelError::Name { .. })));
         fs::create_dir(&dir).expect("made");
         assert!(matches!(Kernel::read(&dir), Err(KernelError::Empty { .. })));
         write(&dir, "modules.builtin", "kernel/x.ko\n");

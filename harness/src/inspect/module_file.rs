@@ -1,5 +1,9 @@
 //! One module file of an image or of a kernel: how it is compressed, and what it says of itself.
 
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
 use crate::kmod::{Compression, ModuleInfo, Trust, TrustedKey, trust};
 
 /// A module file, read.
@@ -58,7 +62,7 @@ impl ModuleFile {
             None => None,
         };
         let module = decompressed.as_deref().unwrap_or(bytes);
-        file.info = ModuleInfo::parse(module).map_err(|error| error.to_string());
+        file.info = ModuleInfo::parse(module).map_err(|error| error.to_string()).and_then(modest);
         file.trust = (!keys.is_empty()).then(|| trust(module, keys));
         file
     }
@@ -88,6 +92,29 @@ impl ModuleFile {
             + sum(&mut info.parameters.values().filter_map(|parameter| parameter.description.as_ref()))
             + 16 * ENTRY
     }
+}
+
+/// Opens a file. Opening a pipe that somebody put in its place would take for ever.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    File::open(path)
+}
+
+/// What a module claims is compared with all that the kernel's claim: it may not take for ever.
+fn modest(info: ModuleInfo) -> Result<ModuleInfo, String> {
+    const COUNT: usize = 10_000;
+    const LENGTH: usize = 1024;
+    for (what, list) in [("aliases", &info.aliases), ("firmware files", &info.firmware)] {
+        if list.len() > COUNT {
+            return Err(format!("it names more than {COUNT} {what}"));
+        }
+        if list.iter().any(|text| text.len() > LENGTH) {
+            return Err(format!("it names {what} in more than {LENGTH} bytes"));
+        }
+    }
+    Ok(info)
 }
 
 /// The name under which the kernel knows the module in a file; none where the file is no module by its name.
@@ -129,6 +156,11 @@ mod tests {
         assert!(file.weight() > 1000);
         let refused = ModuleFile::read(&xz, 100, &[]).info.expect_err("too large");
         assert!(refused.contains("more than 100 bytes"), "{refused}");
+        for (count, length) in [(10_001, 1), (1, 1025)] {
+            let alias = "x".repeat(length);
+            let many = (0..count).fold(fixture::Module::new("m"), |module, _| module.info("alias", &alias));
+            assert!(ModuleFile::read(&many.build(), 1 << 30, &[]).info.expect_err("refused").contains("aliases"));
+        }
         let cut = ModuleFile::read(&xz[..xz.len() / 2], 1 << 20, &[]).info.expect_err("cut");
         assert!(cut.contains("damaged"), "{cut}");
     }

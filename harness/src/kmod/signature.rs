@@ -169,8 +169,8 @@ fn hash_name(oid: &ObjectIdentifier) -> String {
 /// The common name of a name, or else all of it.
 fn common_name(name: &Name) -> String {
     const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-    let parts = name.0.iter().flat_map(|relative| relative.0.iter());
-    let common = parts.filter(|part| part.oid == COMMON_NAME).next_back();
+    let mut parts = name.0.iter().flat_map(|relative| relative.0.iter());
+    let common = parts.rfind(|part| part.oid == COMMON_NAME);
     let text = common.map_or_else(|| name.to_string(), |part| String::from_utf8_lossy(part.value.value()).into_owned());
     // It is printed.
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()

@@ -1,5 +1,7 @@
 //! The firmware that the modules may ask for.
 
+use std::collections::BTreeSet;
+
 use super::super::Finding;
 use super::super::image::tree::{End, Node};
 use super::super::pattern::matches;
@@ -51,18 +53,10 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
         findings.push(Finding::ok(CHECK, "the module names no firmware"));
         return findings;
     }
-    let of_image = directory.as_ref().map_or(&[][..], |(_, found)| &found.files);
+    let of_image: BTreeSet<String> = directory.iter().flat_map(|(_, found)| found.files.iter().cloned()).collect();
     let of_node = kernel.ok().and_then(|kernel| kernel.firmware.as_ref());
-    let is = |file: &str, name: &str| {
-        SUFFIXES.iter().any(|end| file.strip_suffix(end).is_some_and(|file| matches(name, file)))
-    };
-    let missing: Vec<&String> = wanted
-        .iter()
-        .filter(|name| {
-            !of_image.iter().any(|file| is(file, name))
-                && !of_node.is_some_and(|list| list.iter().any(|file| is(file, name)))
-        })
-        .collect();
+    let missing: Vec<&String> =
+        wanted.iter().filter(|name| !has(&of_image, name) && !of_node.is_some_and(|list| has(list, name))).collect();
     let places = match (&directory, of_node) {
         (Some((path, _)), Some(_)) => format!("{path} of the image and the node's own firmware"),
         (Some((path, _)), None) => format!("{path} of the image"),
@@ -103,6 +97,14 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
         );
     }
     findings
+}
+
+/// Whether a name, which may be a pattern, is among some files.
+fn has(files: &BTreeSet<String>, name: &str) -> bool {
+    if name.contains(['*', '?', '[']) {
+        return files.iter().any(|file| matches(name, file));
+    }
+    SUFFIXES.iter().any(|end| files.contains(&format!("{name}{end}")))
 }
 
 /// What is below a directory of the image; none where it is no directory.

@@ -155,6 +155,10 @@ pub(super) fn links(subject: &Subject<'_>) -> Vec<Finding> {
             );
         }
     }
+    if driver.truncated {
+        let told = "what further links to directories lead to, because there is too much of it";
+        findings.push(Finding::not_checked(CHECK, told));
+    }
     if findings.is_empty() {
         findings.push(Finding::ok(CHECK, "no link leads out of the image, but to the node's own modules"));
     }

@@ -1,6 +1,6 @@
 //! The in-tree modules: which of them the image's stand in for, and whether those that are listed can be removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Finding;
 use super::super::driver::Driver;
@@ -208,21 +208,29 @@ fn own_aliases(driver: &Driver<'_>, load: &[String]) -> Vec<String> {
     all.filter(|alias| is_hardware(alias)).cloned().collect()
 }
 
-/// The pairs of which one pattern covers the other.
+/// The pairs of which one pattern covers the other. What stands before the first star must agree, and most differ there:
+/// a kernel claims some twenty thousand devices.
 fn overlaps<'a>(own: &'a [String], theirs: impl Iterator<Item = &'a Alias>) -> Vec<(&'a String, &'a Alias)> {
-    let literal = |pattern: &str| pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    let mut by_start: BTreeMap<&[u8], Vec<&String>> = BTreeMap::new();
+    for one in own {
+        by_start.entry(start(one)).or_default().push(one);
+    }
+    let lengths: BTreeSet<usize> = by_start.keys().map(|start| start.len()).collect();
     let mut found = Vec::new();
     for alias in theirs.filter(|(pattern, _)| is_hardware(pattern)) {
-        let start = &alias.0.as_bytes()[..literal(&alias.0)];
-        for one in own {
-            let length = start.len().min(literal(one));
-            // Most differ in what stands before the first star.
-            if one.as_bytes()[..length] == start[..length] && one_covers_other(one, &alias.0) {
-                found.push((one, alias));
-            }
-        }
+        let theirs = start(&alias.0);
+        let shorter = lengths.range(..theirs.len()).filter_map(|length| by_start.get(&theirs[..*length]));
+        let longer = by_start.range(theirs..).take_while(|(start, _)| start.starts_with(theirs)).map(|(_, list)| list);
+        let candidates = shorter.chain(longer).flatten();
+        found.extend(candidates.filter(|one| one_covers_other(one, &alias.0)).map(|one| (*one, alias)));
     }
     found
+}
+
+/// What of a pattern is no pattern.
+fn start(pattern: &str) -> &[u8] {
+    let bytes = pattern.as_bytes();
+    &bytes[..bytes.iter().position(|byte| matches!(byte, b'*' | b'?' | b'[')).unwrap_or(bytes.len())]
 }
 
 /// One device each for the drivers that overlap, and how many more.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::limits::Limits;
 use super::manifest::{Descriptor, Document, Manifest};
 use super::{Blobs, Error, Fault, Root};
+use crate::inspect::module_file::open_regular;
 use crate::kmod::Compression;
 
 /// The annotation of an index's entry that holds its tag.
@@ -25,12 +26,7 @@ struct Plain(PathBuf);
 
 impl Files for Plain {
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + Send>> {
-        let file = File::open(self.0.join(path))?;
-        // A pipe or a device in the place of a blob would hold this up for ever.
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        Ok(Box::new(file))
+        Ok(Box::new(open_regular(&self.0.join(path))?))
     }
 }
 
@@ -54,10 +50,7 @@ impl Archive {
     fn open(path: &Path) -> Result<Self, Error> {
         let io = |source| Error::Read { path: path.to_owned(), source };
         let refuse = |reason: String| Error::Layout { path: path.to_owned(), reason };
-        let mut file = File::open(path).map_err(io)?;
-        if !file.metadata().map_err(io)?.is_file() {
-            return Err(refuse("it is no regular file".to_owned()));
-        }
+        let mut file = open_regular(path).map_err(io)?;
         let mut magic = [0; 6];
         let count = file.read(&mut magic).map_err(io)?;
         if let Some(kind) = Compression::of(&magic[..count]) {

@@ -248,8 +248,13 @@ impl Image {
         if manifest.layers.len() > LAYERS {
             return Err(Fault::Hostile { reason: format!("it has more than {LAYERS} layers") }.into());
         }
-        let text = document(blobs.open(&manifest.config)?, &manifest.config)?;
-        let config = Config::parse(&manifest.config.digest, &text)?;
+        let config = document(blobs.open(&manifest.config)?, &manifest.config)?;
+        let config = Config::parse(&manifest.config.digest, &config)?;
+        if config.diff_ids().len() != manifest.layers.len() {
+            let (named, layers) = (config.diff_ids().len(), manifest.layers.len());
+            let reason = format!("is a config for {named} layers, and its manifest has {layers}");
+            return Err(Fault::Manifest { digest: manifest.config.digest, reason }.into());
+        }
         let sizes = manifest.layers.iter().map(|layer| layer.size).chain([manifest.config.size]);
         Ok(Self {
             digest,

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::fixture::{Item, Items};
+use super::super::fixture::{self, Item, Items};
 use super::case::Broken;
 use super::*;
+use crate::kmod::fixture::Module;
 
 const BROKEN: &[Broken] = &[
     (
@@ -43,6 +44,18 @@ const BROKEN: &[Broken] = &[
         &["can't be opened"],
     ),
     (
+        "a pipe in a blob's place",
+        |case| {
+            case.disk = Box::new(|layout| {
+                let largest = blobs(layout).pop().expect("a blob");
+                fs::remove_file(&largest).expect("removed");
+                nix::unistd::mkfifo(&largest, nix::sys::stat::Mode::S_IRUSR).expect("made");
+            });
+        },
+        "image.blobs",
+        &["it is no regular file"],
+    ),
+    (
         "a layer that ends within a file",
         |case| {
             case.archive = Box::new(|archive| archive[..archive.len() / 2].to_vec());
@@ -66,6 +79,16 @@ const BROKEN: &[Broken] = &[
         },
         "image.layers",
         &["hard link to \"etc/shadow\""],
+    ),
+    (
+        "a config for other layers",
+        |case| {
+            case.disk = Box::new(|layout| {
+                rewrite_manifest(layout, |manifest| drop(manifest["layers"].as_array_mut().expect("layers").pop()))
+            });
+        },
+        "image.blobs",
+        &["is a config for 1 layers, and its manifest has 0"],
     ),
     (
         "too many entries",
@@ -159,6 +182,21 @@ const BROKEN: &[Broken] = &[
     ),
 ];
 
+/// Changes the manifest, and what refers to it.
+fn rewrite_manifest(layout: &Path, change: impl Fn(&mut serde_json::Value)) {
+    let read = |path: &Path| serde_json::from_slice(&fs::read(path).expect("read")).expect("JSON");
+    let mut index: serde_json::Value = read(&layout.join("index.json"));
+    let blob = |digest: &str| layout.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+    let mut manifest: serde_json::Value = read(&blob(index["manifests"][0]["digest"].as_str().expect("a digest")));
+    change(&mut manifest);
+    let bytes = manifest.to_string().into_bytes();
+    let digest = fixture::digest(&bytes);
+    index["manifests"][0]["size"] = bytes.len().into();
+    fs::write(blob(&digest), bytes).expect("written");
+    index["manifests"][0]["digest"] = digest.into();
+    fs::write(layout.join("index.json"), index.to_string()).expect("written");
+}
+
 fn blobs(layout: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(layout.join("blobs/sha256"))
         .expect("listed")
@@ -186,4 +224,33 @@ fn each_broken_image_is_found_with_its_reason() {
         change(&mut case);
         expect(name, &case, Outcome::Error, check, words);
     }
+}
+
+/// Nothing is said of these but that they end, in little time and memory.
+#[test]
+fn links_that_lead_everywhere_do_not_hang() {
+    let mut case = Case::good();
+    case.change = Box::new(|items| {
+        for nth in 0..40 {
+            items.insert(at(&format!("l{nth}")), Item::Link(".".to_owned()));
+            items.insert(at(&format!("d{nth}/x")), Item::File(vec![]));
+            items.insert(at(&format!("d{nth}/up")), Item::Link("../d0".to_owned()));
+            items.insert(at(&format!("d0/to{nth}")), Item::Link(format!("../d{nth}")));
+        }
+    });
+    assert_eq!(case.inspect().modules.len(), 2);
+    expect("everywhere", &case, Outcome::NotChecked, "image.links", &["too much"]);
+}
+
+#[test]
+fn a_row_of_modules_without_end_is_cut() {
+    let mut case = Case::good();
+    case.change = Box::new(|items| {
+        for nth in 0..3000 {
+            let module = Module::new(&format!("m{nth}")).info("depends", &format!("m{}", nth + 1));
+            items.insert(at(&format!("extra/m{nth}.ko")), Item::File(module.build()));
+        }
+    });
+    case.request = Box::new(|request| request.module = Some("m0".to_owned()));
+    assert_eq!(case.inspect().modules.len(), 100);
 }
