@@ -2,14 +2,15 @@
 //! Day-1 way, and says with evidence where it falls short.
 //!
 //! An arrow goes down only: `bin → bench → runner → lab → {scenario, node, kmod, mco, services, machine,
-//! timeline}`; `report` and `checks` see `timeline` and `scenario` only; `timeline` imports nothing of
-//! ours. `cache` and `process` are the floor under the middle layer.
+//! timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and `scenario`;
+//! `timeline` imports nothing of ours. `cache` and `process` are the floor under the middle layer.
 
 pub mod bench;
 pub mod cache;
 pub mod checks;
 pub mod kmod;
 pub mod lab;
+pub mod lint;
 pub mod machine;
 pub mod mco;
 pub mod node;

@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 mod generate;
 mod judge;
+mod lint;
 mod run;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// Print the MachineConfig that loads a module the Day-1 way.
     Generate(generate::Generate),
+    /// Tell what is wrong with a MachineConfig, without starting a node.
+    Lint(lint::Lint),
     /// Run trials: boot VMs, follow them through their boots, judge what was seen.
     Run(run::Run),
     /// Judge a recorded trial again.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
             bench.perform(cli.cache)
         }
         Command::Judge(judge) => judge.perform(),
+        Command::Lint(lint) => lint.perform(),
         Command::Schema => print_schema(),
         Command::Doctor => doctor::run(cli.cache.as_deref()),
         // Standard error is the guest's connection as well: not a word.
