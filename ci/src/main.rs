@@ -77,7 +77,7 @@ fn perform(task: Task) -> Result<ExitCode> {
 }
 
 /// The tests of the `day1` program that need no VM.
-const TESTS: [&str; 4] = ["command_line", "images", "inspect", "registry"];
+const TESTS: [&str; 5] = ["command_line", "images", "inspect", "lint", "registry"];
 
 /// Every test but the trials.
 fn without_vm() -> Result<()> {

@@ -2,9 +2,9 @@
 //! Day-1 way, and says with evidence where it falls short.
 //!
 //! An arrow goes down only: `bin → bench → runner → lab → {scenario, node, kmod, mco, services, machine,
-//! timeline}`; `report` and `checks` see `timeline` and `scenario` only; `timeline` imports nothing of
-//! ours. `inspect` stands beside `lab` and sees `kmod` and `node` only. `cache` and `process` are the floor under the
-//! middle layer.
+//! inspect, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
+//! `scenario`, `inspect` sees `kmod` and `node`; `timeline` imports nothing of ours. `cache` and `process` are
+//! the floor under the middle layer.
 
 pub mod bench;
 pub mod cache;
@@ -12,6 +12,7 @@ pub mod checks;
 pub mod inspect;
 pub mod kmod;
 pub mod lab;
+pub mod lint;
 pub mod machine;
 pub mod mco;
 pub mod node;

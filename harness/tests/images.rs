@@ -21,8 +21,11 @@ struct Web {
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     /// Answers of this path that are cut after so many bytes, as often as they are here.
     cuts: Arc<Mutex<Vec<(String, usize)>>>,
-    requests: Arc<Mutex<Vec<(String, Option<u64>)>>>,
+    requests: Arc<Mutex<Vec<Asked>>>,
 }
+
+/// A path, and from which byte on.
+type Asked = (String, Option<u64>);
 
 impl Web {
     fn serve(&self) -> String {

@@ -15,17 +15,18 @@ pub struct SpecVersion(u8);
 impl SpecVersion {
     /// 3.2.0, the oldest that is rendered: the oldest that every supported node reads.
     pub const OLDEST_RENDERED: Self = Self(2);
-    const NEWEST: u8 = 5;
+    /// The newest.
+    pub(crate) const NEWEST: Self = Self(5);
 
     /// The versions that may be rendered and are older than `version`, oldest first.
     pub(super) fn rendered_before(version: Self) -> impl Iterator<Item = Self> {
         (Self::OLDEST_RENDERED.0..version.0).map(Self)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let minor = text.strip_prefix("3.").and_then(|rest| rest.strip_suffix(".0")).and_then(|m| m.parse().ok());
         match minor {
-            Some(minor) if minor <= Self::NEWEST => Ok(Self(minor)),
+            Some(minor) if minor <= Self::NEWEST.0 => Ok(Self(minor)),
             _ if text.starts_with("2.") => Err(format!(
                 "Ignition spec {text} is not supported; convert the config to 3.2.0 (the MCO converts 2.2 itself, this harness does not)"
             )),
@@ -47,11 +48,11 @@ impl<'de> Deserialize<'de> for SpecVersion {
 }
 
 /// A type of `ignition-config` for one spec version.
-pub(super) trait Typed: DeserializeOwned + Serialize {}
+pub(crate) trait Typed: DeserializeOwned + Serialize {}
 impl<T: DeserializeOwned + Serialize> Typed for T {}
 
 /// Something to do with the type of a spec version.
-pub(super) trait WithTyped {
+pub(crate) trait WithTyped {
     /// What comes out.
     type Output;
     /// Does it with the version's type.
@@ -60,7 +61,7 @@ pub(super) trait WithTyped {
 
 impl SpecVersion {
     /// Runs `action` with this version's type.
-    pub(super) fn dispatch<A: WithTyped>(self, action: A) -> A::Output {
+    pub(crate) fn dispatch<A: WithTyped>(self, action: A) -> A::Output {
         match self.0 {
             0 => action.with::<v3_0::Config>(),
             1 => action.with::<v3_1::Config>(),
@@ -171,7 +172,7 @@ fn check_contents(path: &str, node: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn is_unit_name(name: &str) -> bool {
+pub(crate) fn is_unit_name(name: &str) -> bool {
     const SUFFIXES: [&str; 11] =
         ["service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope"];
     let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);

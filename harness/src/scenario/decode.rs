@@ -12,7 +12,7 @@ use super::document::{Entry, Node, Value};
 use super::{Document, Mistake, Path, Step};
 
 /// What decoding a document gave.
-pub(super) struct Decoded<T> {
+pub(crate) struct Decoded<T> {
     /// The value, of the mended document where there were mistakes; absent if even that was impossible.
     pub value: Option<T>,
     pub mistakes: Vec<Mistake>,
@@ -25,7 +25,7 @@ const ENOUGH: usize = 50;
 
 /// Decodes a document and mends its tree where it was wrong, so that paths into the value are paths into the
 /// tree.
-pub(super) fn decode<T: DeserializeOwned>(document: &mut Document) -> Decoded<T> {
+pub(crate) fn decode<T: DeserializeOwned>(document: &mut Document) -> Decoded<T> {
     let mut decoded = Decoded { value: None, mistakes: vec![], taken_out: vec![] };
     while decoded.mistakes.len() < ENOUGH {
         match T::deserialize(&document.root) {
@@ -103,7 +103,7 @@ fn walk<'n>(node: &'n mut Node, path: &[Step]) -> Option<&'n mut Node> {
 }
 
 /// The known word that `found` most likely means, if one is near enough.
-pub(super) fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let folded = found.to_lowercase().replace('_', "-");
     known
         .into_iter()
@@ -115,7 +115,7 @@ pub(super) fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>)
 
 /// An error of decoding with the way to its place, innermost step first.
 #[derive(Debug)]
-pub(super) struct Error {
+pub(crate) struct Error {
     kind: Kind,
     path: Vec<Step>,
 }
@@ -223,7 +223,7 @@ fn plain(found: de::Unexpected<'_>) -> String {
 const NULLS: [&str; 5] = ["", "~", "null", "Null", "NULL"];
 
 impl Node {
-    fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if NULLS.contains(&text.as_str()))
     }
 
@@ -236,7 +236,8 @@ impl Node {
         }
     }
 
-    fn text(&self) -> Option<&str> {
+    /// The text of a scalar that is not null.
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } if !self.is_null() => Some(text),
             _ => None,

@@ -18,31 +18,51 @@ pub struct Document {
     pub path: PathBuf,
     /// The whole text.
     pub text: Arc<str>,
-    pub(super) root: Node,
+    pub(crate) root: Node,
 }
 
 /// A value and the bytes that it stands at.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub span: Range<usize>,
     pub value: Value,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar { text: String, plain: bool },
     Seq(Vec<Node>),
     Map(Vec<Entry>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub key: String,
     pub key_span: Range<usize>,
     pub value: Node,
 }
 
 impl Node {
+    /// The value of a key; nothing if this is no map or has no such key.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// The entries of a map; none if it is no map.
+    pub fn entries(&self) -> &[Entry] {
+        if let Value::Map(entries) = &self.value { entries } else { &[] }
+    }
+
+    /// The items of a list; none if it is no list.
+    pub fn items(&self) -> &[Self] {
+        if let Value::Seq(items) = &self.value { items } else { &[] }
+    }
+
+    fn values(&self) -> usize {
+        let below = self.items().iter().chain(self.entries().iter().map(|entry| &entry.value));
+        1 + below.map(Self::values).sum::<usize>()
+    }
+
     fn step(&self, step: &Step) -> Option<&Self> {
         match (step, &self.value) {
             (Step::Key(key), Value::Map(entries)) => {
@@ -111,18 +131,32 @@ impl Document {
 
     /// Reads YAML text; `path` is only used in messages. All keys that stand twice are told at once.
     pub fn parse(path: impl Into<PathBuf>, text: impl Into<Arc<str>>) -> Result<Self, Mistakes> {
-        let empty = Node { span: 0..0, value: Value::Scalar { text: String::new(), plain: true } };
-        let mut document = Self { path: path.into(), text: text.into(), root: empty };
-        let text = Arc::clone(&document.text);
-        let mut builder =
-            Builder { document: &document, lines: line_starts(&text), anchors: HashMap::new(), twice: vec![] };
-        let root = builder.read(&text)?;
-        let twice = std::mem::take(&mut builder.twice);
-        if !twice.is_empty() {
-            return Err(Mistakes::new(&document, twice));
+        let (document, mut roots) = Self::read(path.into(), text.into(), false)?;
+        match roots.pop() {
+            Some(root) => Ok(Self { root, ..document }),
+            None => {
+                let help = Some("Write a YAML map; an example is in the guide.".to_owned());
+                let end = document.text.len();
+                Err(Mistakes::new(&document, vec![document.mistake_at(end..end, "the file holds nothing", help)]))
+            }
         }
-        document.root = root;
-        Ok(document)
+    }
+
+    /// As [`Document::parse`], of a text with any number of documents. Each has the whole text, and places in it.
+    pub(crate) fn parse_all(path: impl Into<PathBuf>, text: impl Into<Arc<str>>) -> Result<Vec<Self>, Mistakes> {
+        let (document, roots) = Self::read(path.into(), text.into(), true)?;
+        Ok(roots.into_iter().map(|root| Self { root, ..document.clone() }).collect())
+    }
+
+    fn read(path: PathBuf, text: Arc<str>, several: bool) -> Result<(Self, Vec<Node>), Mistakes> {
+        let empty = Node { span: 0..0, value: Value::Scalar { text: String::new(), plain: true } };
+        let document = Self { path, text, root: empty };
+        let lines = line_starts(&document.text);
+        let mut builder =
+            Builder { document: &document, lines, anchors: HashMap::new(), twice: vec![], depth: 0, values: 0 };
+        let roots = builder.read(&document.text, several)?;
+        let twice = std::mem::take(&mut builder.twice);
+        if twice.is_empty() { Ok((document, roots)) } else { Err(Mistakes::new(&document, twice)) }
     }
 
     /// A mistake at a place in this document, for checks that only the reader of a value can make.
@@ -166,14 +200,19 @@ impl Document {
         }
     }
 
+    /// The value that a path leads to.
+    pub(crate) fn node(&self, path: &Path) -> Option<&Node> {
+        path.0.iter().try_fold(&self.root, |node, step| node.step(step))
+    }
+
     /// A part of the document as a document of its own, whose messages keep their places in the file.
-    pub(super) fn part(&self, path: &Path) -> Option<Self> {
-        let node = path.0.iter().try_fold(&self.root, |node, step| node.step(step))?;
+    pub(crate) fn part(&self, path: &Path) -> Option<Self> {
+        let node = self.node(path)?;
         Some(Self { path: self.path.clone(), text: Arc::clone(&self.text), root: node.clone() })
     }
 
     /// The bytes of the key at the end of a path, or as [`Document::span`] where it has none.
-    pub(super) fn key_span(&self, path: &Path) -> Range<usize> {
+    pub(crate) fn key_span(&self, path: &Path) -> Range<usize> {
         let above = path.0.split_last().map_or(&[][..], |(_, above)| above);
         let above = above.iter().try_fold(&self.root, |node, step| node.step(step));
         let Some((Step::Key(key), Value::Map(entries))) = path.0.last().zip(above.map(|node| &node.value)) else {
@@ -208,26 +247,25 @@ struct Builder<'d> {
     lines: Vec<usize>,
     anchors: HashMap<usize, Node>,
     twice: Vec<Mistake>,
+    depth: usize,
+    values: usize,
 }
+
+/// Lists and maps within each other; a file that others wrote must not exhaust the stack.
+const DEEPEST: usize = 100;
+/// Values of a file, those that aliases repeat included; aliases of aliases grow without bound.
+const MOST_VALUES: usize = 1_000_000;
 
 type Parse<'i> = Parser<'i, saphyr_parser::StrInput<'i>>;
 
 impl Builder<'_> {
-    fn read(&mut self, text: &str) -> Result<Node, Mistakes> {
+    fn read(&mut self, text: &str, several: bool) -> Result<Vec<Node>, Mistakes> {
         let mut parser = Parser::new_from_str(text);
-        let mut root = None;
+        let mut roots = Vec::new();
         loop {
             match self.next(&mut parser)? {
-                (Event::StreamEnd, span) => {
-                    return root.ok_or_else(|| {
-                        self.refuse(
-                            self.bytes(&span),
-                            "the file holds nothing",
-                            "Write a YAML map; an example is in the guide.",
-                        )
-                    });
-                }
-                (Event::DocumentStart(_), span) if root.is_some() => {
+                (Event::StreamEnd, _) => return Ok(roots),
+                (Event::DocumentStart(_), span) if !roots.is_empty() && !several => {
                     let help = "Put each into a file of its own.";
                     return Err(self.refuse(self.bytes(&span), "a second YAML document begins here", help));
                 }
@@ -235,7 +273,8 @@ impl Builder<'_> {
                     event @ (Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) | Event::Alias(_)),
                     span,
                 ) => {
-                    root = Some(self.node(&mut parser, event, &span)?);
+                    let root = self.node(&mut parser, event, &span)?;
+                    roots.push(root);
                 }
                 _ => {}
             }
@@ -259,6 +298,15 @@ impl Builder<'_> {
 
     fn node(&mut self, parser: &mut Parse<'_>, event: Event<'_>, span: &Span) -> Result<Node, Mistakes> {
         let start = self.bytes(span);
+        self.values += 1;
+        if self.depth > DEEPEST {
+            return Err(self.refuse(
+                start,
+                "lists and maps stand too deep within each other",
+                "Is this file generated?",
+            ));
+        }
+        self.depth += 1;
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), &start)?;
@@ -277,10 +325,15 @@ impl Builder<'_> {
                 let Some(known) = self.anchors.get(&anchor) else {
                     return Err(self.refuse(start, "this alias stands inside its own anchor", "Write the value out."));
                 };
+                self.values += known.values();
+                if self.values > MOST_VALUES {
+                    return Err(self.refuse(start, "the aliases make too many values", "Write the values out."));
+                }
                 (Node { span: start, value: known.value.clone() }, 0)
             }
             _ => return Err(self.refuse(start, "not YAML: a value belongs here", "Write a value.")),
         };
+        self.depth -= 1;
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }

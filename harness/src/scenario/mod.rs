@@ -22,6 +22,8 @@ mod tests;
 mod value;
 mod verify;
 
+pub(crate) use decode::{decode, nearest};
+pub(crate) use document::Node;
 pub use document::{Document, Path, Step};
 pub use expect::{
     Expectation, Expectations, FileState, ImageNotPulled, ImagePulled, ImageRefused, JournalLacks, JournalSays,

@@ -6,6 +6,7 @@ mod generate;
 mod images;
 mod inspect;
 mod judge;
+mod lint;
 mod run;
 
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ enum Command {
     Generate(generate::Generate),
     /// Check a driver image against a kernel, without a VM.
     Inspect(inspect::Inspect),
+    /// Tell what is wrong with a MachineConfig, without starting a node.
+    Lint(lint::Lint),
     /// Run trials: boot VMs, follow them through their boots, judge what was seen.
     Run(run::Run),
     /// Judge a recorded trial again.
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         }
         Command::Images(images) => images.perform(cli.cache),
         Command::Judge(judge) => judge.perform(),
+        Command::Lint(lint) => lint.perform(),
         Command::Schema => print_schema(),
         Command::Doctor => doctor::run(cli.cache.as_deref()),
         // Standard error is the guest's connection as well: not a word.

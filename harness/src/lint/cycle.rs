@@ -1,0 +1,71 @@
+//! Circles in the order of units.
+
+use std::collections::HashMap;
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::config::Config;
+use super::report::Findings;
+use super::rules::ORDER_CYCLE;
+
+/// What comes before what on every node (bootup(7), systemd.special(7), NetworkManager.service).
+const SYSTEM: [(&str, &str); 19] = [
+    ("local-fs-pre.target", "local-fs.target"),
+    ("local-fs.target", "systemd-tmpfiles-setup.service"),
+    ("local-fs.target", "sysinit.target"),
+    ("swap.target", "sysinit.target"),
+    ("systemd-tmpfiles-setup.service", "sysinit.target"),
+    ("systemd-udevd.service", "systemd-udev-trigger.service"),
+    ("systemd-udev-trigger.service", "sysinit.target"),
+    ("systemd-modules-load.service", "sysinit.target"),
+    ("sysinit.target", "sockets.target"),
+    ("sysinit.target", "paths.target"),
+    ("sysinit.target", "timers.target"),
+    ("sysinit.target", "basic.target"),
+    ("sockets.target", "basic.target"),
+    ("dbus.socket", "sockets.target"),
+    ("basic.target", "NetworkManager.service"),
+    ("network-pre.target", "NetworkManager.service"),
+    ("NetworkManager.service", "network.target"),
+    ("network.target", "network-online.target"),
+    ("basic.target", "multi-user.target"),
+];
+
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    let mut graph = DiGraph::<&str, ()>::new();
+    let mut nodes: HashMap<&str, NodeIndex> = HashMap::new();
+    let mut edges: Vec<(&str, &str)> = SYSTEM.to_vec();
+    let units = || config.units.iter().filter(|unit| !unit.mask);
+    for unit in units() {
+        let file = &unit.file;
+        let name = unit.name.as_str();
+        edges.extend(file.words("Unit", "After").map(|(other, _)| (other, name)));
+        edges.extend(file.words("Unit", "Before").map(|(other, _)| (name, other)));
+        if unit.has_contents && unit.is_service() && !file.is_early() {
+            edges.extend([("sysinit.target", name), ("basic.target", name)]);
+            // A target waits for what it wants, unless one of both has no default dependencies.
+            let targets = ["WantedBy", "RequiredBy"].iter().flat_map(|key| file.words("Install", key));
+            let targets = targets.filter(|(target, _)| unit.enabled == Some(true) && target.ends_with(".target"));
+            edges.extend(targets.map(|(target, _)| (name, target)));
+        }
+    }
+    for (from, to) in edges {
+        let mut node = |name| *nodes.entry(name).or_insert_with(|| graph.add_node(name));
+        let (from, to) = (node(from), node(to));
+        graph.update_edge(from, to, ());
+    }
+    for circle in tarjan_scc(&graph) {
+        let alone = circle.len() == 1 && !graph.contains_edge(circle[0], circle[0]);
+        let mut names: Vec<&str> = circle.iter().map(|node| graph[*node]).collect();
+        names.sort_unstable();
+        let Some(unit) = units().find(|unit| names.contains(&unit.name.as_str())).filter(|_| !alone) else { continue };
+        let keys = ["Before", "After"];
+        let settings = keys.iter().flat_map(|key| unit.file.words("Unit", key));
+        let installs = unit.file.words("Install", "WantedBy").chain(unit.file.words("Install", "RequiredBy"));
+        let guilty = settings.chain(installs).find(|(other, _)| names.contains(other));
+        let place = guilty.map_or_else(|| unit.place.clone(), |(_, setting)| setting.value_place());
+        let message = format!("{} comes before and after itself, by way of {}", unit.name, names.join(", "));
+        findings.add(&ORDER_CYCLE, &place, message);
+    }
+}

@@ -1,0 +1,255 @@
+//! What is wrong with services by themselves: command lines, enablement, time limits.
+
+use super::behaviour::{Behaviour, execs};
+use super::config::{Config, Unit};
+use super::known::{is_known_target, misspelt, needed_by_the_node};
+use super::report::Findings;
+use super::rules::{
+    EXEC_PATH, EXEC_QUOTING, EXEC_UNKNOWN, FAILURE_IGNORED, MASKED, NO_INSTALL, NO_SHEBANG, NO_TIMEOUT, NOT_ENABLED,
+    NOT_EXECUTABLE, SERVICE_REFUSED, SHELL_IN_EXEC, SHORT_TIMEOUT, UNIT_MISSPELT, UNKNOWN_TARGET,
+};
+use super::script::Status;
+use super::unit::{Setting, command_words, seconds};
+
+pub(super) fn check(config: &Config, behaviours: &[Behaviour<'_>], findings: &mut Findings) {
+    for unit in &config.units {
+        if unit.mask {
+            if let Some(why) = needed_by_the_node(&unit.name) {
+                findings.add(&MASKED, &unit.place, format!("{} is masked: {why}", unit.name));
+            }
+            continue;
+        }
+        quoting(unit, findings);
+        enablement(config, unit, findings);
+        named_units(config, unit, findings);
+        if unit.is_service() && unit.has_contents {
+            refused(unit, findings);
+        }
+    }
+    for behaviour in behaviours {
+        lines(config, behaviour, findings);
+        timeouts(behaviour, findings);
+    }
+}
+
+/// Directives whose values are split into words with quotes.
+const QUOTED: [&str; 8] = [
+    "ExecCondition",
+    "ExecStartPre",
+    "ExecStart",
+    "ExecStartPost",
+    "ExecReload",
+    "ExecStop",
+    "ExecStopPost",
+    "Environment",
+];
+
+fn quoting(unit: &Unit, findings: &mut Findings) {
+    let quoted = |setting: &&Setting| QUOTED.contains(&setting.key.as_str());
+    for setting in unit.file.settings.iter().filter(quoted) {
+        if command_words(&setting.value).is_none() {
+            findings.add(&EXEC_QUOTING, &setting.value_place(), format!("the quotes of {}= do not match", setting.key));
+        }
+    }
+}
+
+fn enablement(config: &Config, unit: &Unit, findings: &mut Findings) {
+    if !unit.has_contents {
+        return;
+    }
+    let lists = ["WantedBy", "RequiredBy", "UpheldBy", "Also", "Alias"];
+    let installs: Vec<(&str, &Setting)> = lists.iter().flat_map(|key| unit.file.words("Install", key)).collect();
+    // Targets are commonly wanted by what the operating system or another MachineConfig brings.
+    let is_target = unit.name.ends_with(".target");
+    if unit.enabled == Some(true) && installs.is_empty() && !is_target && !is_started_by_others(config, unit) {
+        findings.add(&NO_INSTALL, &unit.place, format!("{} is enabled, but has no [Install]", unit.name));
+    }
+    if unit.enabled != Some(true) && !installs.is_empty() && !is_started_by_others(config, unit) {
+        findings.add(&NOT_ENABLED, &unit.place, format!("{} is not enabled", unit.name));
+    }
+    for (target, setting) in installs {
+        let is_target = target.ends_with(".target") && !target.contains(['%', '@']);
+        if is_target && setting.key.ends_with("By") && !is_known_target(target) && config.unit(target).is_none() {
+            let help = misspelt(target).map(|near| format!("Did you mean {near}?"));
+            let help = help.unwrap_or_else(|| UNKNOWN_TARGET.help.to_owned());
+            let message = format!("{} is started by {target}, which is not known", unit.name);
+            findings.add_with_help(&UNKNOWN_TARGET, &setting.value_place(), message, help);
+        }
+    }
+}
+
+/// Whether another unit of the config starts this one.
+pub(super) fn is_started_by_others(config: &Config, unit: &Unit) -> bool {
+    let stem = unit.name.rsplit_once('.').map_or("", |(stem, _)| stem);
+    config.units.iter().filter(|other| other.name != unit.name).any(|other| {
+        let keys = ["Wants", "Requires", "BindsTo", "Upholds", "OnFailure", "OnSuccess"];
+        let named = keys.iter().any(|key| other.file.names(key, &unit.name));
+        let also = other.file.words("Install", "Also").any(|(word, _)| word == unit.name);
+        let triggers = ["timer", "path", "socket"].iter().any(|kind| {
+            let own = other.file.value(&capitalised(kind), if *kind == "socket" { "Service" } else { "Unit" });
+            other.name.ends_with(&format!(".{kind}"))
+                && own.map_or(other.name == format!("{stem}.{kind}"), |own| own == unit.name)
+        });
+        named || also || triggers
+    })
+}
+
+fn capitalised(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+}
+
+/// Units named in [Unit] that nobody has and that look like a well-known one.
+fn named_units(config: &Config, unit: &Unit, findings: &mut Findings) {
+    for key in ["Wants", "Requires", "Requisite", "BindsTo", "PartOf", "Before", "After", "Conflicts"] {
+        for (name, setting) in unit.file.words("Unit", key) {
+            if !name.contains(['%', '@'])
+                && config.unit(name).is_none()
+                && let Some(near) = misspelt(name)
+            {
+                let message = format!("{key}={name}: there is no such unit");
+                findings.add_with_help(
+                    &UNIT_MISSPELT,
+                    &setting.value_place(),
+                    message,
+                    format!("Did you mean {near}?"),
+                );
+            }
+        }
+    }
+}
+
+/// What `service_verify` of systemd refuses.
+fn refused(unit: &Unit, findings: &mut Findings) {
+    let file = &unit.file;
+    let starts = execs(unit).iter().filter(|exec| exec.setting.key == "ExecStart").count();
+    // A line whose quotes do not match was told already.
+    if starts == 0 && file.last("Service", "ExecStart").is_some() {
+        return;
+    }
+    let kind = file.service_type();
+    let mut refuse = |setting: Option<&Setting>, message: &str| {
+        let place = setting.map_or_else(|| unit.place.clone(), |setting| setting.place.clone());
+        findings.add(&SERVICE_REFUSED, &place, format!("{}: {message}", unit.name));
+    };
+    let ends = file.last("Service", "ExecStop").is_some() || file.last("Unit", "SuccessAction").is_some();
+    if starts == 0 && !ends {
+        refuse(None, "it has no ExecStart=");
+    } else if starts == 0 && file.last("Unit", "SuccessAction").is_none() && !file.remains() {
+        refuse(None, "it has no ExecStart=, which needs RemainAfterExit=yes");
+    } else if starts == 0 && kind != "oneshot" {
+        refuse(None, "it has no ExecStart=, which only Type=oneshot may do without");
+    } else if starts > 1 && kind != "oneshot" {
+        refuse(file.last("Service", "ExecStart"), "more than one ExecStart= needs Type=oneshot");
+    }
+    let restart = file.last("Service", "Restart").filter(|_| kind == "oneshot");
+    if let Some(restart) = restart.filter(|restart| ["always", "on-success"].contains(&restart.value.as_str())) {
+        refuse(Some(restart), &format!("Restart={} does not go with Type=oneshot", restart.value));
+    }
+    if kind == "dbus" && file.last("Service", "BusName").is_none() {
+        refuse(file.last("Service", "Type"), "Type=dbus needs BusName=");
+    }
+}
+
+fn lines(config: &Config, behaviour: &Behaviour<'_>, findings: &mut Findings) {
+    let unit = behaviour.unit;
+    for exec in &behaviour.execs {
+        let place = exec.setting.value_place();
+        let program = exec.program();
+        if program.contains('/') && !program.starts_with(['/', '%', '$']) {
+            findings.add(&EXEC_PATH, &place, format!("`{program}` is no absolute path"));
+        }
+        if !exec.is_shell() {
+            let operators = ["|", "||", "&&", ">", ">>", "<", "2>&1", "&", "2>", "2>/dev/null", ">/dev/null"];
+            let operator = exec.words.iter().skip(1).filter(|word| !word.quoted).find(|word| {
+                operators.contains(&word.text.as_str()) || word.text.starts_with("$(") || word.text.starts_with('`')
+            });
+            if let Some(operator) = operator {
+                let message = format!("`{}` is handed to {program} as an argument: no shell reads it", operator.text);
+                findings.add(&SHELL_IN_EXEC, &place, message);
+            }
+        }
+        if exec.ignored && exec.setting.key == "ExecStart" {
+            let message = format!("{} succeeds whatever `{program}` ends with", unit.name);
+            findings.add(&FAILURE_IGNORED, &place, message);
+        }
+        executed(config, program, &exec.setting.value_place(), unit, findings);
+    }
+    for (script, call) in behaviour.calls() {
+        if call.status == Status::Ignored && call.matters() && !script.path.is_empty() {
+            let message = format!("a failure of `{}` is thrown away", call.title());
+            findings.add(&FAILURE_IGNORED, &script.place(call), message);
+        }
+    }
+}
+
+/// Directories where only configs and administrators put programs.
+const BY_CONFIG: [&str; 6] = ["/usr/local/", "/etc/", "/opt/", "/var/", "/root/", "/home/"];
+
+fn executed(config: &Config, program: &str, place: &super::report::Place, unit: &Unit, findings: &mut Findings) {
+    let Some(file) = config.file(program).or_else(|| config.file(&program.replace("/var/usrlocal/", "/usr/local/")))
+    else {
+        if BY_CONFIG.iter().any(|dir| program.starts_with(dir)) && !program.contains(['%', '$']) {
+            findings.add(
+                &EXEC_UNKNOWN,
+                place,
+                format!("{} executes {program}, which is not in this config", unit.name),
+            );
+        }
+        return;
+    };
+    let mode = file.mode.as_ref().map_or(0o644, |mode| mode.value);
+    if mode & 0o111 == 0 && (0..=0o777).contains(&mode) {
+        let place = file.mode.as_ref().map_or(&file.place, |mode| &mode.place);
+        let message = format!("{} executes {program}, whose mode is {mode:04o}", unit.name);
+        findings.add(&NOT_EXECUTABLE, place, message);
+    }
+    if let Some(text) = file.contents.text()
+        && !text.text.starts_with("#!")
+    {
+        findings.add(&NO_SHEBANG, &text.place(1, 1), format!("{} executes {program}, which has no `#!`", unit.name));
+    }
+}
+
+/// What the whole boot waits for.
+const HOLDS_UP: [&str; 12] = [
+    "network-pre.target",
+    "NetworkManager.service",
+    "network.target",
+    "network-online.target",
+    "sysinit.target",
+    "basic.target",
+    "local-fs.target",
+    "sockets.target",
+    "sshd.service",
+    "kubelet.service",
+    "kubelet-dependencies.target",
+    "crio.service",
+];
+
+fn timeouts(behaviour: &Behaviour<'_>, findings: &mut Findings) {
+    let file = &behaviour.unit.file;
+    let name = &behaviour.unit.name;
+    let mut setting = file.settings.iter().filter(|setting| {
+        setting.section == "Service" && ["TimeoutStartSec", "TimeoutSec"].contains(&setting.key.as_str())
+    });
+    let setting = setting.next_back();
+    let limit = setting.and_then(|setting| seconds(&setting.value)).filter(|limit| *limit > 0.0 && limit.is_finite());
+    let held = file.words("Unit", "Before").find(|(word, _)| HOLDS_UP.contains(word));
+    if let (None, "oneshot", Some((held, before))) = (limit, file.service_type(), held) {
+        let message = format!("{held} waits for {name} without a time limit");
+        findings.add(&NO_TIMEOUT, &before.value_place(), message);
+    }
+    let (Some(limit), Some(setting)) = (limit, setting) else { return };
+    let pulls = behaviour.first(super::script::Call::needs_network).map(|(call, _)| call.title());
+    let runs = behaviour.first(super::script::Call::runs_containers).map(|(call, _)| call.title());
+    let too_short = match (&pulls, &runs) {
+        (Some(pull), _) if limit < 300.0 && pull.contains("pull") => Some((pull, 300)),
+        (_, Some(run)) if limit < 90.0 => Some((run, 90)),
+        _ => None,
+    };
+    if let Some((what, enough)) = too_short {
+        let message = format!("{name} gets {limit} s for `{what}`; give it at least {enough} s");
+        findings.add(&SHORT_TIMEOUT, &setting.value_place(), message);
+    }
+}

@@ -1,0 +1,132 @@
+//! MachineConfigs that get in each other's way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::behaviour::Behaviour;
+use super::config::Config;
+use super::report::Findings;
+use super::rules::{MCO_REFUSES, SAME_NAME, SAME_PATH, SHARED_STATE};
+use crate::mco::{MachineConfig, Pool, render};
+
+/// One MachineConfig and what its units do.
+pub(super) struct Member<'c> {
+    pub(super) config: &'c Config,
+    pub(super) behaviours: &'c [Behaviour<'c>],
+}
+
+pub(super) fn check(members: &[Member<'_>], findings: &mut Findings) {
+    for (index, member) in members.iter().enumerate() {
+        for earlier in &members[..index] {
+            let (one, other) = (earlier.config, member.config);
+            if !one.found.machine_config || !other.found.machine_config {
+                continue;
+            }
+            if one.name == other.name && !one.name.is_empty() {
+                let place = other.found.place(&other.found.at.key("metadata").key("name"));
+                let first = one.found.place(&one.found.at.key("metadata").key("name"));
+                let message = format!("{} stands in {}:{} too", one.name, first.file, first.line);
+                findings.add(&SAME_NAME, &place, message);
+                continue;
+            }
+            if share_a_pool(one, other) {
+                same_path(one, other, findings);
+                shared_state(earlier, member, findings);
+            }
+        }
+    }
+}
+
+/// A custom pool has the workers' MachineConfigs too.
+fn share_a_pool(one: &Config, other: &Config) -> bool {
+    let fixed = |role: &str| ["master", "arbiter"].contains(&role);
+    one.role == other.role
+        || (one.role == "worker" && !fixed(&other.role))
+        || (other.role == "worker" && !fixed(&one.role))
+}
+
+fn same_path(one: &Config, other: &Config, findings: &mut Findings) {
+    for file in &other.files {
+        let Some(twin) = one.file(&file.path) else { continue };
+        let differs = match (file.contents.bytes(), twin.contents.bytes()) {
+            (Some(mine), Some(theirs)) => mine != theirs,
+            _ => false,
+        };
+        if differs {
+            let message = format!("{} has {} too, with other contents", one.title(), file.path);
+            findings.add(&SAME_PATH, &file.place, message);
+        }
+    }
+    for unit in other.units.iter().filter(|unit| unit.has_contents) {
+        let Some(twin) = one.unit(&unit.name).filter(|twin| twin.has_contents) else { continue };
+        let text = |unit: &super::config::Unit| {
+            unit.file.settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect::<Vec<_>>()
+        };
+        if text(unit) != text(twin) {
+            let message = format!("{} has {} too, with other contents", one.title(), unit.name);
+            findings.add(&SAME_PATH, &unit.place, message);
+        }
+    }
+}
+
+/// Names that exist once on a node: of containers, pods and volumes, and of files that are written.
+fn names(behaviour: &Behaviour<'_>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (_, call) in behaviour.calls() {
+        let (_, words) = call.program();
+        if let Some(verb) = call.podman() {
+            for (index, word) in words.iter().enumerate() {
+                let name = match word.strip_prefix("--name") {
+                    Some("") => words.get(index + 1).cloned(),
+                    Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+                    None => None,
+                };
+                names.extend(name.map(|name| format!("the container or pod {}", behaviour.resolve(&name))));
+            }
+            if verb == "volume create" {
+                names.extend(words.last().map(|name| format!("the volume {}", behaviour.resolve(name))));
+            }
+        }
+        let written = call.writes().into_iter().map(|path| behaviour.resolve(path));
+        names.extend(written.filter(|path| is_state(path)).map(|path| format!("the file {path}")));
+    }
+    names.retain(|name| !name.contains('$'));
+    names
+}
+
+fn is_state(path: &str) -> bool {
+    ["/var/", "/etc/", "/run/", "/tmp/", "/opt/"].iter().any(|dir| path.starts_with(dir))
+}
+
+fn shared_state(one: &Member<'_>, other: &Member<'_>, findings: &mut Findings) {
+    for mine in other.behaviours {
+        for theirs in one.behaviours.iter().filter(|theirs| theirs.unit.name != mine.unit.name) {
+            let (mine_names, their_names) = (names(mine), names(theirs));
+            let shared: Vec<&str> = mine_names.intersection(&their_names).map(String::as_str).collect();
+            let runs = theirs.unit.starts_at_boot() && mine.unit.starts_at_boot();
+            if runs && !shared.is_empty() {
+                let message = format!(
+                    "{} and {} of {} both use {}",
+                    mine.unit.name,
+                    theirs.unit.name,
+                    one.config.title(),
+                    shared.join(", ")
+                );
+                findings.add(&SHARED_STATE, &mine.unit.place, message);
+            }
+        }
+    }
+}
+
+/// What the reader of MachineConfigs refuses, and what their rendering does: nothing that passes here fails there.
+pub(super) fn render_pools(configs: &[Config], parsed: &[MachineConfig], findings: &mut Findings) {
+    let mut pools: BTreeMap<&str, &Config> = BTreeMap::new();
+    for config in configs.iter().filter(|config| config.found.machine_config && !config.role.is_empty()) {
+        pools.entry(&config.role).or_insert(config);
+    }
+    for (role, config) in pools {
+        if let Err(error) = render(&Pool::new(role), parsed) {
+            let place = config.found.place(&config.found.at.key("metadata").key("name"));
+            findings.add(&MCO_REFUSES, &place, error.to_string());
+        }
+    }
+}
