@@ -1,7 +1,7 @@
 //! Boots real virtual machines to prove that an out-of-tree kernel module reaches a CoreOS node the
 //! Day-1 way, and says with evidence where it falls short.
 //!
-//! An arrow goes down only: `bin → bench → runner → lab → {scenario, node, kmod, mco, services, machine,
+//! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
 //! inspect, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
 //! `scenario`, `inspect` sees `kmod` and `node`; `timeline` imports nothing of ours. `cache` and `process` are
 //! the floor under the middle layer.
@@ -22,3 +22,4 @@ pub mod runner;
 pub mod scenario;
 pub mod services;
 pub mod timeline;
+pub mod verify;

@@ -155,6 +155,9 @@ pub struct ModuleFacts {
     pub license: Option<String>,
     /// Who signed it.
     pub signer: Option<String>,
+    /// What udev finds it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
 }
 
 impl Inspection {

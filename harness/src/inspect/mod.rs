@@ -304,6 +304,7 @@ fn facts(driver: &Driver<'_>, name: &str) -> Option<ModuleFacts> {
         srcversion: info.srcversion.clone(),
         vermagic: info.vermagic.clone(),
         license: info.license.clone(),
+        aliases: info.aliases.clone(),
         signer: info.signature.as_ref().and_then(|signature| signature.signer.clone()),
     })
 }

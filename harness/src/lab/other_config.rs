@@ -5,6 +5,7 @@ use std::path::Path;
 use day1_generator::Day1Config;
 
 use super::PlanError;
+use super::roles::{self, Roles};
 use super::worker::{driver_repository, worker_image};
 use crate::scenario::{Base, ConfigSource, Scenario};
 
@@ -15,6 +16,8 @@ pub struct OtherConfig {
     file: String,
     /// The driver's repository that it names, where that can be told.
     repository: Option<String>,
+    /// The unit that loads, where that can be told.
+    load_unit: Option<String>,
     /// Whether a worker of upstream's kind loads the module; its way runs programs of the driver's image.
     has_worker: bool,
 }
@@ -23,8 +26,23 @@ impl OtherConfig {
     /// Reads the file; nothing is refused yet, for that is told with the scenario's line.
     pub fn read(file: &Path) -> std::io::Result<Self> {
         let text = std::fs::read_to_string(file)?;
-        let file = file.canonicalize()?.display().to_string();
-        Ok(Self { file, repository: driver_repository(&text), has_worker: worker_image(&text).is_some() })
+        let roles = roles::detect(file, &text, Roles::default()).unwrap_or_default();
+        Ok(Self {
+            file: file.canonicalize()?.display().to_string(),
+            repository: driver_repository(&text),
+            load_unit: roles.load,
+            has_worker: worker_image(&text).is_some(),
+        })
+    }
+
+    /// The driver's repository that it names, where that can be told.
+    pub fn repository(&self) -> Option<&str> {
+        self.repository.as_deref()
+    }
+
+    /// The unit that loads, where that can be told.
+    pub fn load_unit(&self) -> Option<&str> {
+        self.load_unit.as_deref()
     }
 
     /// The scenario with it; none of a scenario that is about several MachineConfigs, or about changes of its own one.

@@ -29,6 +29,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use crate::cache::Cache;
 use crate::checks::Verdict;
 use crate::lab::{self, OtherConfig};
+use crate::node::NodeImage;
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
 use crate::services::registry;
@@ -76,6 +77,30 @@ pub const DEFAULT_NODE: &str = "debian-13";
 
 /// The label of scenarios that run only when they are asked for: by name, by a label, or with all others.
 pub const NIGHTLY: &str = "nightly";
+
+/// Why a run's node images can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ImagesError {
+    message: String,
+    bad_input: bool,
+}
+
+impl ImagesError {
+    /// 2 for bad input, 3 for the harness's own side.
+    pub fn exit_code(&self) -> u8 {
+        if self.bad_input { 2 } else { 3 }
+    }
+}
+
+/// The node images of a run, each with the kernels that the options choose, or the one that it boots by itself. An image
+/// of which nothing is known yet is made, and booted for that. Blocks.
+pub fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>, ImagesError> {
+    prepare::images(options).map_err(|error| ImagesError {
+        message: in_one_line(&error),
+        bad_input: error.downcast_ref::<prepare::BadInput>().is_some(),
+    })
+}
 
 /// A trial before anything is prepared for it.
 #[derive(Clone)]

@@ -104,18 +104,25 @@ fn registry(options: &Options) -> Result<registry::Source> {
     Ok(runtime.block_on(options.registry.source(&options.day1, &progress::tell))?)
 }
 
-/// The kernels that the options choose, of each node image. An image of which nothing is known yet is made and booted
-/// for that.
+/// The kernels that the options choose, of each node image; none where they choose none.
 pub(super) fn kernels(options: &Options) -> Result<Kernels> {
-    let mut kernels = Kernels::new();
     if options.kernels.is_empty() {
-        return Ok(kernels);
+        return Ok(Kernels::new());
     }
+    let chosen = images(options)?.into_iter();
+    Ok(chosen.map(|(image, kernels)| (image.name().to_owned(), kernels.into_iter().map(Some).collect())).collect())
+}
+
+/// The node images of the options, each with the kernels that they choose, or the one that it boots by itself. An image of
+/// which nothing is known yet is made, and booted for that.
+pub(super) fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>> {
     let cache = Cache::open(options.cache.as_deref())?;
     let catalogue = Catalogue::load(&options.vm_images, Some(&node::imported_dir(&cache)));
     let catalogue = catalogue.map_err(|error| BadInput(error.to_string()))?;
-    for name in &options.nodes {
-        let definition = catalogue.get(name).map_err(|error| BadInput(error.to_string()))?;
+    let definitions = options.nodes.iter().map(|name| catalogue.get(name));
+    let definitions = definitions.collect::<Result<Vec<_>, _>>().map_err(|error| BadInput(error.to_string()))?;
+    let mut images = Vec::new();
+    for definition in definitions {
         let disk = node::ensure(&cache, definition, &Tell)?;
         let image = match node::known(&cache, &disk)? {
             Some(image) => image,
@@ -126,20 +133,21 @@ pub(super) fn kernels(options: &Options) -> Result<Kernels> {
                 lab::survey(&cache, &disk, &acceleration, scratch.dir(), &progress::tell)?
             }
         };
-        let known: Vec<&str> = image.facts.kernels.iter().map(|kernel| kernel.release.as_str()).collect();
-        let chosen = if options.kernels.iter().any(|kernel| kernel == ALL) {
-            known.iter().map(|kernel| Some((*kernel).to_owned())).collect()
-        } else {
-            let unknown = options.kernels.iter().find(|kernel| !known.contains(&kernel.as_str()));
-            if let Some(kernel) = unknown {
-                let known = known.join(", ");
-                return Err(BadInput(format!("the node image {name} has no kernel {kernel}, only {known}")).into());
+        let known: Vec<String> = image.facts.kernels.iter().map(|kernel| kernel.release.clone()).collect();
+        let chosen = match options.kernels.as_slice() {
+            [] => known.into_iter().take(1).collect(),
+            all if all.iter().any(|kernel| kernel == ALL) => known,
+            some => {
+                if let Some(kernel) = some.iter().find(|kernel| !known.contains(kernel)) {
+                    let (name, known) = (image.name(), known.join(", "));
+                    return Err(BadInput(format!("the node image {name} has no kernel {kernel}, only {known}")).into());
+                }
+                some.to_vec()
             }
-            options.kernels.iter().cloned().map(Some).collect()
         };
-        kernels.insert(name.clone(), chosen);
+        images.push((image, chosen));
     }
-    Ok(kernels)
+    Ok(images)
 }
 
 /// Finds out how fast the host is, and builds meanwhile what the first trial needs, and most others as well.

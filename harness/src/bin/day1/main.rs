@@ -8,6 +8,7 @@ mod inspect;
 mod judge;
 mod lint;
 mod run;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     Lint(lint::Lint),
     /// Run trials: boot VMs, follow them through their boots, judge what was seen.
     Run(run::Run),
+    /// Verify a vendor's driver image and MachineConfig: read them, load them in real machines, and report.
+    Verify(verify::Verify),
     /// Judge a recorded trial again.
     Judge(judge::Judge),
     /// Print the scenario language as JSON Schema, for editors.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
             bench.perform(cli.cache)
         }
         Command::Images(images) => images.perform(cli.cache),
+        Command::Verify(verify) => verify.perform(cli.cache),
         Command::Judge(judge) => judge.perform(),
         Command::Lint(lint) => lint.perform(),
         Command::Schema => print_schema(),

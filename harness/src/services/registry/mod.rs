@@ -51,6 +51,15 @@ impl FromStr for Backend {
     }
 }
 
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Container(image) => write!(f, "container={image}"),
+        }
+    }
+}
+
 impl Backend {
     /// Finds out whether such a registry can run here, by running one; an image that the engine lacks is pulled.
     ///

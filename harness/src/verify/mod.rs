@@ -1,0 +1,382 @@
+//! A verdict on a vendor's driver: what can be told by reading its image and its MachineConfig, then the vendor family of
+//! scenarios in machines, then a report to hand on.
+//!
+//! Nothing of what the vendor ships is changed: the image is copied byte for byte into the trials' registry, and the
+//! MachineConfig boots as it is.
+
+mod family;
+mod report;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+
+pub use family::{Card, FAMILY, MachineConfig, Member, Subject};
+pub use report::{Claim, ConfigFacts, NodeVerdict, Overall, VERIFICATION_VERSION, Verification, describe};
+
+use crate::inspect::{self, Inspection, KernelChoice, Limits};
+use crate::kmod::TrustedKey;
+use crate::lab::OtherConfig;
+use crate::lint;
+use crate::process;
+use crate::report::{RunResults, TrialResult};
+use crate::runner;
+
+/// What a verification leaves in its directory, beside the run's own results.
+pub mod files {
+    /// The scenarios, to be run again with `day1 run --scenarios`.
+    pub const SCENARIOS: &str = "scenarios";
+    /// The MachineConfig, as it was given, or as the generator made it.
+    pub const MACHINE_CONFIG: &str = "machine-config.yaml";
+    /// The report for a person.
+    pub const REPORT: &str = "report.txt";
+    /// The report for programs.
+    pub const REPORT_JSON: &str = "report.json";
+}
+
+/// What to verify, and on what.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The image; a path in it is absolute.
+    pub image: inspect::Source,
+    /// The module, with underscores.
+    pub module: String,
+    /// The in-tree modules that are removed, in their order; none given is the module's own name.
+    pub in_tree: Option<Vec<String>>,
+    /// The directory of the firmware in the image.
+    pub firmware: Option<String>,
+    /// The MachineConfig; the generator makes one where none is given.
+    pub machine_config: Option<PathBuf>,
+    /// Certificates that the nodes trust for modules.
+    pub trusted_keys: Vec<TrustedKey>,
+    /// Node images, kernels, and how to run; its scenarios and filters do not count.
+    pub run: runner::Options,
+    /// Where the run's own words go; none for this program's standard output.
+    pub quiet: bool,
+}
+
+/// Why nothing was verified.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image or a kernel can't be read.
+    #[error(transparent)]
+    Inspect(#[from] inspect::Error),
+    /// The MachineConfig can't be read.
+    #[error("cannot read the MachineConfig {}: {source}", path.display())]
+    MachineConfig {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The generator refuses the parameters.
+    #[error(transparent)]
+    Generate(#[from] day1_generator::Error),
+    /// A node image or kernel can't be had.
+    #[error(transparent)]
+    Images(#[from] runner::ImagesError),
+    /// The trials could not be started.
+    #[error(transparent)]
+    Run(#[from] process::Error),
+    /// The trials were refused, and `day1 run` has said why.
+    #[error("the trials could not run (exit code {code}); what was said above tells why")]
+    Refused {
+        /// The exit code of `day1 run`.
+        code: i32,
+    },
+    /// A file can't be written or read.
+    #[error("cannot use {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// 2 for bad input, 3 for the harness's own side.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Inspect(error) if error.is_ours() => 3,
+            Self::Inspect(_) | Self::MachineConfig { .. } | Self::Generate(_) => 2,
+            Self::Images(error) => error.exit_code(),
+            Self::Refused { code } => u8::try_from(*code).unwrap_or(3),
+            Self::Run(_) | Self::File { .. } => 3,
+        }
+    }
+}
+
+/// A kernel of a node image, and what the image is for it.
+struct Target {
+    node: String,
+    node_release: Option<String>,
+    kernel: String,
+    /// Counted from 1 among the node image's.
+    number: usize,
+    inspection: Inspection,
+}
+
+/// Verifies; what is seen stands in the directory of the run's results. Blocks for minutes. `tell` hears of its steps.
+pub fn verify(request: &Request, tell: &dyn Fn(&str)) -> Result<Verification, Error> {
+    let started = time::OffsetDateTime::now_utc();
+    let started = started.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    let dir = &request.run.results;
+    fs::create_dir_all(dir).map_err(file(dir))?;
+    let config = Config::of(request)?;
+    let lint = config.lint();
+    let targets = targets(request, tell)?;
+    let aliases: Vec<String> = targets.iter().flat_map(|target| aliases(&target.inspection, &request.module)).collect();
+    let subject = subject(request, &config, &targets, Card::of(&aliases));
+    let family = subject.family();
+    write(dir, &config, &family)?;
+    let good: Vec<&Target> = targets.iter().filter(|target| target.inspection.is_good()).collect();
+    let results = if good.is_empty() || lint.has_errors() {
+        tell("no machine is started: what was found by reading is enough for a verdict");
+        BTreeMap::new()
+    } else {
+        tell(&format!("{} scenarios on {} kernels", family.len(), good.len()));
+        run(request, &good)?
+    };
+    let mut left_out = BTreeMap::new();
+    if subject.upgrade.is_none() {
+        left_out.insert(
+            "upgrade",
+            "an upgrade of the kernel: it takes two kernels of one node image (--kernel twice)".to_owned(),
+        );
+    }
+    if request.machine_config.is_some() && !subject.signed {
+        left_out.insert("signed", "a kernel that loads signed modules only".to_owned());
+    }
+    let with_kernel = !request.run.kernels.is_empty();
+    let nodes: Vec<NodeVerdict> =
+        targets.into_iter().map(|target| target.verdict(&family, &results, with_kernel)).collect();
+    let mut verification = Verification {
+        version: VERIFICATION_VERSION,
+        day1: env!("CARGO_PKG_VERSION").to_owned(),
+        started,
+        verdict: Overall::Unclear,
+        image: request.image.to_string(),
+        module: request.module.clone(),
+        in_tree: subject.in_tree.clone(),
+        machine_config: config.facts,
+        not_tested: report::not_tested(&nodes, subject.card.is_some(), &left_out),
+        lint,
+        nodes,
+    };
+    verification.judge();
+    let json = serde_json::to_vec_pretty(&verification).map_err(std::io::Error::from);
+    for (name, bytes) in [(files::REPORT, Ok(describe(&verification).into_bytes())), (files::REPORT_JSON, json)] {
+        let path = dir.join(name);
+        bytes.and_then(|bytes| fs::write(&path, bytes)).map_err(file(&path))?;
+    }
+    Ok(verification)
+}
+
+fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::File { path, source }
+}
+
+/// The MachineConfig under test.
+struct Config {
+    text: String,
+    facts: ConfigFacts,
+    other: Option<OtherConfig>,
+}
+
+impl Config {
+    fn of(request: &Request) -> Result<Self, Error> {
+        let (text, other) = match &request.machine_config {
+            Some(path) => {
+                let failed = |source| Error::MachineConfig { path: path.clone(), source };
+                (fs::read_to_string(path).map_err(failed)?, Some(OtherConfig::read(path).map_err(failed)?))
+            }
+            None => {
+                let parameters = subject(request, &Self::none(), &[], None).parameters();
+                let config: day1_generator::Day1Config = serde_json::from_value(parameters)
+                    .map_err(|error| Error::File { path: "the generator's parameters".into(), source: error.into() })?;
+                (config.to_machine_config()?, None)
+            }
+        };
+        let facts = ConfigFacts {
+            file: request.machine_config.as_ref().map(|path| path.display().to_string()),
+            sha256: hex::encode(Sha256::digest(&text)),
+        };
+        Ok(Self { text, facts, other })
+    }
+
+    fn none() -> Self {
+        Self { text: String::new(), facts: ConfigFacts { file: None, sha256: String::new() }, other: None }
+    }
+
+    fn lint(&self) -> lint::Report {
+        let name = self.facts.file.as_deref().unwrap_or(files::MACHINE_CONFIG);
+        lint::lint(&[lint::Source { name: name.to_owned(), text: self.text.clone() }])
+    }
+}
+
+fn subject(request: &Request, config: &Config, targets: &[Target], card: Option<Card>) -> Subject {
+    let own = request.module.clone();
+    let remove = request.in_tree.clone();
+    let in_tree = remove.clone().unwrap_or_default().into_iter().filter(|name| *name != own).collect();
+    let named = config.other.as_ref().and_then(|other| other.repository().map(str::to_owned));
+    let repository = named.unwrap_or_else(|| match &request.image {
+        inspect::Source::Registry { repository, .. } => repository.clone(),
+        _ => format!("driver.day1.test/{}", own.replace('_', "-")),
+    });
+    let machine_config = match &config.other {
+        None => MachineConfig::Generated,
+        Some(other) => MachineConfig::File {
+            path: format!("../{}", files::MACHINE_CONFIG),
+            load_unit: other.load_unit().map(str::to_owned),
+        },
+    };
+    let same_node = targets.windows(2).all(|pair| pair[0].node == pair[1].node);
+    let good: Vec<usize> =
+        targets.iter().filter(|target| target.inspection.is_good()).map(|target| target.number).collect();
+    let signed = targets
+        .iter()
+        .all(|target| target.inspection.modules.iter().any(|module| module.name == own && module.signer.is_some()));
+    Subject {
+        image: request.image.to_string(),
+        repository,
+        module: own,
+        remove,
+        in_tree,
+        firmware: request.firmware.clone(),
+        machine_config,
+        card,
+        signed: signed && !targets.is_empty(),
+        upgrade: match good.as_slice() {
+            [from, to, ..] if same_node => Some((*from, *to)),
+            _ => None,
+        },
+    }
+}
+
+fn aliases(inspection: &Inspection, module: &str) -> Vec<String> {
+    let own = inspection.modules.iter().filter(|one| one.name == module);
+    own.flat_map(|one| one.aliases.iter().cloned()).collect()
+}
+
+/// Each kernel on each node image that is asked for, and what the image is for it.
+fn targets(request: &Request, tell: &dyn Fn(&str)) -> Result<Vec<Target>, Error> {
+    let mut targets = Vec::new();
+    for (image, kernels) in runner::images(&request.run)? {
+        for kernel in kernels {
+            tell(&format!("reading {} for kernel {kernel} of {}", request.image, image.name()));
+            let inspection = inspect::inspect(&inspect::Request {
+                image: request.image.clone(),
+                kernel: KernelChoice::Directory(image.kernel_dir(&kernel)),
+                module: Some(request.module.clone()),
+                in_tree: request.in_tree.clone(),
+                firmware: request.firmware.clone(),
+                architecture: Some(image.disk.architecture.debian_name().to_owned()),
+                trusted_keys: request.trusted_keys.clone(),
+                insecure: false,
+                limits: Limits::default(),
+            })?;
+            let number = image.facts.kernels.iter().position(|one| one.release == kernel).map_or(1, |index| index + 1);
+            targets.push(Target {
+                node: image.name().to_owned(),
+                node_release: image.disk.release.clone(),
+                kernel,
+                number,
+                inspection,
+            });
+        }
+    }
+    Ok(targets)
+}
+
+/// Writes the scenarios and the MachineConfig, in the place of those of an earlier verification.
+fn write(dir: &Path, config: &Config, family: &[Member]) -> Result<(), Error> {
+    let scenarios = dir.join(files::SCENARIOS);
+    let own = scenarios.join(FAMILY);
+    if scenarios.exists() {
+        fs::remove_dir_all(&scenarios).map_err(file(&scenarios))?;
+    }
+    fs::create_dir_all(&own).map_err(file(&own))?;
+    let path = scenarios.join(files::MACHINE_CONFIG);
+    fs::write(&path, &config.text).map_err(file(&path))?;
+    for member in family {
+        let path = own.join(format!("{}.yaml", member.name));
+        let text =
+            serde_yaml::to_string(&member.scenario).map_err(|error| file(&path)(std::io::Error::other(error)))?;
+        fs::write(&path, text).map_err(file(&path))?;
+    }
+    Ok(())
+}
+
+/// Runs the family by `day1 run`, whose own words then don't mix with the report's.
+fn run(request: &Request, targets: &[&Target]) -> Result<BTreeMap<String, TrialResult>, Error> {
+    let options = &request.run;
+    let mut command = Command::new(&options.day1);
+    command.args(["run", "--all", "--scenarios"]).arg(options.results.join(files::SCENARIOS));
+    command.arg("--vm-images").arg(&options.vm_images).arg("--results").arg(&options.results);
+    command.arg("--registry").arg(options.registry.to_string());
+    let mut nodes: Vec<&str> = targets.iter().map(|target| target.node.as_str()).collect();
+    nodes.dedup();
+    for node in nodes {
+        command.args(["--node", node]);
+    }
+    if !options.kernels.is_empty() {
+        let mut kernels: Vec<&str> = targets.iter().map(|target| target.kernel.as_str()).collect();
+        kernels.sort_unstable();
+        kernels.dedup();
+        for kernel in kernels {
+            command.args(["--kernel", kernel]);
+        }
+    }
+    if let Some(jobs) = options.jobs {
+        command.arg("--jobs").arg(jobs.to_string());
+    }
+    if let Some(cache) = &options.cache {
+        command.arg("--cache").arg(cache);
+    }
+    if let Some(start) = options.start {
+        command.args(["--start", start.as_str()]);
+    }
+    if request.quiet {
+        command.stdout(Stdio::null());
+    }
+    let results = options.results.join("results.json");
+    // What an earlier run left must not pass for this one's.
+    let _ = fs::remove_file(&results);
+    let start = |source| process::Error::Start { program: options.day1.display().to_string(), source };
+    let status = process::die_with_parent(&mut command).status().map_err(start)?;
+    let text = match fs::read(&results) {
+        Ok(text) => text,
+        Err(_) => return Err(Error::Refused { code: status.code().unwrap_or(3) }),
+    };
+    let read: RunResults =
+        serde_json::from_slice(&text).map_err(|error| file(&results)(std::io::Error::from(error)))?;
+    Ok(read.trials.into_iter().map(|trial| (trial.trial.clone(), trial)).collect())
+}
+
+impl Target {
+    fn verdict(self, family: &[Member], results: &BTreeMap<String, TrialResult>, with_kernel: bool) -> NodeVerdict {
+        let claims = family.iter().filter(|_| self.inspection.is_good()).filter_map(|member| {
+            let at = format!("{FAMILY}/{}@{}", member.name, self.node);
+            // A scenario about several kernels is run once.
+            let own = format!("{at},{}", self.kernel);
+            let trial = if with_kernel && results.contains_key(&own) { own } else { at };
+            let result = results.get(&trial);
+            // That one is told with the kernel that it ends with.
+            let elsewhere = member.name == "kernel-upgrade"
+                && member.scenario["boots"][3]["expect"]["kernel.running"]["kernel"] != self.number;
+            (!elsewhere).then(|| Claim::of(&member.proves, &trial, result))
+        });
+        NodeVerdict {
+            claims: claims.collect(),
+            node: self.node.clone(),
+            node_release: self.node_release.clone(),
+            kernel: self.kernel.clone(),
+            inspection: self.inspection,
+        }
+    }
+}
