@@ -139,7 +139,7 @@ pub fn run(options: &Options) -> Result<Report> {
             "{others} machines of other runs are running on this host, and numbers beside them mean nothing: wait for their end"
         );
     }
-    let catalogue = Catalogue::load(&options.vm_images, Some(&node::imported_dir(&cache)))?;
+    let catalogue = Catalogue::open(&options.vm_images, &cache)?;
     let disk = node::ensure(&cache, catalogue.get(&options.node)?, &Steps)?;
     let scratch = Scratch::new(&options.day1).context("cannot make a temporary directory")?;
     let acceleration = machine::choose_acceleration(&cache, &disk.path, &disk.digest, scratch.dir(), &tell)?;

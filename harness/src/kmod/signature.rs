@@ -86,6 +86,11 @@ impl TrustedKey {
         Self::parse(&bytes).map_err(|reason| TrustedKeyError::Content { path: path.to_owned(), reason })
     }
 
+    /// The same of several files.
+    pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Self>, TrustedKeyError> {
+        paths.iter().map(|path| Self::read(path)).collect()
+    }
+
     /// The certificate in some bytes, in PEM or DER.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let parsed = if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::debian::Debian;
 use super::file::DiskFile;
+use super::import::imported_dir;
 use super::stream::CoreosStream;
+use crate::cache::Cache;
 
 /// All node images that can be asked for by name.
 #[derive(Debug, Clone)]
@@ -135,6 +137,11 @@ impl Catalogue {
             }
         }
         Ok(Self { dir: dir.to_owned(), definitions })
+    }
+
+    /// The definitions of a directory, and those that were imported into a cache.
+    pub fn open(dir: &Path, cache: &Cache) -> Result<Self, Error> {
+        Self::load(dir, Some(&imported_dir(cache)))
     }
 
     /// All definitions, sorted by name.

@@ -121,16 +121,8 @@ impl Part<'_> {
     fn read_what_is_there(&mut self) -> io::Result<()> {
         let mut file = self.file;
         file.seek(SeekFrom::Start(0))?;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(()),
-                read => {
-                    self.hash.update(&buffer[..read]);
-                    self.length += read as u64;
-                }
-            }
-        }
+        self.length = io::copy(&mut file, &mut self.hash)?;
+        Ok(())
     }
 
     fn begin_anew(&mut self) -> io::Result<()> {

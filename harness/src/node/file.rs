@@ -80,13 +80,9 @@ impl DiskFile {
 
 fn digest(path: &Path) -> Result<String, Error> {
     let mut file = fs::File::open(path).map_err(Error::io("open", path))?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).map_err(Error::io("read", path))? {
-            0 => return Ok(hex::encode(hash.finalize())),
-            read => hash.update(&buffer[..read]),
-        }
-    }
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).map_err(Error::io("read", path))?;
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// What `qemu-img info` says.

@@ -348,7 +348,7 @@ pub fn find(cache: &Cache, definition: &Definition) -> Result<Option<BootDisk>, 
         },
         Source::CoreosStream(stream) => stream
             .find(cache, &definition.name)
-            .map(|(artifact, entry)| disk(stream.architecture, &entry, artifact.digest(), Some(artifact.release))),
+            .map(|(artifact, entry)| disk(stream.architecture, &entry, artifact.key(), Some(artifact.release))),
         Source::File(file) => {
             let entry = cache.find(CACHE_KIND, &file.key());
             entry.map(|entry| disk(file.architecture, &entry, file.key(), None))

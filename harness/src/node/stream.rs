@@ -245,13 +245,9 @@ impl CoreosStream {
 }
 
 impl Artifact {
-    fn key(&self) -> String {
-        cache::key([FORMAT, self.sha256.as_bytes()])
-    }
-
     /// Identifies the disk.
-    pub(super) fn digest(&self) -> String {
-        self.key()
+    pub(super) fn key(&self) -> String {
+        cache::key([FORMAT, self.sha256.as_bytes()])
     }
 }
 

@@ -44,9 +44,7 @@ impl node::Progress for Tell {
 /// this host is.
 pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) -> Result<Prepared> {
     let cache = Cache::open(options.cache.as_deref())?;
-    let imported = node::imported_dir(&cache);
-    let catalogue = Catalogue::load(&options.vm_images, Some(&imported));
-    let catalogue = catalogue.map_err(|error| BadInput(error.to_string()))?;
+    let catalogue = catalogue(options, &cache)?;
     for one in planned {
         catalogue.get(&one.node).map_err(|error| BadInput(error.to_string()))?;
     }
@@ -98,6 +96,10 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
     Ok(Prepared { ready: ready.collect(), registry: workshop.registry.to_string(), accelerations })
 }
 
+fn catalogue(options: &Options, cache: &Cache) -> Result<Catalogue> {
+    Ok(Catalogue::open(&options.vm_images, cache).map_err(|error| BadInput(error.to_string()))?)
+}
+
 /// The registry that was asked for, known to run here.
 fn registry(options: &Options) -> Result<registry::Source> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -117,8 +119,7 @@ pub(super) fn kernels(options: &Options) -> Result<Kernels> {
 /// which nothing is known yet is made, and booted for that.
 pub(super) fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>> {
     let cache = Cache::open(options.cache.as_deref())?;
-    let catalogue = Catalogue::load(&options.vm_images, Some(&node::imported_dir(&cache)));
-    let catalogue = catalogue.map_err(|error| BadInput(error.to_string()))?;
+    let catalogue = catalogue(options, &cache)?;
     let definitions = options.nodes.iter().map(|name| catalogue.get(name));
     let definitions = definitions.collect::<Result<Vec<_>, _>>().map_err(|error| BadInput(error.to_string()))?;
     let mut images = Vec::new();

@@ -11,12 +11,8 @@ pub struct Subject {
     pub repository: String,
     /// The module, with underscores.
     pub module: String,
-    /// The in-tree modules that the generated MachineConfig removes; none given is the module's own name.
-    pub remove: Option<Vec<String>>,
     /// The in-tree modules that must be gone, with underscores and in their order; the module's own name is not among them.
     pub in_tree: Vec<String>,
-    /// The directory of the firmware in the image.
-    pub firmware: Option<String>,
     /// The MachineConfig.
     pub machine_config: MachineConfig,
     /// The emulated network card that the module drives.
@@ -30,8 +26,8 @@ pub struct Subject {
 /// A MachineConfig under test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MachineConfig {
-    /// Made by the generator.
-    Generated,
+    /// Made by the generator, from these parameters.
+    Generated(Value),
     /// A file beside the scenarios' directory.
     File {
         /// The file, relative to the scenarios.
@@ -82,12 +78,12 @@ pub struct Member {
 pub const FAMILY: &str = "vendor";
 
 /// The MachineConfig's name, where the generator makes it.
-const CONFIG: &str = "99-worker-driver-under-test";
+pub(super) const CONFIG: &str = "99-worker-driver-under-test";
 
 impl Subject {
     /// All that fit this subject.
     pub fn family(&self) -> Vec<Member> {
-        let generated = self.machine_config == MachineConfig::Generated;
+        let generated = self.is_generated();
         let mut family = vec![self.loads(), self.power_cut(), self.images_collected(), self.reload()];
         family.push(self.registry_away());
         if generated && !self.signed {
@@ -97,21 +93,8 @@ impl Subject {
         family
     }
 
-    /// The generator's parameters.
-    pub fn parameters(&self) -> Value {
-        let mut parameters = json!({
-            "machine_config_name": CONFIG,
-            "machine_config_pool_ref": "worker",
-            "kernel_module_image": self.repository,
-            "kernel_module_name": self.module,
-        });
-        if let Some(remove) = &self.remove {
-            parameters["in_tree_modules_to_remove"] = json!(remove);
-        }
-        if let Some(firmware) = &self.firmware {
-            parameters["firmware_files_path"] = json!(firmware);
-        }
-        parameters
+    fn is_generated(&self) -> bool {
+        matches!(self.machine_config, MachineConfig::Generated(_))
     }
 
     fn loads(&self) -> Member {
@@ -163,7 +146,7 @@ impl Subject {
         let boots = json!([{ "ends": "ready", "expect": expect }]);
         let mut scenario = self.scenario("Nothing answers at the registry's address.", boots);
         scenario["registry"] = json!({ "reachable": false });
-        if self.machine_config == MachineConfig::Generated {
+        if self.is_generated() {
             // So that the node settles soon.
             scenario["machine-configs"][0]["generate"]["pull_timeout"] = json!(60);
         }
@@ -198,7 +181,7 @@ impl Subject {
         let mut scenario =
             self.scenario("The module is taken out and loaded again, twice.", json!([self.pulls(), ready]));
         let load = match &self.machine_config {
-            MachineConfig::Generated => format!("{CONFIG}-load-kernel-module.service"),
+            MachineConfig::Generated(_) => format!("{CONFIG}-load-kernel-module.service"),
             MachineConfig::File { load_unit, .. } => load_unit.clone().unwrap_or_default(),
         };
         let script = RELOAD_SCRIPT
@@ -236,7 +219,7 @@ impl Subject {
 
     fn scenario(&self, description: &str, boots: Value) -> Value {
         let config = match &self.machine_config {
-            MachineConfig::Generated => json!({ "generate": self.parameters() }),
+            MachineConfig::Generated(parameters) => json!({ "generate": parameters }),
             MachineConfig::File { path, .. } => json!({ "file": path }),
         };
         let mut node = json!({ "files": [], "units": [] });
@@ -350,10 +333,15 @@ mod tests {
             image: "oci:/images/driver".into(),
             repository: "quay.io/vendor/driver".into(),
             module: "nic".into(),
-            remove: Some(vec!["e1000".into(), "nic".into()]),
             in_tree: vec!["e1000".into()],
-            firmware: Some("/firmware".into()),
-            machine_config: MachineConfig::Generated,
+            machine_config: MachineConfig::Generated(json!({
+                "machine_config_name": CONFIG,
+                "machine_config_pool_ref": "worker",
+                "kernel_module_image": "quay.io/vendor/driver",
+                "kernel_module_name": "nic",
+                "in_tree_modules_to_remove": ["e1000", "nic"],
+                "firmware_files_path": "/firmware",
+            })),
             card: Card::of(&["pci:v00008086d0000100Esv*sd*bc*sc*i*".into()]),
             signed: false,
             upgrade: Some((1, 3)),
@@ -377,7 +365,7 @@ mod tests {
         let subjects = [
             subject(),
             Subject { card: None, ..subject() },
-            Subject { in_tree: vec![], remove: None, card: None, firmware: None, ..subject() },
+            Subject { in_tree: vec![], card: None, ..subject() },
             Subject { machine_config: file, ..subject() },
             Subject { signed: true, upgrade: None, ..subject() },
         ];

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 pub use family::{Card, FAMILY, MachineConfig, Member, Subject};
@@ -196,7 +197,7 @@ impl Config {
                 (fs::read_to_string(path).map_err(failed)?, Some(OtherConfig::read(path).map_err(failed)?))
             }
             None => {
-                let parameters = subject(request, &Self::none(), &[], None).parameters();
+                let parameters = parameters(request, &repository(request, None));
                 let config: day1_generator::Day1Config = serde_json::from_value(parameters)
                     .map_err(|error| Error::File { path: "the generator's parameters".into(), source: error.into() })?;
                 (config.to_machine_config()?, None)
@@ -209,27 +210,45 @@ impl Config {
         Ok(Self { text, facts, other })
     }
 
-    fn none() -> Self {
-        Self { text: String::new(), facts: ConfigFacts { file: None, sha256: String::new() }, other: None }
-    }
-
     fn lint(&self) -> lint::Report {
         let name = self.facts.file.as_deref().unwrap_or(files::MACHINE_CONFIG);
         lint::lint(&[lint::Source { name: name.to_owned(), text: self.text.clone() }])
     }
 }
 
+/// The repository that the node pulls from.
+fn repository(request: &Request, other: Option<&OtherConfig>) -> String {
+    let named = other.and_then(|other| other.repository().map(str::to_owned));
+    named.unwrap_or_else(|| match &request.image {
+        inspect::Source::Registry { repository, .. } => repository.clone(),
+        _ => format!("driver.day1.test/{}", request.module.replace('_', "-")),
+    })
+}
+
+/// The generator's parameters.
+fn parameters(request: &Request, repository: &str) -> Value {
+    let mut parameters = json!({
+        "machine_config_name": family::CONFIG,
+        "machine_config_pool_ref": "worker",
+        "kernel_module_image": repository,
+        "kernel_module_name": request.module,
+    });
+    if let Some(remove) = &request.in_tree {
+        parameters["in_tree_modules_to_remove"] = json!(remove);
+    }
+    if let Some(firmware) = &request.firmware {
+        parameters["firmware_files_path"] = json!(firmware);
+    }
+    parameters
+}
+
 fn subject(request: &Request, config: &Config, targets: &[Target], card: Option<Card>) -> Subject {
     let own = request.module.clone();
-    let remove = request.in_tree.clone();
-    let in_tree = remove.clone().unwrap_or_default().into_iter().filter(|name| *name != own).collect();
-    let named = config.other.as_ref().and_then(|other| other.repository().map(str::to_owned));
-    let repository = named.unwrap_or_else(|| match &request.image {
-        inspect::Source::Registry { repository, .. } => repository.clone(),
-        _ => format!("driver.day1.test/{}", own.replace('_', "-")),
-    });
+    let remove = request.in_tree.iter().flatten();
+    let in_tree = remove.filter(|name| **name != own).cloned().collect();
+    let repository = repository(request, config.other.as_ref());
     let machine_config = match &config.other {
-        None => MachineConfig::Generated,
+        None => MachineConfig::Generated(parameters(request, &repository)),
         Some(other) => MachineConfig::File {
             path: format!("../{}", files::MACHINE_CONFIG),
             load_unit: other.load_unit().map(str::to_owned),
@@ -245,9 +264,7 @@ fn subject(request: &Request, config: &Config, targets: &[Target], card: Option<
         image: request.image.to_string(),
         repository,
         module: own,
-        remove,
         in_tree,
-        firmware: request.firmware.clone(),
         machine_config,
         card,
         signed: signed && !targets.is_empty(),

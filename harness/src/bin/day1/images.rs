@@ -114,7 +114,7 @@ impl Images {
         let vm_images = self.vm_images.map_or_else(|| find_above("vm-images"), Ok).map_err(bad)?;
         let cache = Cache::open(cache).map_err(|error| Failure(error.to_string(), 3))?;
         let imported = node::imported_dir(&cache);
-        let catalogue = Catalogue::load(&vm_images, Some(&imported)).map_err(|error| bad(error.to_string()))?;
+        let catalogue = Catalogue::open(&vm_images, &cache).map_err(|error| bad(error.to_string()))?;
         let get = |name: &str| catalogue.get(name).map_err(|error| bad(error.to_string()));
         let progress = Shown::default();
         match self.action {

@@ -87,7 +87,6 @@ impl Inspect {
                 .map(|name| name.parse::<ModuleName>().map(|name| name.to_string()).map_err(|error| error.to_string()))
                 .collect()
         };
-        let trusted_keys: Result<Vec<_>, _> = self.trusted_key.iter().map(|path| TrustedKey::read(path)).collect();
         Ok(Request {
             image,
             kernel: match (self.kernel, self.kernel_dir) {
@@ -102,7 +101,7 @@ impl Inspect {
             in_tree: self.in_tree.map(names).transpose()?,
             firmware: self.firmware.map(|path| path.to_string()),
             architecture: self.arch,
-            trusted_keys: trusted_keys.map_err(|error| error.to_string())?,
+            trusted_keys: TrustedKey::read_all(&self.trusted_key).map_err(|error| error.to_string())?,
             insecure: self.insecure,
             limits: Limits::default(),
         })

@@ -100,7 +100,6 @@ impl Verify {
         let name = |name: &ModuleName| name.to_string().replace('-', "_");
         let image = Source::parse(&self.image, &|path| path.exists()).map_err(|error| error.to_string())?;
         let here = std::env::current_dir().map_err(|error| format!("cannot tell the current directory: {error}"))?;
-        let trusted_keys: Result<Vec<_>, _> = self.trusted_key.iter().map(|path| TrustedKey::read(path)).collect();
         let results = std::path::absolute(&self.results).map_err(|error| error.to_string())?;
         Ok(Request {
             image: image.beside(&here),
@@ -108,7 +107,7 @@ impl Verify {
             in_tree: self.in_tree.map(|names| names.iter().map(name).collect()),
             firmware: self.firmware.map(|path| path.to_string()),
             machine_config: self.machine_config,
-            trusted_keys: trusted_keys.map_err(|error| error.to_string())?,
+            trusted_keys: TrustedKey::read_all(&self.trusted_key).map_err(|error| error.to_string())?,
             run: Options {
                 scenarios: results.join(verify::files::SCENARIOS),
                 vm_images: self.vm_images.map_or_else(|| find_above("vm-images"), Ok)?,

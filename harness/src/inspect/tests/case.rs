@@ -177,6 +177,15 @@ pub(super) fn expect(name: &str, case: &Case, outcome: Outcome, check: &str, wor
 /// A broken image: its name, what is changed, and the finding.
 pub(super) type Broken = (&'static str, fn(&mut Case), &'static str, &'static [&'static str]);
 
+/// Each of them is found.
+pub(super) fn expect_errors(broken: &[Broken]) {
+    for (name, change, check, words) in broken {
+        let mut case = Case::good();
+        change(&mut case);
+        expect(name, &case, Outcome::Error, check, words);
+    }
+}
+
 pub(super) fn key(signer: &Signer) -> TrustedKey {
     TrustedKey::parse(signer.pem().as_bytes()).expect("a certificate")
 }

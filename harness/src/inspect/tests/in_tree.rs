@@ -1,7 +1,6 @@
 //! Faults of the list of modules to remove, and in-tree modules that stay.
 
-use super::case::Broken;
-use super::*;
+use super::case::{Broken, expect_errors};
 
 const BROKEN: &[Broken] = &[
     (
@@ -52,9 +51,5 @@ const BROKEN: &[Broken] = &[
 
 #[test]
 fn each_broken_image_is_found_with_its_reason() {
-    for (name, change, check, words) in BROKEN {
-        let mut case = Case::good();
-        change(&mut case);
-        expect(name, &case, Outcome::Error, check, words);
-    }
+    expect_errors(BROKEN);
 }

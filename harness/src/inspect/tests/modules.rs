@@ -1,7 +1,7 @@
 //! Faults of the layout, the modules and their indexes.
 
 use super::super::fixture::{self, Item};
-use super::case::{Broken, DEVICE, RELEASE};
+use super::case::{Broken, DEVICE, RELEASE, expect_errors};
 use super::*;
 use crate::kmod::fixture::{Module, Signer};
 
@@ -363,9 +363,5 @@ const BROKEN: &[Broken] = &[
 
 #[test]
 fn each_broken_image_is_found_with_its_reason() {
-    for (name, change, check, words) in BROKEN {
-        let mut case = Case::good();
-        change(&mut case);
-        expect(name, &case, Outcome::Error, check, words);
-    }
+    expect_errors(BROKEN);
 }
