@@ -69,7 +69,7 @@ while read -r release _; do
     kernel=$out/kernels/$release
     mkdir -p "$kernel/kernel/drivers/net"
     cp "$rootfs/usr/lib/modules/$release"/modules.* "$kernel/"
-    cp "$rootfs/usr/lib/modules/$release/kernel/drivers/net/dummy.ko" "$kernel/kernel/drivers/net/"
+    cp "$rootfs/usr/lib/modules/$release/kernel/drivers/net"/dummy.ko* "$kernel/kernel/drivers/net/"
     cp "$rootfs/boot/config-$release" "$kernel/config"
     dpkg-deb --fsys-tarfile "$out/kernel-headers/linux-headers-${release}_"*.deb |
         tar --extract --to-stdout "./usr/src/linux-headers-$release/Module.symvers" >"$kernel/symvers"

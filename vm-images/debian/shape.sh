@@ -12,8 +12,11 @@ while read -r release _; do
     # Devices that no node of ours has. Names of drivers that a Day-1 module could replace stay.
     rm -rf "$modules"/kernel/{sound,drivers/{accel,comedi,gpu,iio,media,staging}} \
         "$modules/kernel/drivers/net/wireless"
-    # Unpacked modules load faster: in an emulated machine xz takes most of the time of a modprobe.
-    find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -P 2 -n 64 xz --decompress
+    # Unpacked for the initramfs: an emulated processor takes longer for xz than for all the rest of a modprobe. The
+    # real root keeps them as they are packaged, for a driver image's `modules.dep` may name them.
+    mkdir -p "/packed/$release"
+    (cd "$modules" && find . -name '*.ko.xz' -exec cp --link --parents --target-directory="/packed/$release" {} +)
+    find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -P 2 -n 64 xz --decompress --force
     depmod -a "$release"
 done </kernels.txt
 
@@ -109,7 +112,11 @@ left_out() { # kernel release
 while read -r release _; do
     dracut --force --omit-drivers "$(left_out "$release")" --kver "$release" "/boot/initrd.img-$release"
     rm -f "/boot/System.map-$release"
+    (cd "/packed/$release" && find . -name '*.ko.xz') | sed "s|\\.xz$||; s|^|/usr/lib/modules/$release/|" | xargs -r rm
+    cp --archive --link "/packed/$release/." "/usr/lib/modules/$release/"
+    depmod -a "$release"
 done </kernels.txt
+rm -rf /packed
 
 # For a /var on a file system of its own.
 mkdir -p /usr/share/factory/var
