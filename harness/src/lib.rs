@@ -21,5 +21,6 @@ pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod services;
+mod text;
 pub mod timeline;
 pub mod verify;

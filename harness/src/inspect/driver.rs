@@ -30,8 +30,8 @@ pub(super) struct Driver<'t> {
     pub(super) leaves: Vec<(String, String)>,
     /// More is in it, by way of links, than is looked at.
     pub(super) truncated: bool,
-    /// Where a link `host` leads, if there is one.
-    pub(super) host: Option<String>,
+    /// The links to the node's own modules, upstream's is `host`: their paths below it, and where they lead.
+    pub(super) node_links: BTreeMap<String, String>,
     /// Its `modules.*`, by name.
     pub(super) indexes: BTreeMap<String, &'t [u8]>,
     /// What `modules.dep` says, by module.
@@ -52,7 +52,7 @@ impl<'t> Driver<'t> {
             broken: Vec::new(),
             leaves: way.leaves,
             truncated: false,
-            host: None,
+            node_links: BTreeMap::new(),
             indexes: BTreeMap::new(),
             dep: None,
             dep_bin: None,
@@ -100,10 +100,12 @@ impl<'t> Driver<'t> {
         let way = tree.follow(link);
         self.leaves.extend(way.leaves);
         match way.end {
-            End::Host(target) if at == "host" => self.host = Some(target),
             // Made by a kernel's own installation, and of no use to modprobe.
             _ if matches!(at, "build" | "source") => {}
-            End::Host(target) => self.broken_link(at, &format!("it leads to the node's own /{target}")),
+            End::Host(target) if module_name(at).is_some() => {
+                self.broken_link(at, &format!("it leads to the node's own /{target}"));
+            }
+            End::Host(target) => drop(self.node_links.insert(at.to_owned(), target)),
             End::Found { node: Node::Directory(_), path } => return Some(path),
             End::Found { node, .. } => self.take(at.to_owned(), node),
             End::Missing(target) => self.broken_link(at, &format!("it leads to /{target}, which is not there")),
@@ -189,6 +191,16 @@ impl<'t> Driver<'t> {
         names.iter().find_map(|name| Some((name.as_str(), *self.info(name)?.exports.get(symbol)?)))
     }
 
+    /// What a path below its directory is below the node's `/lib/modules/RELEASE`, if a link leads there.
+    pub(super) fn of_node(&self, path: &str) -> Option<String> {
+        self.node_links.iter().find_map(|(link, target)| {
+            let rest = path.strip_prefix(link.as_str())?.strip_prefix('/')?;
+            let target = target.strip_prefix("usr/").unwrap_or(target).strip_prefix("lib/modules/")?;
+            let below = target.trim_end_matches('/').split_once('/').map_or("", |(_, below)| below);
+            Some(if below.is_empty() { rest.to_owned() } else { format!("{below}/{rest}") })
+        })
+    }
+
     /// The path in the image of something below its directory.
     pub(super) fn path(&self, below: &str) -> String {
         format!("{}/{below}", self.dir)
@@ -202,4 +214,34 @@ pub(super) fn releases(tree: &Tree) -> Vec<String> {
         matches!(end, End::Found { node: Node::Directory(_), .. })
     };
     tree.names(MODULES).into_iter().filter(is_directory).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_to_the_node_s_own_modules_or_to_a_directory_of_them() {
+        let of_node = |link: &str, target: &str, path: &str| {
+            let mut driver = Driver {
+                dir: String::new(),
+                files: BTreeMap::new(),
+                broken: Vec::new(),
+                leaves: Vec::new(),
+                truncated: false,
+                node_links: BTreeMap::new(),
+                indexes: BTreeMap::new(),
+                dep: None,
+                dep_bin: None,
+            };
+            driver.node_links.insert(link.to_owned(), target.to_owned());
+            driver.of_node(path)
+        };
+        let udp = Some("kernel/net/ipv4/udp_tunnel.ko.xz".to_owned());
+        assert_eq!(of_node("host", "lib/modules/6.1", "host/kernel/net/ipv4/udp_tunnel.ko.xz"), udp);
+        assert_eq!(of_node("host", "usr/lib/modules/6.1/", "host/kernel/net/ipv4/udp_tunnel.ko.xz"), udp);
+        assert_eq!(of_node("kernel", "lib/modules/6.1/kernel", "kernel/net/ipv4/udp_tunnel.ko.xz"), udp);
+        assert_eq!(of_node("net", "lib/modules/6.1/kernel/net", "net/ipv4/udp_tunnel.ko.xz"), udp);
+        assert_eq!(of_node("kernel", "lib/modules/6.1/kernel", "kernel-extra/udp_tunnel.ko.xz"), None);
+    }
 }

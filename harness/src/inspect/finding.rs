@@ -121,6 +121,9 @@ pub struct ImageFacts {
     pub digest: Option<String>,
     /// `sha256:…` of the manifest of the nodes' platform.
     pub manifest_digest: Option<String>,
+    /// `sha256:…` of its config, which container engines call the image's id.
+    #[serde(default)]
+    pub config_digest: Option<String>,
     /// What its config says that it runs on.
     pub platform: Option<Platform>,
     /// Bytes of its layers as they are pulled.

@@ -27,6 +27,7 @@ use day1_generator::Tag;
 pub use finding::{Finding, INSPECTION_VERSION, ImageFacts, Inspection, KernelFacts, ModuleFacts, Outcome};
 pub use image::{Copied, Error as ImageError, Fault, Limits, Platform, Source};
 pub use kernel::KernelError;
+pub(crate) use text::counts;
 pub use text::describe;
 
 use crate::kmod::TrustedKey;
@@ -143,6 +144,7 @@ pub fn inspect(request: &Request) -> Result<Inspection, Error> {
     let Some(image) = settle(opened, &mut inspection)? else { return Ok(inspection) };
     inspection.image.digest = image.digest.clone();
     inspection.image.manifest_digest = image.manifest_digest.clone();
+    inspection.image.config_digest = Some(image.config_digest().to_owned());
     inspection.image.platform = Some(image.platform.clone());
     inspection.image.compressed_bytes = Some(image.size);
     let content = image.read(&request.limits, &request.trusted_keys);

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Finding, Inspection, Outcome};
+use crate::text::{number, printable};
 
 /// Head, findings and their sum, as lines.
 pub fn describe(inspection: &Inspection) -> String {
@@ -16,6 +17,7 @@ pub fn describe(inspection: &Inspection) -> String {
     };
     fact("digest", image.digest.clone());
     fact("manifest", image.manifest_digest.clone().filter(|own| Some(own) != image.digest.as_ref()));
+    fact("image id", image.config_digest.clone().filter(|_| image.manifest_digest.is_none()));
     fact("platform", image.platform.as_ref().map(ToString::to_string));
     fact(
         "size",
@@ -36,15 +38,19 @@ pub fn describe(inspection: &Inspection) -> String {
     for finding in &inspection.findings {
         describe_finding(&mut text, finding, width);
     }
-    let counts = [
-        (Outcome::Error, "errors"),
-        (Outcome::Warning, "warnings"),
-        (Outcome::NotChecked, "not checked"),
-        (Outcome::Ok, "ok"),
-    ];
-    let counts = counts.map(|(outcome, word)| format!("{} {word}", inspection.count(outcome)));
-    let _ = writeln!(text, "{}", counts.join(", "));
+    let _ = writeln!(text, "{}", counts(inspection));
     text
+}
+
+/// How much was found, in a line.
+pub(crate) fn counts(inspection: &Inspection) -> String {
+    format!(
+        "{}, {}, {} not checked, {} ok",
+        number(inspection.count(Outcome::Error), "error"),
+        number(inspection.count(Outcome::Warning), "warning"),
+        inspection.count(Outcome::NotChecked),
+        inspection.count(Outcome::Ok)
+    )
 }
 
 fn describe_finding(text: &mut String, finding: &Finding, width: usize) {
@@ -67,11 +73,6 @@ fn describe_finding(text: &mut String, finding: &Finding, width: usize) {
     if let Some(source) = &finding.source {
         let _ = writeln!(text, "      source: {source}");
     }
-}
-
-/// An image's own words go to a terminal: nothing in them may steer it.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A number of bytes for a person.

@@ -31,6 +31,7 @@ pub use report::{Finding, Inside, Place, Report};
 pub use rules::{ALL, Level, Rule, page};
 pub use sarif::sarif;
 pub use source::{Error, Source};
+pub(crate) use text::summary;
 pub use text::text;
 
 use behaviour::Behaviour;

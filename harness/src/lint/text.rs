@@ -77,7 +77,8 @@ pub fn text(report: &Report, colours: bool) -> String {
     text
 }
 
-fn summary(report: &Report) -> String {
+/// How much was found, in a line.
+pub(crate) fn summary(report: &Report) -> String {
     let count = |number: usize, one: &str| match number {
         0 => format!("no {one}s"),
         1 => format!("1 {one}"),

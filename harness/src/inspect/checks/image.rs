@@ -6,7 +6,8 @@ use super::super::driver::{Driver, MODULES};
 use super::super::image::Fault;
 use super::super::text::bytes_text;
 use super::super::{Finding, Source};
-use super::{Context, Subject, number};
+use super::{Context, Subject};
+use crate::text::number;
 
 /// Worth a word: at 100 Mbit/s its pull takes a fifth of the ten minutes that a pull unit has.
 const LARGE: u64 = 3 << 29;
@@ -143,14 +144,14 @@ pub(super) fn links(subject: &Subject<'_>) -> Vec<Finding> {
                 .source("path_resolution(7): an absolute link starts at the process's root"),
         );
     }
-    if let Some(host) = &driver.host {
-        let expected = format!("lib/modules/{}", subject.release);
-        let right = host.strip_prefix("usr/").unwrap_or(host).trim_end_matches('/') == expected;
-        if !right {
+    for (link, target) in &driver.node_links {
+        let own = format!("lib/modules/{}", subject.release);
+        let below = target.strip_prefix("usr/").unwrap_or(target).strip_prefix(&own);
+        if !below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
             findings.push(
-                Finding::error(CHECK, format!("{} leads to /{host}, and not to /{expected}", driver.path("host")))
+                Finding::error(CHECK, format!("{} leads to /{target}, and not into /{own}", driver.path(link)))
                     .why("modprobe finds no module of the node's own there: what depends on one does not load")
-                    .advise(format!("link it with: ln -s /{expected} {}", driver.path("host")))
+                    .advise(format!("link it with: ln -s /{own} {}", driver.path("host")))
                     .source("kmod_image.md of Kernel Module Management: depending on in-tree modules"),
             );
         }

@@ -6,7 +6,8 @@ use super::super::Finding;
 use super::super::driver::Driver;
 use super::super::kernel::{Alias, Kernel, is_hardware};
 use super::super::pattern::one_covers_other;
-use super::{Context, Known, Subject, join, number, part};
+use super::{Context, Known, Subject, join, part};
+use crate::text::number;
 
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     let removed = subject.removed(context.request);

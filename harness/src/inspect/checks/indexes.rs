@@ -66,7 +66,8 @@ fn fresh(subject: &Subject<'_>) -> Vec<Finding> {
             }
         }
         let listed: BTreeSet<&str> = dep.values().map(|entry| entry.path.as_str()).collect();
-        let of_node = |path: &str| path.starts_with("host/");
+        // Where a link is missing, that is told of the modules that need it.
+        let of_node = |path: &str| path.starts_with("host/") || driver.of_node(path).is_some();
         for path in listed.iter().filter(|path| !driver.files.contains_key(**path) && !of_node(path)) {
             let name = module_name(path).unwrap_or_default();
             if !subject.load.contains(&name) {

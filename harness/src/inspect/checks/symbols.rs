@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Finding;
 use super::super::kernel::Kernel;
 use super::super::symvers::{KernelSymbol, Symvers, has_namespace};
-use super::{Context, Known, Subject, join, number, part};
+use super::{Context, Known, Subject, join, part};
 use crate::kmod::ModuleInfo;
+use crate::text::number;
 
 /// As `license_is_gpl_compatible` of include/linux/license.h.
 const GPL_COMPATIBLE: [&str; 6] =
@@ -330,28 +331,23 @@ fn provided(subject: &Subject<'_>, kernel: Known<'_>, by: &str, module: &str) ->
     }
     let driver = subject.driver;
     let listed = driver.dep.as_ref().and_then(|dep| dep.get(by)?.needs.get(module));
-    let own = listed.map(|path| path.strip_prefix("host/").ok_or(path));
-    if let Some(Err(path)) = own {
-        return Provided::No(format!("modules.dep has it as {path}, which is not there"));
-    }
-    let own = own.and_then(Result::ok);
+    let own = match listed.map(|path| (path, driver.of_node(path))) {
+        Some((path, None)) => return Provided::No(format!("modules.dep has it as {path}, which is not there")),
+        own => own.and_then(|(path, own)| Some((path, own?))),
+    };
     let Some(modules) = known.and_then(|kernel| kernel.modules.as_ref()) else {
         // Without the kernel, a link to its modules that depmod followed is as good as can be seen.
-        let linked = own.is_some() && driver.host.is_some();
-        return if linked { Provided::Yes("(by the link `host`)") } else { Provided::Unknown };
+        return if own.is_some() { Provided::Yes("(by a link)") } else { Provided::Unknown };
     };
-    match (modules.get(module), own, &driver.host) {
-        (Some(there), Some(path), _) if there.path != path => {
-            Provided::No(format!("modules.dep has it as host/{path}, and the node has {}", there.path))
+    match (modules.get(module), own) {
+        (Some(there), Some((path, own))) if there.path != own => {
+            Provided::No(format!("modules.dep has it as {path}, and the node has {}", there.path))
         }
-        (Some(_), Some(_), Some(_)) => Provided::Yes("(by the link `host`)"),
-        (Some(_), Some(_), None) => {
-            Provided::No("modules.dep has it, but there is no link `host` to the node's modules".to_owned())
-        }
-        (Some(_), None, _) => {
+        (Some(_), Some(_)) => Provided::Yes("(by a link)"),
+        (Some(_), None) => {
             Provided::No("it is one of the node's own, and the image's modules.dep does not lead to it".to_owned())
         }
-        (None, ..) => Provided::No("neither the image nor the kernel has it".to_owned()),
+        (None, _) => Provided::No("neither the image nor the kernel has it".to_owned()),
     }
 }
 

@@ -200,7 +200,7 @@ const BROKEN: &[Broken] = &[
             case.request = Box::new(|request| request.in_tree = Some(vec!["e1000".to_owned()]));
         },
         "module.dependencies",
-        &["ptp: nic uses its ptp_time", "no link `host`"],
+        &["ptp: nic uses its ptp_time", "host/kernel/ptp/ptp.ko.xz, which is not there"],
     ),
     (
         "a dependency that is to be removed",

@@ -1,0 +1,22 @@
+//! Words for a person's eyes.
+
+/// `1 module`, `2 modules`.
+pub(crate) fn number(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// Text from a file that nobody trusts, without what a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_no_plural_and_a_terminal_is_told_nothing() {
+        assert_eq!([0, 1, 2].map(|count| number(count, "error")), ["0 errors", "1 error", "2 errors"]);
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+}
