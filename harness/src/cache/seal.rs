@@ -41,16 +41,25 @@ pub(super) fn damage(dir: &Path) -> Option<String> {
     names.filter(differs).min().map(|name| format!("{name} is not what was written"))
 }
 
+/// By their paths in `dir`.
 fn digests(dir: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut digests = BTreeMap::new();
+    collect(dir, "", &mut digests)?;
+    digests.remove(SEAL);
+    Ok(digests)
+}
+
+fn collect(dir: &Path, below: &str, digests: &mut BTreeMap<String, String>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name != SEAL {
-            digests.insert(name, digest(&entry.path())?);
+        let path = format!("{below}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &format!("{path}/"), digests)?;
+        } else {
+            digests.insert(path, digest(&entry.path())?);
         }
     }
-    Ok(digests)
+    Ok(())
 }
 
 /// Lower-case hex sha256 over a file's length and its blocks that are not all zeros. A machine's memory is a large
@@ -95,6 +104,8 @@ mod tests {
         let memory = File::create(dir.path().join("memory")).expect("created");
         memory.set_len(64 * 1024 * 1024).expect("a sparse file");
         memory.write_all_at(b"a page", 40 * 1024 * 1024 + 5).expect("written");
+        fs::create_dir_all(dir.path().join("layout/blobs")).expect("made");
+        fs::write(dir.path().join("layout/blobs/layer"), "a layer").expect("written");
         put(dir.path()).expect("sealed");
         dir
     }
@@ -130,6 +141,9 @@ mod tests {
         let dir = sealed();
         fs::write(dir.path().join("more"), "").expect("written");
         assert!(damage(dir.path()).is_some());
+        let dir = sealed();
+        change(dir.path(), "layout/blobs/layer", b"x", 2);
+        assert_eq!(damage(dir.path()), Some("layout/blobs/layer is not what was written".into()));
         let dir = sealed();
         fs::remove_file(dir.path().join(SEAL)).expect("removed");
         assert!(damage(dir.path()).is_some_and(|what| what.contains("seal can't be read")));
