@@ -25,6 +25,7 @@ use crate::lint;
 use crate::process;
 use crate::report::{RunResults, TrialResult};
 use crate::runner;
+use crate::text::number;
 
 /// What a verification leaves in its directory, beside the run's own results.
 pub mod files {
@@ -123,7 +124,7 @@ struct Target {
 
 /// Verifies; what is seen stands in the directory of the run's results. Blocks for minutes. `tell` hears of its steps.
 pub fn verify(request: &Request, tell: &dyn Fn(&str)) -> Result<Verification, Error> {
-    let started = time::OffsetDateTime::now_utc();
+    let started = time::OffsetDateTime::now_utc().truncate_to_second();
     let started = started.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
     let dir = &request.run.results;
     fs::create_dir_all(dir).map_err(file(dir))?;
@@ -135,14 +136,21 @@ pub fn verify(request: &Request, tell: &dyn Fn(&str)) -> Result<Verification, Er
     let family = subject.family();
     write(dir, &config, &family)?;
     let good: Vec<&Target> = targets.iter().filter(|target| target.inspection.is_good()).collect();
-    let results = if good.is_empty() || lint.has_errors() {
-        tell("no machine is started: what was found by reading is enough for a verdict");
+    let mut left_out = BTreeMap::new();
+    let results = if good.is_empty() {
+        tell("no machine is started: what was found by reading the image is enough for a verdict");
         BTreeMap::new()
     } else {
-        tell(&format!("{} scenarios on {} kernels", family.len(), good.len()));
-        run(request, &good)?
+        tell(&format!("{} on {}", number(family.len(), "scenario"), number(good.len(), "kernel")));
+        match run(request, &good) {
+            // What no node takes is what was found by reading it.
+            Err(Error::Refused { code: 2 }) if lint.has_errors() => {
+                left_out.insert("machines", "anything in a machine: the MachineConfig was refused".to_owned());
+                BTreeMap::new()
+            }
+            results => results?,
+        }
     };
-    let mut left_out = BTreeMap::new();
     if subject.upgrade.is_none() {
         left_out.insert(
             "upgrade",

@@ -1,6 +1,6 @@
 //! The report of a verification: to read, to keep, and to hand on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use crate::checks::{Outcome, Verdict};
 use crate::inspect::{self, Inspection};
 use crate::lint;
 use crate::report::TrialResult;
+use crate::text::printable;
 
 /// Changes when [`Verification`]'s JSON changes in a way that its readers must know of.
 pub const VERIFICATION_VERSION: u32 = 1;
@@ -169,25 +170,23 @@ pub fn describe(verification: &Verification) -> String {
     let _ = writeln!(text, "  MachineConfig  {config} (sha256 {})", verification.machine_config.sha256);
     let _ = writeln!(text, "  verified       {} by day1 {}", verification.started, verification.day1);
     for node in &verification.nodes {
-        describe_node(&mut text, node);
+        describe_node(&mut text, node, verification.machine_config.file.is_none());
     }
     let lint = &verification.lint;
-    let _ = writeln!(
-        text,
-        "\nthe MachineConfig, by reading it: {} errors, {} warnings, {} notes",
-        lint.count(lint::Level::Error),
-        lint.count(lint::Level::Warning),
-        lint.count(lint::Level::Note)
-    );
+    let _ = writeln!(text, "\nthe MachineConfig, by reading it: {}", lint::summary(lint));
+    let mut told = BTreeSet::new();
     for finding in lint.findings.iter().filter(|finding| finding.level != lint::Level::Note) {
         let _ = writeln!(
             text,
             "  {} {}: {} [{}]",
             mark(finding.level == lint::Level::Warning),
             finding.place.line,
-            finding.message,
+            printable(&finding.message),
             finding.rule
         );
+        if told.insert(&finding.rule) {
+            let _ = writeln!(text, "      {}", finding.why);
+        }
     }
     let _ = writeln!(text, "\nnot tested");
     for one in &verification.not_tested {
@@ -200,26 +199,35 @@ fn mark(warning: bool) -> &'static str {
     if warning { "!" } else { "✗" }
 }
 
-fn describe_node(text: &mut String, node: &NodeVerdict) {
+fn describe_node(text: &mut String, node: &NodeVerdict, generated: bool) {
     let release = node.node_release.as_ref().map(|release| format!(" {release}")).unwrap_or_default();
     let _ = writeln!(text, "\nkernel {} on {}{release}", node.kernel, node.node);
     let image = &node.inspection.image;
-    let digest = image.manifest_digest.as_deref().or(image.digest.as_deref()).unwrap_or("of no known digest");
-    let _ = writeln!(text, "  image {} {digest}", image.reference);
-    let counted = |outcome| node.inspection.count(outcome);
+    let digest = image.manifest_digest.as_ref().or(image.digest.as_ref()).or(image.config_digest.as_ref());
+    let _ = writeln!(text, "  image {} {}", image.reference, digest.map_or("that could not be read", String::as_str));
     let _ = writeln!(
         text,
-        "  {} without a machine: {} errors, {} warnings, {} ok, {} not checked",
+        "  {} without a machine: {}",
         if node.inspection.is_good() { "✓" } else { "✗" },
-        counted(inspect::Outcome::Error),
-        counted(inspect::Outcome::Warning),
-        counted(inspect::Outcome::Ok),
-        counted(inspect::Outcome::NotChecked),
+        inspect::counts(&node.inspection)
     );
-    let wrong = |outcome| matches!(outcome, inspect::Outcome::Error | inspect::Outcome::Warning);
-    for finding in node.inspection.findings.iter().filter(|finding| wrong(finding.outcome)) {
-        let warning = finding.outcome == inspect::Outcome::Warning;
-        let _ = writeln!(text, "      {} {} [{}]", mark(warning), finding.message, finding.check);
+    // What is said of upstream's scripts does not matter to the generator's.
+    let matters = |check: &str| !generated || !check.starts_with("upstream.");
+    for finding in node.inspection.findings.iter().filter(|finding| matters(&finding.check)) {
+        match finding.outcome {
+            inspect::Outcome::Error => {
+                let _ = writeln!(text, "      ✗ {} [{}]", printable(&finding.message), finding.check);
+                let why = finding.why.iter().map(|why| format!("on the node: {why}"));
+                let advice = finding.advice.iter().map(|advice| format!("→ {advice}"));
+                for line in finding.evidence.iter().take(SHOWN).cloned().chain(why).chain(advice) {
+                    let _ = writeln!(text, "          {}", printable(&line));
+                }
+            }
+            inspect::Outcome::Warning => {
+                let _ = writeln!(text, "      ! {} [{}]", printable(&finding.message), finding.check);
+            }
+            inspect::Outcome::Ok | inspect::Outcome::NotChecked => {}
+        }
     }
     for claim in &node.claims {
         let sign = match claim.verdict {
