@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::Bench;
-use crate::machine::{Begins, Keeps, Machine, Nic, Spec, wait};
+use crate::machine::{Begins, Instruments, Keeps, Machine, Nic, Spec, wait};
 use crate::scenario::NodeShape;
 use crate::timeline::{Bus, Cursor, Event, What};
 
@@ -52,7 +52,7 @@ impl Bench<'_> {
             forwards: Vec::new(),
             boot_arguments: Vec::new(),
             ignition: None,
-            instruments: false,
+            instruments: Instruments::None,
             delays: Vec::new(),
             scratch: self.workshop.scratch.clone(),
         };

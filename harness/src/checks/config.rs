@@ -29,7 +29,13 @@ pub(super) fn identical(timeline: &Timeline) -> Finding {
     match served.first() {
         None => Finding::inconclusive(CHECK, None, "no config was served to the node"),
         Some((event, config)) => {
-            let message = format!("the node was served the rendered config, byte for byte ({} bytes)", config.bytes);
+            let beside = if timeline.facts().is_some_and(|facts| facts.instruments_in_config) {
+                "; Ignition merged the harness's instruments beside it"
+            } else {
+                ""
+            };
+            let size = config.bytes;
+            let message = format!("the node was served the rendered config, byte for byte ({size} bytes){beside}");
             Finding::pass(CHECK, event.boot, message).seen([Evidence::new(event, format!("sha256 {rendered}"))])
         }
     }

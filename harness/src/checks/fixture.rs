@@ -310,6 +310,7 @@ fn facts() -> Facts {
         trial: "pull/pull-then-reboot@debian-13".into(),
         scenario_sha256: String::new(),
         says_when_it_has_looked: false,
+        instruments_in_config: false,
         node_image: "debian-13".into(),
         kernels: vec!["6.12.41+deb13-amd64".into()],
         kernel: None,

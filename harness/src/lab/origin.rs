@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::checkpoint::{self, Checkpoint};
-use super::surroundings::{Sockets, machine_spec};
+use super::surroundings::{Sockets, instruments, machine_spec};
 use super::{Error, Host, Plan, Surroundings};
 use crate::cache;
-use crate::machine::{self, Begins, Keeps, Template, WaitError};
+use crate::machine::{self, Begins, Instruments, Keeps, Template, WaitError};
 use crate::scenario::Start;
 use crate::timeline::{Bus, What};
 
@@ -66,6 +66,13 @@ const FIRST_ANSWER: Duration = Duration::from_secs(60);
 pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Result<Origin, Error> {
     let start = plan.start;
     if start == Start::Cold {
+        return Ok(Origin::Cold);
+    }
+    if instruments(&plan.node) == Instruments::Config {
+        let trial = &plan.facts.trial;
+        (host.tell)(&format!(
+            "{trial} begins at power-on: its systemd takes no units as credentials, which a template needs"
+        ));
         return Ok(Origin::Cold);
     }
     let qemu = machine::qemu_version()?;

@@ -10,10 +10,12 @@ use super::images;
 use super::on_disk;
 use super::origin::Failures;
 use super::roles;
+use super::surroundings;
 use super::under_test::{self, UnderTest};
 use super::worker::WorkerImage;
 use crate::cache::{self, Cache};
 use crate::kmod;
+use crate::machine::Instruments;
 use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::node::{Kernel, NodeImage};
 use crate::scenario::{self, Action, Mistakes, Scenario, Start};
@@ -312,6 +314,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         trial: trial_name(scenario, node.name(), draft.kernel.as_deref()),
         scenario_sha256: scenario.document.sha256(),
         says_when_it_has_looked: true,
+        instruments_in_config: surroundings::instruments(node) == Instruments::Config,
         node_image: node.name().to_owned(),
         kernel: draft.kernel.clone(),
         kernels: node.facts.kernels.iter().map(|kernel| kernel.release.clone()).collect(),

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::{CONNECT_SUBCOMMAND, Error, Plan, Workshop};
 use crate::checks::resolve;
-use crate::machine::{Acceleration, Begins, Delay, Disk, Forward, Keeps, Machine, Nic, Spec};
+use crate::machine::{
+    Acceleration, Begins, Delay, Disk, Forward, Instruments, Keeps, Machine, Nic, Spec, instruments_config,
+};
+use crate::node::NodeImage;
 use crate::scenario::{self, Percent, Seconds, Size, Trigger};
 use crate::services::certs;
 use crate::services::config_server::{ConfigServer, PoolConfig, pointer_config};
@@ -182,6 +185,11 @@ pub(super) struct Sockets<'s> {
     config_server: &'s str,
 }
 
+/// How the instruments come into the node.
+pub(super) fn instruments(node: &NodeImage) -> Instruments {
+    node.facts.versions.get("systemd").map_or(Instruments::Credentials, |version| Instruments::for_systemd(version))
+}
+
 /// The node's machine.
 pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, begins: Begins, keeps: Keeps) -> Spec {
     let workshop = host.workshop;
@@ -215,8 +223,11 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
         let after = delay.after.as_ref().map(ToString::to_string);
         Some(Delay { unit, by: delay.by.duration(), after })
     });
+    let delays: Vec<Delay> = delays.collect();
+    let instruments = instruments(&plan.node);
+    let config = (instruments == Instruments::Config).then(|| instruments_config(&delays));
     Spec {
-        delays: delays.collect(),
+        delays,
         name: plan.facts.trial.clone(),
         cpus: node.cpus,
         memory_mib: node.memory.as_mib(),
@@ -233,8 +244,8 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
             .collect(),
         forwards,
         boot_arguments: plan.boot_arguments.clone(),
-        ignition: Some(pointer_config(&workshop.authority, &plan.pool)),
-        instruments: true,
+        ignition: Some(pointer_config(&workshop.authority, &plan.pool, config.as_ref())),
+        instruments,
         scratch: workshop.scratch.clone(),
     }
 }

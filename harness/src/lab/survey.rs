@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Error;
 use crate::cache::Cache;
-use crate::machine::{Acceleration, Begins, Disk, Keeps, Machine, Spec, disk_name};
+use crate::machine::{Acceleration, Begins, Disk, Instruments, Keeps, Machine, Spec, disk_name};
 use crate::node::{self, BootDisk, Facts, Kernel, NodeImage};
 use crate::process;
 use crate::timeline::{Bus, What};
@@ -59,7 +59,7 @@ async fn ask(disk: &BootDisk, acceleration: &Acceleration, scratch: &Path, dir: 
         forwards: Vec::new(),
         boot_arguments: vec![ARGUMENT.to_owned()],
         ignition: Some(config()),
-        instruments: false,
+        instruments: Instruments::None,
         delays: Vec::new(),
         scratch: scratch.to_owned(),
     };

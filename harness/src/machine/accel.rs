@@ -186,7 +186,7 @@ fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) 
         forwards: Vec::new(),
         boot_arguments: Vec::new(),
         ignition: None,
-        instruments: false,
+        instruments: super::Instruments::None,
         delays: Vec::new(),
         scratch: scratch.to_owned(),
     };

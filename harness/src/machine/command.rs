@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::Error;
 use super::accel::Accel;
 use super::delay::Delay;
+use super::instruments::{self, Instruments};
 use super::template::{self, Template};
-use super::{Error, instruments};
 
 /// A machine to start.
 #[derive(Debug, Clone)]
@@ -39,8 +40,8 @@ pub struct Spec {
     pub boot_arguments: Vec<String>,
     /// Ignition config for fw_cfg `opt/com.coreos/config`.
     pub ignition: Option<Vec<u8>>,
-    /// Whether the instruments are brought in.
-    pub instruments: bool,
+    /// How the instruments are brought in.
+    pub instruments: Instruments,
     /// Units that are held up; with instruments only.
     pub delays: Vec<Delay>,
     /// Where the disks are made; QEMU gets them without a name.
@@ -89,10 +90,10 @@ impl Spec {
     pub fn shape(&self, qemu: &str) -> String {
         let Self { cpus, memory_mib, accel, image, disks, nics, boot_arguments, ignition, instruments, .. } = self;
         let forwards: Vec<&str> = self.forwards.iter().map(|forward| forward.guest.as_str()).collect();
-        let strings = if *instruments { instruments::smbios_strings(&[]) } else { Vec::new() };
+        let strings = instruments::smbios_strings(*instruments, &[]);
         let host = accel.host();
         format!(
-            "{CODE} {MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {boot_arguments:?} {ignition:?} {strings:?}",
+            "{CODE} {MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {boot_arguments:?} {ignition:?} {instruments:?} {strings:?}",
             accel.arguments()
         )
     }
@@ -224,8 +225,8 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
         let path = line.pass_bytes("ignition", ignition)?;
         line.add("fw_cfg", format!("name=opt/com.coreos/config,file={path}"));
     }
-    if spec.instruments {
-        add_instruments(&mut line, sockets.instruments, &spec.delays)?;
+    if spec.instruments != Instruments::None {
+        add_instruments(&mut line, sockets.instruments, instruments::smbios_strings(spec.instruments, &spec.delays))?;
     }
     if !spec.boot_arguments.is_empty() {
         // The last of the strings: it is what `grub.cfg` reads.
@@ -320,8 +321,8 @@ fn add_nics(line: &mut CommandLine, spec: &Spec) {
     }
 }
 
-fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets, delays: &[Delay]) -> Result<(), Error> {
-    for (index, string) in instruments::smbios_strings(delays).into_iter().enumerate() {
+fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets, strings: Vec<String>) -> Result<(), Error> {
+    for (index, string) in strings.into_iter().enumerate() {
         let path = line.pass_bytes(&format!("credential-{index}"), string.as_bytes())?;
         line.add("smbios", format!("type=11,path={path}"));
     }
@@ -363,7 +364,7 @@ mod tests {
             boot_arguments: Vec::new(),
             forwards: vec![Forward { guest: "10.0.2.100:443".into(), command: vec!["day1".into(), "x".into()] }],
             ignition: Some(b"{}".to_vec()),
-            instruments: true,
+            instruments: Instruments::Credentials,
             delays: Vec::new(),
             scratch: "/tmp/x".into(),
         }
@@ -385,7 +386,7 @@ mod tests {
             |spec| spec.nics.clear(),
             |spec| spec.forwards[0].guest = "10.0.2.101:443".into(),
             |spec| spec.ignition = Some(b"{ }".to_vec()),
-            |spec| spec.instruments = false,
+            |spec| spec.instruments = Instruments::None,
             |spec| spec.boot_arguments.push("enforcing=1".into()),
             |spec| {
                 let disk = Disk { serial: "var".into(), size_mib: 10, iops: None, bytes_per_second: None };

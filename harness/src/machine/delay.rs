@@ -56,10 +56,15 @@ pub(super) fn credentials(delays: &[Delay]) -> Vec<(String, String)> {
 
 /// The files that bring them into a boot that was forked in its initramfs, where the credentials are the template's.
 pub(super) fn runtime_files(delays: &[Delay]) -> Vec<(String, String)> {
+    files(RUNTIME, delays)
+}
+
+/// The same in a directory where systemd finds units.
+pub(super) fn files(dir: &str, delays: &[Delay]) -> Vec<(String, String)> {
     let each = delays.iter().enumerate().flat_map(|(index, delay)| {
         [
-            (format!("{RUNTIME}/{}", delay_unit(index)), delay.unit_text()),
-            (format!("{RUNTIME}/{}.d/50-day1-{index}.conf", delay.unit), Delay::dropin_text(index)),
+            (format!("{dir}/{}", delay_unit(index)), delay.unit_text()),
+            (format!("{dir}/{}.d/50-day1-{index}.conf", delay.unit), Delay::dropin_text(index)),
         ]
     });
     each.collect()

@@ -15,6 +15,7 @@ pub use accel::{Accel, Acceleration, can_fork, choose as choose_acceleration, qe
 pub(crate) use command::disk_name;
 pub use command::{Begins, Disk, Forward, Keeps, Nic, Spec};
 pub use delay::Delay;
+pub use instruments::{Instruments, config as instruments_config};
 pub use owner::{Machine, WaitError, wait};
 pub use template::Template;
 

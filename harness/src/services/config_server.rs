@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::certs::Authority;
@@ -97,14 +97,18 @@ impl ConfigServer {
 }
 
 /// The pointer Ignition (spec 3.2.0) of a pool's nodes: it merges the pool's rendered config from the config
-/// server and trusts the authority, as the MCO writes it for a new node.
-pub fn pointer_config(authority: &Authority, pool: &str) -> Vec<u8> {
+/// server and trusts the authority, as the MCO writes it for a new node; and it merges another config, if there is one.
+pub fn pointer_config(authority: &Authority, pool: &str, another: Option<&Value>) -> Vec<u8> {
     let source = format!("https://{CONFIG_SERVER_ADDRESS}:{CONFIG_SERVER_PORT}/config/{pool}");
     let ca = format!("data:text/plain;charset=utf-8;base64,{}", STANDARD.encode(authority.ca_pem()));
+    let mut merge = vec![json!({ "source": source })];
+    if let Some(another) = another {
+        merge.push(json!({ "source": format!("data:;base64,{}", STANDARD.encode(another.to_string())) }));
+    }
     json!({
         "ignition": {
             "version": "3.2.0",
-            "config": { "merge": [{ "source": source }] },
+            "config": { "merge": merge },
             "security": { "tls": { "certificateAuthorities": [{ "source": ca }] } },
         }
     })

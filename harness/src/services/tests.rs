@@ -497,7 +497,7 @@ async fn each_server_shows_its_own_certificate() {
 fn the_pointer_config_is_valid_ignition() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let authority = Authority::open(&Cache::open(Some(dir.path())).expect("cache")).expect("authority");
-    let config = pointer_config(&authority, "worker");
+    let config = pointer_config(&authority, "worker", None);
     let (parsed, warnings) = ignition_config::Config::parse_slice(&config).expect("Ignition");
     assert!(warnings.is_empty(), "{warnings:?}");
     let parsed = serde_json::to_value(parsed).expect("JSON");

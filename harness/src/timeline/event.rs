@@ -86,6 +86,10 @@ pub struct Facts {
     /// Whether the harness says [`LOOKED`] in the guest when it has looked at a settled node.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub says_when_it_has_looked: bool,
+    /// Whether the node got the harness's instruments by a config beside the rendered one, for its systemd takes no units
+    /// as credentials.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub instruments_in_config: bool,
     /// Name of the node image.
     pub node_image: String,
     /// Releases of the node image's kernels; the first is the one that it boots.
