@@ -114,9 +114,17 @@ impl Claim {
     }
 }
 
-/// Checks that say something of the trial, not of the driver.
-const EVERY_TRIAL: [&str; 6] =
-    ["evidence", "config.identical", "journal.clean", "config.on-disk", "config.modes", "happened"];
+/// Checks that say of every node that nothing else is wrong with it.
+const EVERY_TRIAL: [&str; 8] = [
+    "evidence",
+    "config.identical",
+    "config.modes",
+    "config.on-disk",
+    "journal.clean",
+    "kernel.taint",
+    "node.leftovers",
+    "unit.budget",
+];
 
 impl NodeVerdict {
     fn overall(&self) -> Overall {
