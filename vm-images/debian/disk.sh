@@ -30,17 +30,23 @@ mkdir -p "$rootfs/grub"
 sed '/^#/d' "$here/boot/early.cfg" >"$rootfs/grub/early.cfg"
 # shellcheck disable=SC2086
 chroot "$rootfs" grub-mkimage -O i386-pc -o /grub/core.img -p /grub -c /grub/early.cfg $modules biosdisk
-# shellcheck disable=SC2086
-chroot "$rootfs" grub-mkimage -O x86_64-efi -o /grub/bootx64.efi -p /grub -c /grub/early.cfg $modules
 mv "$rootfs/grub/core.img" "$out/core.img"
 cp "$rootfs/usr/lib/grub/i386-pc/boot.img" "$out/boot.img"
 
 truncate --size "${esp}M" "$scratch/esp.img"
 mkfs.vfat -n EFI-SYSTEM "$scratch/esp.img" >/dev/null
-mmd -i "$scratch/esp.img" ::/EFI ::/EFI/BOOT
-mcopy -i "$scratch/esp.img" "$rootfs/grub/bootx64.efi" ::/EFI/BOOT/BOOTX64.EFI
+# Microsoft signed shim, which trusts Debian's GRUB beside it, which trusts Debian's kernels. That GRUB loads no modules,
+# and reads its configuration from the place that Debian gave it.
+case ${DAY1_ARCHITECTURE:?} in
+amd64) efi=x64 ;;
+arm64) efi=aa64 ;;
+esac
+mmd -i "$scratch/esp.img" ::/EFI ::/EFI/BOOT ::/EFI/debian
+mcopy -i "$scratch/esp.img" "$scratch/signed/usr/lib/shim/shim$efi.efi.signed" "::/EFI/BOOT/BOOT${efi^^}.EFI"
+mcopy -i "$scratch/esp.img" "$scratch"/signed/usr/lib/grub/*/"grub$efi.efi.signed" "::/EFI/BOOT/grub$efi.efi"
+mcopy -i "$scratch/esp.img" "$rootfs/grub/early.cfg" ::/EFI/debian/grub.cfg
 dd if="$scratch/esp.img" of="$disk" bs=1M seek="$esp_at" conv=notrunc,sparse status=none
-rm -r "$scratch/esp.img" "$rootfs/grub"
+rm -r "$scratch/esp.img" "$scratch/signed" "$rootfs/grub"
 
 # --- /boot -------------------------------------------------------------------------------------------
 read -r kernel _ <"$out/kernels.txt"

@@ -54,6 +54,18 @@ while read -r release _; do
         apt-get -qq -o APT::Sandbox::User=root download "linux-headers-$release" "${needed[@]}"
     )
 done <"$out/kernels.txt"
+
+# Only the files of the EFI system partition: the packages themselves would install a boot loader.
+step "fetching the signed boot loaders"
+(
+    cd "$out/work/boot"
+    APT_CONFIG=${MMDEBSTRAP_APT_CONFIG:?} apt-get -qq -o APT::Sandbox::User=root download \
+        shim-signed "grub-efi-${DAY1_ARCHITECTURE:?}-signed"
+    for package in *.deb; do
+        dpkg-deb --extract "$package" signed
+        rm "$package"
+    done
+)
 find "$rootfs/etc/apt/sources.list.d" -type f -delete
 
 step "shaping the node"

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::Bench;
-use crate::machine::{Begins, Instruments, Keeps, Machine, Nic, Spec, wait};
+use crate::machine::{Begins, Firmware, Instruments, Keeps, Machine, Nic, Spec, wait};
 use crate::scenario::NodeShape;
 use crate::timeline::{Bus, Cursor, Event, What};
 
@@ -44,6 +44,7 @@ impl Bench<'_> {
             cpus: shape.cpus,
             memory_mib: shape.memory.as_mib(),
             accel: self.acceleration.accel,
+            firmware: Firmware::Bios,
             image: self.node.disk.path.clone(),
             begins: Begins::Fresh,
             keeps: Keeps::Nothing,

@@ -211,6 +211,11 @@ impl Recorded {
         self.record(&fields, 2_000_000);
     }
 
+    /// The kernel says something.
+    pub fn kernel(&mut self, message: &str) {
+        self.record(&[("_TRANSPORT", "kernel"), ("SYSLOG_IDENTIFIER", "kernel"), ("MESSAGE", message)], 1);
+    }
+
     /// journald says that it moved all records to /var; each copy took a number.
     pub fn flushed(&mut self) {
         let entries = self.seqnum - 1;

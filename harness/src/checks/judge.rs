@@ -101,6 +101,9 @@ fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&
             findings.extend(budget::all(&boot));
         }
     }
+    if scenario.spec.node.secure_boot && plan.is_some_and(|plan| plan.ends != Ends::Cut) {
+        findings.push(kernel::locked_down(&boot));
+    }
     if !is_without(without, "journal.clean") {
         findings.extend(journal::clean(&boot, without));
     }

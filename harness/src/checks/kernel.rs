@@ -1,12 +1,14 @@
-//! `kernel.taint`: what the kernel says of itself, explained; `kernel.running`: which one it is.
+//! `kernel.taint`: what the kernel says of itself, explained; `kernel.running`: which one it is; `kernel.locked-down`:
+//! whether it enforces signatures.
 
 use crate::scenario::KernelRunning;
 
-use super::boot::Boot;
+use super::boot::{Boot, journal_line};
 use super::{Evidence, Finding};
 
 const TAINT: &str = "kernel.taint";
 const RUNNING: &str = "kernel.running";
+const LOCKED_DOWN: &str = "kernel.locked-down";
 
 /// Bit, letter and meaning (`Documentation/admin-guide/tainted-kernels.rst`), and whether an out-of-tree module brings it.
 const TAINTS: [(u32, char, &str, bool); 19] = [
@@ -76,6 +78,42 @@ pub(super) fn running(boot: &Boot<'_>, expected: &KernelRunning) -> Finding {
 /// The kernel that the run chose is the one that runs; nothing, where it chose none.
 pub(super) fn chosen(boot: &Boot<'_>) -> Option<Finding> {
     Some(is_running(boot, boot.facts?.kernel.as_ref()?))
+}
+
+/// What the kernel says when the firmware enforces signatures, and when it does so itself.
+const LOCKED: &str = "Kernel is locked down from EFI Secure Boot";
+/// What it says of the firmware where it does not.
+const NOT_SECURE: [&str; 2] = ["Secure boot disabled", "Secure boot could not be determined"];
+/// The bit of the kernel's taint that an unsigned module sets.
+const UNSIGNED: u64 = 1 << 13;
+
+/// The kernel of a node with Secure Boot knows of it, is locked down, and has taken no unsigned module.
+pub(super) fn locked_down(boot: &Boot<'_>) -> Finding {
+    let number = boot.number;
+    let said = |texts: &[&str]| {
+        let mut records = boot.journal().filter(|(_, record)| record.field("_TRANSPORT") == "kernel");
+        records.find(|(_, record)| texts.iter().any(|text| record.message().contains(text)))
+    };
+    let advice =
+        "Without Secure Boot the node shows nothing of it: look at the firmware's and shim's lines on the console.";
+    if let Some((event, record)) = said(&NOT_SECURE) {
+        return Finding::fail(LOCKED_DOWN, number, "the firmware of this node does not enforce signatures")
+            .seen([journal_line(event, record)])
+            .advise(advice);
+    }
+    let Some((event, record)) = said(&[LOCKED]) else {
+        let message = "nothing tells that the kernel is locked down by Secure Boot";
+        return Finding::inconclusive(LOCKED_DOWN, number, message).advise(advice);
+    };
+    let locked = journal_line(event, record);
+    match boot.snapshot() {
+        Some((event, snapshot)) if snapshot.tainted & UNSIGNED != 0 => {
+            let here = Evidence::new(event, format!("/proc/sys/kernel/tainted is {}", snapshot.tainted));
+            let message = "the kernel is locked down, and has taken an unsigned module";
+            Finding::fail(LOCKED_DOWN, number, message).seen([locked, here])
+        }
+        _ => Finding::pass(LOCKED_DOWN, number, "the kernel is locked down by Secure Boot").seen([locked]),
+    }
 }
 
 fn is_running(boot: &Boot<'_>, wanted: &str) -> Finding {
@@ -157,5 +195,28 @@ mod tests {
         assert_eq!(judged(&["6.12", "6.12-rt"], 1), Outcome::Fail);
         assert_eq!(judged(&["6.12"], 2), Outcome::Inconclusive);
         assert_eq!(judged(&["6.12"], 0), Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn secure_boot_is_the_kernel_s_word_and_an_unsigned_module_speaks_against_it() {
+        let judged = |lines: &[&str], tainted: u64| {
+            let mut node = Node::pulled_and_loaded();
+            for line in lines {
+                node.boot(2).kernel(line);
+            }
+            node.ready(2).snapshot.tainted = tainted;
+            let timeline = node.timeline();
+            locked_down(&boot_of(&timeline, 2)).outcome
+        };
+        let locked = "Kernel is locked down from EFI Secure Boot; see man kernel_lockdown.7";
+        assert_eq!(judged(&["secureboot: Secure boot enabled", locked], 1 << 12), Outcome::Pass);
+        assert_eq!(judged(&[locked], 1 << 12 | 1 << 13), Outcome::Fail);
+        assert_eq!(judged(&["secureboot: Secure boot disabled"], 0), Outcome::Fail);
+        assert_eq!(judged(&["secureboot: Secure boot enabled"], 0), Outcome::Inconclusive);
+        assert_eq!(
+            judged(&["Kernel is locked down from command line; see man kernel_lockdown.7"], 0),
+            Outcome::Inconclusive
+        );
+        assert_eq!(judged(&[], 0), Outcome::Inconclusive);
     }
 }

@@ -1,13 +1,10 @@
 //! Module files made by hand, for tests.
 
-use cms::cert::IssuerAndSerialNumber;
-use cms::content_info::{CmsVersion, ContentInfo};
-use cms::signed_data::{EncapsulatedContentInfo, SignedData, SignerIdentifier, SignerInfo, SignerInfos};
 use rcgen::SigningKey;
-use x509_cert::Certificate;
-use x509_cert::der::asn1::{ObjectIdentifier, OctetString, SetOfVec};
-use x509_cert::der::{Any, Decode, Encode};
+use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::spki::AlgorithmIdentifierOwned;
+
+use super::signer;
 
 const HEADER: usize = 64;
 const X86_64: u16 = 62;
@@ -264,43 +261,9 @@ impl Signer {
 
     /// The module with a signature behind it, as the kernel's sign-file makes it.
     pub(crate) fn sign(&self, module: &[u8]) -> Vec<u8> {
-        let algorithm = |oid| AlgorithmIdentifierOwned { oid: ObjectIdentifier::new_unwrap(oid), parameters: None };
-        let (sha256, ecdsa) = (algorithm("2.16.840.1.101.3.4.2.1"), algorithm("1.2.840.10045.4.3.2"));
-        let certificate = Certificate::from_der(self.certificate.der()).expect("a certificate");
-        let about = certificate.tbs_certificate;
-        let info = SignerInfo {
-            version: CmsVersion::V1,
-            sid: SignerIdentifier::IssuerAndSerialNumber(IssuerAndSerialNumber {
-                issuer: about.issuer,
-                serial_number: about.serial_number,
-            }),
-            digest_alg: sha256.clone(),
-            signed_attrs: None,
-            signature_algorithm: ecdsa,
-            signature: OctetString::new(self.key.sign(module).expect("signed")).expect("bytes"),
-            unsigned_attrs: None,
-        };
-        let data = SignedData {
-            version: CmsVersion::V1,
-            digest_algorithms: SetOfVec::try_from(vec![sha256]).expect("one"),
-            encap_content_info: EncapsulatedContentInfo {
-                econtent_type: ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1"),
-                econtent: None,
-            },
-            certificates: None,
-            crls: None,
-            signer_infos: SignerInfos(SetOfVec::try_from(vec![info]).expect("one")),
-        };
-        let message = ContentInfo {
-            content_type: ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2"),
-            content: Any::encode_from(&data).expect("encoded"),
-        };
-        let message = message.to_der().expect("encoded");
-        let mut signed = module.to_vec();
-        signed.extend_from_slice(&message);
-        signed.extend([0, 0, 2, 0, 0, 0, 0, 0]);
-        signed.extend((message.len() as u32).to_be_bytes());
-        signed.extend_from_slice(b"~Module signature appended~\n");
-        signed
+        let ecdsa = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+        let algorithm = AlgorithmIdentifierOwned { oid: ecdsa, parameters: None };
+        let signature = self.key.sign(module).expect("signed");
+        signer::append(module.to_vec(), self.certificate.der(), algorithm, signature).expect("encoded")
     }
 }

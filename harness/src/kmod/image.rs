@@ -53,6 +53,7 @@ fn key(build_root: &BuildRoot, spec: &PackSpec) -> Result<String, Error> {
         spec.kernel_release.clone().into_bytes(),
         format!("{:?} {:?} {} {:?}", spec.base, spec.variant, spec.filler_bytes, spec.config).into_bytes(),
     ];
+    parts.extend(spec.signed_by.iter().map(|key| key.certificate().to_vec()));
     for module in &spec.modules {
         parts.push(module.path.file_name().unwrap_or_default().as_encoded_bytes().to_vec());
         parts.push(fs::read(&module.path).map_err(Error::io("read", &module.path))?);

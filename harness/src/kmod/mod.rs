@@ -20,6 +20,7 @@ mod pack;
 mod programs;
 mod sandbox;
 mod signature;
+mod signer;
 mod variant;
 
 use std::io;
@@ -32,6 +33,7 @@ pub use image::ensure_image;
 pub use inspect::{Export, InspectError, ModuleInfo, Parameter, SoftDeps};
 pub use pack::{Base, ImageConfig, OciLayout, PackSpec, pack_image};
 pub use signature::{Signature, Trust, TrustedKey, TrustedKeyError, trust};
+pub use signer::ModuleKey;
 pub use variant::Variant;
 
 use crate::{cache, process};
@@ -108,6 +110,14 @@ pub enum Error {
         /// The module.
         module: String,
         /// Why not.
+        reason: String,
+    },
+    /// A module can't be signed.
+    #[error("cannot {what}: {reason}")]
+    Sign {
+        /// What was tried.
+        what: &'static str,
+        /// What happened.
         reason: String,
     },
     /// An image's content contradicts itself.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci_spec::image::Arch;
 
 use super::build::files_below;
 use super::layer::{self, Entry, Files};
 use super::programs;
-use super::{BuildRoot, BuiltModule, Error, ModuleInfo, Variant, check_kernel_release, oci, sandbox};
+use super::{BuildRoot, BuiltModule, Error, ModuleInfo, ModuleKey, Variant, check_kernel_release, oci, sandbox};
 
 /// Where a driver image has its modules; a directory for each kernel release is below.
 const MODULES: &str = "opt/lib/modules";
@@ -30,6 +31,8 @@ pub struct PackSpec {
     pub host_modules: BTreeMap<String, BuiltModule>,
     /// A fault to put into it.
     pub variant: Option<Variant>,
+    /// What signs its modules; none for modules without a signature.
+    pub signed_by: Option<Arc<ModuleKey>>,
     /// Bytes that do not compress, for an image whose pull takes its time.
     pub filler_bytes: u64,
     /// What its config says.
@@ -135,6 +138,10 @@ fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(File
     for module in &spec.modules {
         let name = &module.info.name;
         let (bytes, srcversion) = contents(module, spec.variant)?;
+        let bytes = match &spec.signed_by {
+            Some(key) => key.sign(bytes)?,
+            None => bytes,
+        };
         if modules.insert(name.clone(), srcversion).is_some() {
             return Err(Error::Content(format!("two of its modules are named {name}")));
         }

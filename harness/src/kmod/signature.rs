@@ -14,10 +14,10 @@ use x509_cert::ext::pkix::SubjectKeyIdentifier;
 use x509_cert::name::Name;
 
 /// Ends a signed module; `struct module_signature` and the signature lie before it (include/linux/module_signature.h).
-const MAGIC: &[u8] = b"~Module signature appended~\n";
+pub(super) const MAGIC: &[u8] = b"~Module signature appended~\n";
 const TRAILER: usize = 12;
 /// The `id_type` of `struct module_signature` for PKCS#7.
-const PKCS7: u8 = 2;
+pub(super) const PKCS7: u8 = 2;
 
 /// A signature behind a module. Whether a kernel trusts it is not known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub enum Trust {
 #[derive(Debug, Clone)]
 pub struct TrustedKey {
     certificate: Certificate,
+    der: Vec<u8>,
 }
 
 /// Why a certificate can't be used.
@@ -98,7 +99,13 @@ impl TrustedKey {
         } else {
             Certificate::from_der(bytes)
         };
-        parsed.map(|certificate| Self { certificate }).map_err(|error| error.to_string())
+        let with_der = parsed.and_then(|certificate| Ok(Self { der: certificate.to_der()?, certificate }));
+        with_der.map_err(|error| error.to_string())
+    }
+
+    /// The certificate in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// Whom it is for.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use day1_generator::Tag;
 use oci_spec::image::Arch;
@@ -9,7 +10,7 @@ use oci_spec::image::Arch;
 use super::brought::{self, Brought};
 use super::plan::{Image, PlanError, Workshop, image_kernel, kernel, node_kernel};
 use super::worker::WorkerImage;
-use crate::kmod::{self, BuildRoot, BuiltModule};
+use crate::kmod::{self, BuildRoot, BuiltModule, ModuleKey};
 use crate::node::NodeImage;
 use crate::scenario::{self, ModuleName, Scenario, Variant};
 use crate::timeline::ImageFact;
@@ -111,6 +112,10 @@ impl Bench<'_> {
         std::fs::read(&path).map(kmod::Base::Worker).map_err(|source| PlanError::Worker { path, source })
     }
 
+    fn key(&self, name: &scenario::Id) -> Result<Arc<ModuleKey>, PlanError> {
+        Ok(Arc::new(ModuleKey::ensure(&self.workshop.cache, name.as_str())?))
+    }
+
     fn driver(&self, image: &scenario::Image) -> Result<kmod::OciLayout, PlanError> {
         // Built apart: what is in the image is built against the node's own modules, not against their namesakes.
         let mut host_modules = BTreeMap::new();
@@ -128,6 +133,7 @@ impl Bench<'_> {
                 scenario::Base::Worker => self.worker_base()?,
             },
             variant: image.variant.map(variant),
+            signed_by: image.signed_by.as_ref().map(|name| self.key(name)).transpose()?,
             filler_bytes: image.filler.map_or(0, scenario::Size::bytes),
             config: kmod::ImageConfig {
                 architecture: match image.architecture {

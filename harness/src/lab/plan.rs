@@ -15,7 +15,7 @@ use super::under_test::{self, UnderTest};
 use super::worker::WorkerImage;
 use crate::cache::{self, Cache};
 use crate::kmod;
-use crate::machine::Instruments;
+use crate::machine::{Firmware, FirmwareError, Instruments};
 use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::node::{Kernel, NodeImage};
 use crate::scenario::{self, Action, Mistakes, Scenario, Start};
@@ -56,6 +56,8 @@ pub struct Plan {
     pub rendered: Rendered,
     /// The scripts that change the running node to the next config, in the order of the scenario.
     pub changes: Vec<String>,
+    /// What its machine runs before the boot loader.
+    pub firmware: Firmware,
     /// What the boot loader adds to the kernel's arguments, and which kernel it boots.
     pub boot_arguments: Vec<String>,
     /// What the registry holds.
@@ -200,6 +202,17 @@ pub enum PlanError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A certificate can't be enrolled.
+    #[error("{place}: {source}")]
+    Certificate {
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
+        /// Why.
+        source: kmod::TrustedKeyError,
+    },
+    /// The host has no firmware as the scenario wants it.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
     /// The modules can't be built or packed.
     #[error(transparent)]
     Kmod(#[from] kmod::Error),
@@ -216,7 +229,10 @@ impl PlanError {
 
     /// Whether the input is wrong, not the harness's side.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Kmod(_) | Self::Cache(_) | Self::Worker { .. } | Self::NoModules { .. })
+        !matches!(
+            self,
+            Self::Kmod(_) | Self::Cache(_) | Self::Firmware(_) | Self::Worker { .. } | Self::NoModules { .. }
+        )
     }
 }
 
@@ -309,6 +325,7 @@ pub(super) fn image_kernel(index: usize) -> scenario::Path {
 pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(&str)) -> Result<Plan, PlanError> {
     let scenario = &draft.scenario;
     let boot_arguments = boot_arguments(scenario, node)?;
+    let firmware = firmware(scenario, workshop)?;
     let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
     let facts = Facts {
         trial: trial_name(scenario, node.name(), draft.kernel.as_deref()),
@@ -333,6 +350,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         pool: draft.pool.clone(),
         rendered: draft.rendered.clone(),
         changes: draft.changes.clone(),
+        firmware,
         boot_arguments,
         images: images.into_iter().map(|(image, _)| image).collect(),
         facts,
@@ -345,8 +363,31 @@ pub fn trial_name(scenario: &Scenario, node: &str, kernel: Option<&str>) -> Stri
     format!("{}{kernel}", scenario.trial_name(node))
 }
 
+/// With the keys that the machine's owner has enrolled.
+fn firmware(scenario: &Scenario, workshop: &Workshop) -> Result<Firmware, PlanError> {
+    let node = &scenario.spec.node;
+    if !node.secure_boot {
+        return Ok(Firmware::Bios);
+    }
+    let certificate = |name: &scenario::Id| -> Result<Vec<u8>, PlanError> {
+        Ok(kmod::ModuleKey::ensure(&workshop.cache, name.as_str())?.certificate().to_vec())
+    };
+    let mut keys = node.enrolled_keys.iter().map(certificate).collect::<Result<Vec<_>, _>>()?;
+    let beside = scenario.document.path.parent().unwrap_or(std::path::Path::new(""));
+    for file in &node.enrolled_certificates {
+        let key = kmod::TrustedKey::read(&beside.join(file)).map_err(|source| PlanError::Certificate {
+            place: place(scenario, &["node", "enrolled-certificates"]),
+            source,
+        })?;
+        keys.push(key.der().to_vec());
+    }
+    Ok(Firmware::uefi("x86_64", true)?.with_owner_keys(keys))
+}
+
 fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {
     match wanted.unwrap_or(scenario.spec.start) {
+        // What was enrolled in a machine's firmware is not part of a template.
+        _ if scenario.spec.node.secure_boot => Start::Cold,
         Start::Pulled if !scenario.spec.has_first_boot_to_skip() => Start::Template,
         start => start,
     }

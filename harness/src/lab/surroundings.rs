@@ -232,6 +232,7 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
         cpus: node.cpus,
         memory_mib: node.memory.as_mib(),
         accel: host.acceleration.accel,
+        firmware: plan.firmware.clone(),
         image: plan.node.disk.path.clone(),
         begins,
         keeps,

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Error;
 use crate::cache::Cache;
-use crate::machine::{Acceleration, Begins, Disk, Instruments, Keeps, Machine, Spec, disk_name};
+use crate::machine::{Acceleration, Begins, Disk, Firmware, Instruments, Keeps, Machine, Spec, disk_name};
 use crate::node::{self, BootDisk, Facts, Kernel, NodeImage};
 use crate::process;
 use crate::timeline::{Bus, What};
@@ -51,6 +51,7 @@ async fn ask(disk: &BootDisk, acceleration: &Acceleration, scratch: &Path, dir: 
         cpus: 2,
         memory_mib: 2048,
         accel: acceleration.accel,
+        firmware: Firmware::Bios,
         image: disk.path.clone(),
         begins: Begins::Fresh,
         keeps: Keeps::Disks(kept.path().to_owned()),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Begins, Error, Keeps, Machine, Spec};
+use super::{Begins, Error, Firmware, Keeps, Machine, Spec};
 use crate::cache;
 use crate::timeline::{Bus, What};
 
@@ -178,6 +178,7 @@ fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) 
         cpus: 2,
         memory_mib: 1024,
         accel,
+        firmware: Firmware::Bios,
         image: PathBuf::from(image),
         begins: Begins::Fresh,
         keeps: Keeps::Nothing,

@@ -10,6 +10,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::Error;
 use super::accel::Accel;
 use super::delay::Delay;
+use super::firmware::{Firmware, Uefi};
 use super::instruments::{self, Instruments};
 use super::template::{self, Template};
 
@@ -24,6 +25,8 @@ pub struct Spec {
     pub memory_mib: u64,
     /// How the guest's instructions run.
     pub accel: Accel,
+    /// What it runs before its boot loader.
+    pub firmware: Firmware,
     /// The node image; the machine writes to an overlay of its own.
     pub image: PathBuf,
     /// Where it begins.
@@ -88,12 +91,14 @@ impl Spec {
     /// What the guest can see of the machine before it asks for its config, and what runs it: machines that
     /// differ in it can't be forked from one template. The code that makes the command line is part of it.
     pub fn shape(&self, qemu: &str) -> String {
-        let Self { cpus, memory_mib, accel, image, disks, nics, boot_arguments, ignition, instruments, .. } = self;
+        let Self {
+            cpus, memory_mib, accel, firmware, image, disks, nics, boot_arguments, ignition, instruments, ..
+        } = self;
         let forwards: Vec<&str> = self.forwards.iter().map(|forward| forward.guest.as_str()).collect();
         let strings = instruments::smbios_strings(*instruments, &[]);
         let host = accel.host();
         format!(
-            "{CODE} {MACHINE} {qemu} {host} {:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {boot_arguments:?} {ignition:?} {instruments:?} {strings:?}",
+            "{CODE} {qemu} {host} {:?} {firmware:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {boot_arguments:?} {ignition:?} {instruments:?} {strings:?}",
             accel.arguments()
         )
     }
@@ -193,8 +198,11 @@ pub(super) struct InstrumentSockets {
 /// This file, which says what devices there are and in what order.
 const CODE: &str = include_str!("command.rs");
 
-/// QEMU's machine type.
-const MACHINE: &str = "pc,vmport=off";
+/// QEMU's machine type. System management mode keeps the guest's kernel away from the variables that Secure Boot
+/// rests on; only the younger type has it.
+fn machine_type(firmware: &Firmware) -> &'static str {
+    if firmware.is_secure_boot() { "q35,vmport=off,smm=on" } else { "pc,vmport=off" }
+}
 
 /// Builds the command line; `overlays` are the writable disks, the node image's first.
 pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Result<CommandLine, Error> {
@@ -206,7 +214,7 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
     }
     line.add("smp", spec.cpus.to_string());
     line.add("m", format!("{}M", spec.memory_mib));
-    add_memory(&mut line, spec);
+    add_machine(&mut line, spec)?;
     line.add("display", "none");
     if let Keeps::Disks(_) = spec.keeps {
         line.add("action", "reboot=shutdown,shutdown=pause");
@@ -236,22 +244,45 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
     Ok(line)
 }
 
-/// The guest's memory: its own, a file's that others fork from, or a private copy of such a file.
-fn add_memory(line: &mut CommandLine, spec: &Spec) {
+/// The machine, with its memory and its firmware.
+fn add_machine(line: &mut CommandLine, spec: &Spec) -> Result<(), Error> {
+    let mut machine = machine_type(&spec.firmware).to_owned();
+    if add_memory(line, spec) {
+        machine.push_str(",memory-backend=ram");
+    }
+    if let Firmware::Uefi(uefi) = &spec.firmware {
+        add_flash(line, uefi)?;
+        machine.push_str(",pflash0=code,pflash1=variables");
+    }
+    line.add("machine", machine);
+    Ok(())
+}
+
+/// The guest's memory where it is not QEMU's own: a file's that others fork from, or a private copy of such a file.
+fn add_memory(line: &mut CommandLine, spec: &Spec) -> bool {
     let (file, mode) = match (&spec.begins, &spec.keeps) {
         (Begins::Forked(template), _) => (template.memory(), "share=off,readonly=on,rom=off"),
         (_, Keeps::Template(dir)) => (dir.join(template::MEMORY), "share=on"),
-        _ => {
-            line.add("machine", MACHINE);
-            return;
-        }
+        _ => return false,
     };
-    line.add("machine", format!("{MACHINE},memory-backend=ram"));
     let file = file.display().to_string().replace(',', ",,");
     line.add("object", format!("memory-backend-file,id=ram,size={}M,mem-path={file},{mode}", spec.memory_mib));
     if let Begins::Forked(_) = spec.begins {
         line.add("incoming", "defer");
     }
+    true
+}
+
+/// The firmware's code, and a copy of its variables that is this machine's own and has no name.
+fn add_flash(line: &mut CommandLine, uefi: &Uefi) -> Result<(), Error> {
+    let code = uefi.code().display().to_string().replace(',', ",,");
+    line.add("blockdev", format!("raw,node-name=code,read-only=on,file.driver=file,file.filename={code}"));
+    let variables = line.pass_bytes("variables", &uefi.variables()?)?;
+    line.add("blockdev", format!("raw,node-name=variables,file.driver=file,file.filename={variables}"));
+    if uefi.is_secure_boot() {
+        line.add("global", "driver=cfi.pflash01,property=secure,value=on");
+    }
+    Ok(())
 }
 
 fn add_disks(line: &mut CommandLine, spec: &Spec, overlays: Vec<OwnedFd>) {
@@ -356,6 +387,7 @@ mod tests {
             cpus: 2,
             memory_mib: 2048,
             accel: Accel::Tcg,
+            firmware: Firmware::Bios,
             image: "/cache/image/disk.qcow2".into(),
             begins: Begins::Fresh,
             keeps: Keeps::Nothing,
@@ -378,7 +410,7 @@ mod tests {
             spec.shape("QEMU emulator version 10.0.2")
         };
         let plain = shape(|_| {});
-        let others: [fn(&mut Spec); 10] = [
+        let others: [fn(&mut Spec); 12] = [
             |spec| spec.cpus = 1,
             |spec| spec.memory_mib = 4096,
             |spec| spec.image = "/cache/other/disk.qcow2".into(),
@@ -388,6 +420,8 @@ mod tests {
             |spec| spec.ignition = Some(b"{ }".to_vec()),
             |spec| spec.instruments = Instruments::None,
             |spec| spec.boot_arguments.push("enforcing=1".into()),
+            |spec| spec.firmware = Uefi::for_tests(false, &[]),
+            |spec| spec.firmware = Uefi::for_tests(true, &[]),
             |spec| {
                 let disk = Disk { serial: "var".into(), size_mib: 10, iops: None, bytes_per_second: None };
                 spec.disks.push(disk);
@@ -402,5 +436,28 @@ mod tests {
         assert_eq!(shape(|spec| spec.forwards[0].command = vec!["day1".into(), "y".into()]), plain);
         assert_eq!(shape(|spec| spec.delays.push(Delay::default())), plain);
         assert_eq!(shape(|spec| spec.scratch = "/tmp/y".into()), plain);
+    }
+
+    fn words(spec: &Spec) -> String {
+        let end = || std::os::unix::net::UnixStream::pair().expect("a pair").0.into();
+        let instruments =
+            InstrumentSockets { journal_initramfs: end(), journal: end(), trace: end(), agent: end(), clock: end() };
+        let sockets = Sockets { qmp: end(), console: end(), instruments };
+        build(spec, sockets, vec![end()]).expect("a command line").arguments.join(" ")
+    }
+
+    #[test]
+    fn firmware_is_in_the_machine_s_flash_and_secure_boot_keeps_the_guest_from_it() {
+        let bios = words(&spec());
+        assert!(bios.contains("-machine pc,vmport=off -") && !bios.contains("pflash"), "{bios}");
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let uefi = |secure_boot| words(&Spec { firmware: Uefi::for_tests(secure_boot, &[dir.path()]), ..spec() });
+        let plain = uefi(false);
+        assert!(plain.contains("-machine pc,vmport=off,pflash0=code,pflash1=variables"), "{plain}");
+        assert!(plain.contains("node-name=code,read-only=on,") && !plain.contains("property=secure"), "{plain}");
+        assert!(plain.contains("node-name=variables,file.driver=file,file.filename=/proc/self/fd/"), "{plain}");
+        let secure = uefi(true);
+        assert!(secure.contains("-machine q35,vmport=off,smm=on,pflash0=code"), "{secure}");
+        assert!(secure.contains("-global driver=cfi.pflash01,property=secure,value=on"), "{secure}");
     }
 }

@@ -5,19 +5,23 @@ mod agent;
 mod command;
 mod console;
 mod delay;
+mod firmware;
 mod instruments;
 mod owner;
 mod qmp;
 mod streams;
 mod template;
+mod variables;
 
 pub use accel::{Accel, Acceleration, can_fork, choose as choose_acceleration, qemu_version};
 pub(crate) use command::disk_name;
 pub use command::{Begins, Disk, Forward, Keeps, Nic, Spec};
 pub use delay::Delay;
 pub use instruments::{Instruments, config as instruments_config};
+pub use firmware::{Firmware, FirmwareError, Uefi};
 pub use owner::{Machine, WaitError, wait};
 pub use template::Template;
+pub use variables::BadVariables;
 
 use std::io;
 
@@ -66,6 +70,9 @@ pub enum Error {
         /// What happened.
         why: String,
     },
+    /// The host's firmware can't be used.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
     /// A program of the host failed.
     #[error(transparent)]
     Program(#[from] crate::process::Error),

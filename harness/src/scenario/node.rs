@@ -19,6 +19,14 @@ pub struct NodeShape {
     pub kernel: usize,
     /// What is added to the kernel's command line, such as `enforcing=1` for SELinux.
     pub kernel_arguments: Vec<KernelArgument>,
+    /// Whether its firmware is UEFI with Secure Boot and Microsoft's keys: it starts signed boot loaders only, and the
+    /// kernel loads signed modules only. Such a node begins at power-on, whatever `start` says.
+    pub secure_boot: bool,
+    /// With `secure-boot`: keys of images (`signed-by`) that the machine's owner has enrolled (MOK), so that its kernels
+    /// trust what they signed.
+    pub enrolled_keys: Vec<Id>,
+    /// The same of certificates in PEM or DER: files, relative to the scenario's.
+    pub enrolled_certificates: Vec<String>,
     /// Network cards, in the order of their PCI slots. The first reaches the harness.
     pub nics: Vec<Nic>,
     /// Disks beside the one with the operating system.
@@ -38,6 +46,9 @@ impl Default for NodeShape {
             memory: Size::mib(2048),
             kernel: 1,
             kernel_arguments: vec![],
+            secure_boot: false,
+            enrolled_keys: vec![],
+            enrolled_certificates: vec![],
             nics: nics.into_iter().flatten().collect(),
             disks: vec![],
             files: vec![],

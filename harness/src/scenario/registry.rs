@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AbsolutePath, HostPath, ModuleName, Percent, Repository, Seconds, Size, TagTemplate};
+use super::{AbsolutePath, HostPath, Id, ModuleName, Percent, Repository, Seconds, Size, TagTemplate};
 
 /// What the registry holds, and how it behaves towards the node.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -68,6 +68,8 @@ pub struct Image {
     pub kernel: Option<usize>,
     /// What is wrong with it; default: nothing.
     pub variant: Option<Variant>,
+    /// The key that signs its modules, by a name made in the scenario; default: they are not signed.
+    pub signed_by: Option<Id>,
     /// Its tags; default: the tag for its kernel. An empty list leaves it without any.
     #[serde(default = "kernel_tag")]
     pub tags: Vec<TagTemplate>,
@@ -86,9 +88,10 @@ pub struct Image {
 impl Image {
     /// Whether anything is said of it that an image from elsewhere has by itself.
     pub(super) fn is_described(&self) -> bool {
-        let Self { modules, base, host_modules, variant, files, filler, user, architecture, .. } = self;
+        let Self { modules, base, host_modules, variant, files, filler, user, architecture, signed_by, .. } = self;
         !(modules.is_empty() && host_modules.is_empty() && files.is_empty())
             || variant.is_some()
+            || signed_by.is_some()
             || filler.is_some()
             || user.is_some()
             || *base != Base::default()

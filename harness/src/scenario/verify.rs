@@ -104,6 +104,15 @@ impl<'s> Verifier<'s> {
         if spec.node.cpus == 0 {
             self.wrong(&at("node").key("cpus"), "a node without a CPU".to_owned(), "Write at least 1.");
         }
+        for (key, is_empty) in [
+            ("enrolled-keys", spec.node.enrolled_keys.is_empty()),
+            ("enrolled-certificates", spec.node.enrolled_certificates.is_empty()),
+        ] {
+            if !is_empty && !spec.node.secure_boot && self.is_whole(&at("node").key("secure-boot")) {
+                let help = "Write `secure-boot: true` beside it, or leave it out.";
+                self.wrong(&at("node").key(key), "keys for a node without Secure Boot".to_owned(), help);
+            }
+        }
         for (index, disk) in spec.node.disks.iter().enumerate() {
             let throttle = disk.throttle.as_ref();
             if throttle.is_some_and(|throttle| {

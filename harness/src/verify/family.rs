@@ -19,6 +19,8 @@ pub struct Subject {
     pub card: Option<Card>,
     /// Whether the module is signed by anybody.
     pub signed: bool,
+    /// Files with the certificates that the nodes are to trust for modules, relative to the scenarios.
+    pub trusted_keys: Vec<String>,
     /// Kernels of the node image between which it is upgraded, counted from 1.
     pub upgrade: Option<(usize, usize)>,
 }
@@ -88,6 +90,9 @@ impl Subject {
         family.push(self.registry_away());
         if generated && !self.signed {
             family.push(self.signed_only());
+        }
+        if self.signed && !self.trusted_keys.is_empty() {
+            family.push(self.secure_boot());
         }
         family.extend(self.upgrade.map(|(from, to)| self.kernel_upgrade(from, to)));
         family
@@ -164,13 +169,25 @@ impl Subject {
             "module.absent": { "module": self.module },
         });
         self.in_tree_drives(&mut expect);
-        let mut scenario =
-            self.scenario("The kernel loads signed modules only.", json!([{ "ends": "ready", "expect": expect }]));
-        add(&mut scenario["node"]["units"], unit("signed-modules-only.service", SIGNED_ONLY));
+        let boots = json!([{ "ends": "ready", "expect": expect }]);
+        let mut scenario = self.scenario("The node has Secure Boot, and its kernel loads signed modules only.", boots);
+        scenario["node"]["secure-boot"] = json!(true);
         Member {
             name: "signed-only",
-            proves: "where the kernel loads signed modules only, this unsigned one is refused and changes nothing"
-                .into(),
+            proves: "on a node with Secure Boot this unsigned module is refused and changes nothing".into(),
+            scenario,
+        }
+    }
+
+    fn secure_boot(&self) -> Member {
+        let boots = json!([self.pulls(), self.ready()]);
+        let mut scenario =
+            self.scenario("The node has Secure Boot, and trusts the certificates that were given.", boots);
+        scenario["node"]["secure-boot"] = json!(true);
+        scenario["node"]["enrolled-certificates"] = json!(self.trusted_keys);
+        Member {
+            name: "secure-boot",
+            proves: "on a node with Secure Boot that trusts the given certificates it is loaded".into(),
             scenario,
         }
     }
@@ -317,7 +334,6 @@ fn unit(name: &str, contents: &str) -> Value {
     json!({ "name": name, "contents": contents })
 }
 
-const SIGNED_ONLY: &str = include_str!("guest/signed-modules-only.service");
 const IN_TREE_LOADED: &str = include_str!("guest/in-tree-drivers.service");
 const RELOAD: &str = "day1-reload.service";
 const RELOAD_UNIT: &str = include_str!("guest/reload.service");
@@ -346,6 +362,7 @@ mod tests {
             })),
             card: Card::of(&["pci:v00008086d0000100Esv*sd*bc*sc*i*".into()]),
             signed: false,
+            trusted_keys: vec!["../trusted-1.der".into()],
             upgrade: Some((1, 3)),
         }
     }
@@ -385,6 +402,8 @@ mod tests {
         assert!(names(&subject()).contains(&"signed-only") && names(&subject()).contains(&"kernel-upgrade"));
         let other = Subject { signed: true, upgrade: None, ..subject() };
         assert!(!names(&other).contains(&"signed-only") && !names(&other).contains(&"kernel-upgrade"));
+        assert!(names(&other).contains(&"secure-boot") && !names(&subject()).contains(&"secure-boot"));
+        assert!(!names(&Subject { trusted_keys: vec![], ..other }).contains(&"secure-boot"));
     }
 
     #[test]

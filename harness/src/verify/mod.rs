@@ -134,7 +134,7 @@ pub fn verify(request: &Request, tell: &dyn Fn(&str)) -> Result<Verification, Er
     let aliases: Vec<String> = targets.iter().flat_map(|target| aliases(&target.inspection, &request.module)).collect();
     let subject = subject(request, &config, &targets, Card::of(&aliases));
     let family = subject.family();
-    write(dir, &config, &family)?;
+    write(dir, &config, &request.trusted_keys, &family)?;
     let good: Vec<&Target> = targets.iter().filter(|target| target.inspection.is_good()).collect();
     let mut left_out = BTreeMap::new();
     let results = if good.is_empty() {
@@ -159,6 +159,12 @@ pub fn verify(request: &Request, tell: &dyn Fn(&str)) -> Result<Verification, Er
     }
     if request.machine_config.is_some() && !subject.signed {
         left_out.insert("signed", "a kernel that loads signed modules only".to_owned());
+    }
+    if subject.signed && subject.trusted_keys.is_empty() {
+        left_out.insert(
+            "secure-boot",
+            "a node with Secure Boot: it takes the certificate that the nodes are to trust (--trusted-key)".to_owned(),
+        );
     }
     let with_kernel = !request.run.kernels.is_empty();
     let nodes: Vec<NodeVerdict> =
@@ -276,6 +282,7 @@ fn subject(request: &Request, config: &Config, targets: &[Target], card: Option<
         machine_config,
         card,
         signed: signed && !targets.is_empty(),
+        trusted_keys: (1..=request.trusted_keys.len()).map(|number| format!("../{}", trusted_key(number))).collect(),
         upgrade: match good.as_slice() {
             [from, to, ..] if same_node => Some((*from, *to)),
             _ => None,
@@ -318,8 +325,13 @@ fn targets(request: &Request, tell: &dyn Fn(&str)) -> Result<Vec<Target>, Error>
     Ok(targets)
 }
 
-/// Writes the scenarios and the MachineConfig, in the place of those of an earlier verification.
-fn write(dir: &Path, config: &Config, family: &[Member]) -> Result<(), Error> {
+/// The file of a certificate, counted from 1.
+fn trusted_key(number: usize) -> String {
+    format!("trusted-{number}.der")
+}
+
+/// Writes the scenarios, the MachineConfig and the certificates, in the place of those of an earlier verification.
+fn write(dir: &Path, config: &Config, keys: &[TrustedKey], family: &[Member]) -> Result<(), Error> {
     let scenarios = dir.join(files::SCENARIOS);
     let own = scenarios.join(FAMILY);
     if scenarios.exists() {
@@ -328,6 +340,10 @@ fn write(dir: &Path, config: &Config, family: &[Member]) -> Result<(), Error> {
     fs::create_dir_all(&own).map_err(file(&own))?;
     let path = scenarios.join(files::MACHINE_CONFIG);
     fs::write(&path, &config.text).map_err(file(&path))?;
+    for (number, key) in (1..).zip(keys) {
+        let path = scenarios.join(trusted_key(number));
+        fs::write(&path, key.der()).map_err(file(&path))?;
+    }
     for member in family {
         let path = own.join(format!("{}.yaml", member.name));
         let text =
