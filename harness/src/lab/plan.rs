@@ -14,6 +14,7 @@ use super::under_test::{self, UnderTest};
 use super::worker::WorkerImage;
 use crate::cache::{self, Cache};
 use crate::kmod;
+use crate::machine::{Firmware, FirmwareError};
 use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::node::{Kernel, NodeImage};
 use crate::scenario::{self, Action, Mistakes, Scenario, Start};
@@ -54,6 +55,8 @@ pub struct Plan {
     pub rendered: Rendered,
     /// The scripts that change the running node to the next config, in the order of the scenario.
     pub changes: Vec<String>,
+    /// What its machine runs before the boot loader.
+    pub firmware: Firmware,
     /// What the boot loader adds to the kernel's arguments, and which kernel it boots.
     pub boot_arguments: Vec<String>,
     /// What the registry holds.
@@ -198,6 +201,9 @@ pub enum PlanError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The host has no firmware as the scenario wants it.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
     /// The modules can't be built or packed.
     #[error(transparent)]
     Kmod(#[from] kmod::Error),
@@ -214,7 +220,10 @@ impl PlanError {
 
     /// Whether the input is wrong, not the harness's side.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Kmod(_) | Self::Cache(_) | Self::Worker { .. } | Self::NoModules { .. })
+        !matches!(
+            self,
+            Self::Kmod(_) | Self::Cache(_) | Self::Firmware(_) | Self::Worker { .. } | Self::NoModules { .. }
+        )
     }
 }
 
@@ -307,6 +316,7 @@ pub(super) fn image_kernel(index: usize) -> scenario::Path {
 pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(&str)) -> Result<Plan, PlanError> {
     let scenario = &draft.scenario;
     let boot_arguments = boot_arguments(scenario, node)?;
+    let firmware = Firmware::plain(node.disk.architecture)?;
     let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
     let facts = Facts {
         trial: trial_name(scenario, node.name(), draft.kernel.as_deref()),
@@ -330,6 +340,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         pool: draft.pool.clone(),
         rendered: draft.rendered.clone(),
         changes: draft.changes.clone(),
+        firmware,
         boot_arguments,
         images: images.into_iter().map(|(image, _)| image).collect(),
         facts,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{CONNECT_SUBCOMMAND, Error, Plan, Workshop};
 use crate::checks::resolve;
-use crate::machine::{Acceleration, Begins, Delay, Disk, Firmware, Forward, Keeps, Machine, Nic, Spec};
+use crate::machine::{Acceleration, Begins, Delay, Disk, Forward, Keeps, Machine, Nic, Spec};
 use crate::scenario::{self, Percent, Seconds, Size, Trigger};
 use crate::services::certs;
 use crate::services::config_server::{ConfigServer, PoolConfig, pointer_config};
@@ -220,8 +220,9 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
         name: plan.facts.trial.clone(),
         cpus: node.cpus,
         memory_mib: node.memory.as_mib(),
+        architecture: plan.node.disk.architecture,
         accel: host.acceleration.accel,
-        firmware: Firmware::Bios,
+        firmware: plan.firmware.clone(),
         image: plan.node.disk.path.clone(),
         begins,
         keeps,
