@@ -6,14 +6,8 @@ export LC_ALL=C.UTF-8
 step() { printf '@step %s\n' "$*"; }
 
 # --- kernels: one `RELEASE SUITE` a line in /kernels.txt; the first is booted -------------------------------
-step "trimming and unpacking the kernel modules"
+step "indexing the kernel modules"
 while read -r release _; do
-    modules=/usr/lib/modules/$release
-    # Devices that no node of ours has. Names of drivers that a Day-1 module could replace stay.
-    rm -rf "$modules"/kernel/{sound,drivers/{accel,comedi,gpu,iio,media,staging}} \
-        "$modules/kernel/drivers/net/wireless"
-    # Unpacked modules load faster: in an emulated machine xz takes most of the time of a modprobe.
-    find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -P 2 -n 64 xz --decompress
     depmod -a "$release"
 done </kernels.txt
 
