@@ -4,7 +4,7 @@
 #
 # In:  DAY1_SUITE DAY1_MIRROR DAY1_KERNELS DAY1_PACKAGES DAY1_ARGUMENTS DAY1_SIZE_MIB DAY1_BOOT_MIB
 #      DAY1_ESP_MIB DAY1_ARCHITECTURE; $1 an empty directory.
-# Out: $1/disk.raw (without GRUB's boot sectors), boot.img, core.img, packages.txt, kernels.txt,
+# Out: $1/disk.raw (without GRUB's boot sectors), boot.img and core.img (amd64), packages.txt, kernels.txt,
 #      kernel-headers/*.deb, kernels/RELEASE/ (modules.*, config, symvers, firmware.list)
 # Lines that begin with "@step " are progress for a person.
 set -euo pipefail
@@ -36,6 +36,7 @@ mkdir -p "$out/kernel-headers"
 kernels=$(tr ' ' '\n' <<<"${DAY1_KERNELS:?}" | grep -v / | tr '\n' ' ')
 packages=$(sed -e '/^#/d' -e "s/ \[${DAY1_ARCHITECTURE:?}\]$//" -e '/\[/d' "$here/packages" | tr '\n' ' ')
 INITRD=No mmdebstrap --mode=root --variant=essential --format=directory --skip=cleanup \
+    --architectures="$DAY1_ARCHITECTURE" \
     --aptopt='APT::Install-Recommends "false"' \
     --aptopt='Acquire::Retries "3"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' \

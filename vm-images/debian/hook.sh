@@ -56,17 +56,32 @@ while read -r release _; do
 done <"$out/kernels.txt"
 
 # Only the files of the EFI system partition: the packages themselves would install a boot loader.
-step "fetching the signed boot loaders"
-(
+if [ "${DAY1_ARCHITECTURE:?}" = amd64 ]; then
+    step "fetching the signed boot loaders"
     cd "$out/work/boot"
     APT_CONFIG=${MMDEBSTRAP_APT_CONFIG:?} apt-get -qq -o APT::Sandbox::User=root download \
-        shim-signed "grub-efi-${DAY1_ARCHITECTURE:?}-signed"
+        shim-signed grub-efi-amd64-signed
     for package in *.deb; do
         dpkg-deb --extract "$package" signed
         rm "$package"
     done
-)
+    cd - >/dev/null
+fi
 find "$rootfs/etc/apt/sources.list.d" -type f -delete
+
+# From outside: where the tree's programs are emulated, its own xz would take ten minutes.
+step "trimming and unpacking the kernel modules"
+while read -r release _; do
+    modules=$rootfs/usr/lib/modules/$release
+    # Devices that no node of ours has. Names of drivers that a Day-1 module could replace stay.
+    rm -rf "$modules"/kernel/{sound,drivers/{accel,comedi,gpu,iio,media,staging}} \
+        "$modules/kernel/drivers/net/wireless"
+    # Unpacked for the initramfs: an emulated processor takes longer for xz than for all the rest of a modprobe. The
+    # real root gets them back as they are packaged, for a driver image's `modules.dep` may name them.
+    mkdir -p "$rootfs/packed/$release"
+    (cd "$modules" && find . -name '*.ko.xz' -exec cp --link --parents --target-directory="$rootfs/packed/$release" {} +)
+    find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -P 2 -n 64 xz --decompress --force
+done <"$out/kernels.txt"
 
 step "shaping the node"
 tar --directory "$here/overlay" --create --owner=0 --group=0 . | tar --directory "$rootfs" --extract --no-overwrite-dir

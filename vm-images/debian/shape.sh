@@ -6,17 +6,8 @@ export LC_ALL=C.UTF-8
 step() { printf '@step %s\n' "$*"; }
 
 # --- kernels: one `RELEASE SUITE` a line in /kernels.txt; the first is booted -------------------------------
-step "trimming and unpacking the kernel modules"
+step "indexing the kernel modules"
 while read -r release _; do
-    modules=/usr/lib/modules/$release
-    # Devices that no node of ours has. Names of drivers that a Day-1 module could replace stay.
-    rm -rf "$modules"/kernel/{sound,drivers/{accel,comedi,gpu,iio,media,staging}} \
-        "$modules/kernel/drivers/net/wireless"
-    # Unpacked for the initramfs: an emulated processor takes longer for xz than for all the rest of a modprobe. The
-    # real root keeps them as they are packaged, for a driver image's `modules.dep` may name them.
-    mkdir -p "/packed/$release"
-    (cd "$modules" && find . -name '*.ko.xz' -exec cp --link --parents --target-directory="/packed/$release" {} +)
-    find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -P 2 -n 64 xz --decompress --force
     depmod -a "$release"
 done </kernels.txt
 

@@ -126,23 +126,25 @@ pub fn run(options: &Options) -> Result<Report> {
         bail!("no rounds, nothing to measure");
     }
     let wants = |part| options.parts.contains(&part);
-    let qemu = machine::qemu_version()?;
-    if (wants(Part::Trials) || wants(Part::Memory)) && !machine::can_fork(&qemu) {
-        bail!(
-            "trials and memory are measured with templates, which need QEMU 8.2 or newer, and this is {qemu}: measure `--only floor,suite`"
-        );
-    }
     let cache = Cache::open(options.cache.as_deref())?;
+    let catalogue = Catalogue::open(&options.vm_images, &cache)?;
+    let definition = catalogue.get(&options.node)?;
+    let architecture = definition.source.architecture();
+    let qemu = machine::qemu_version(architecture)?;
+    if let Some(why) = machine::why_no_fork(architecture, &qemu).filter(|_| wants(Part::Trials) || wants(Part::Memory))
+    {
+        bail!("trials and memory are measured with templates, and {why}: measure `--only floor,suite`");
+    }
     let others = runner::machines_running(&cache)?;
     if others > 0 {
         bail!(
             "{others} machines of other runs are running on this host, and numbers beside them mean nothing: wait for their end"
         );
     }
-    let catalogue = Catalogue::open(&options.vm_images, &cache)?;
-    let disk = node::ensure(&cache, catalogue.get(&options.node)?, &Steps)?;
+    let disk = node::ensure(&cache, definition, &Steps)?;
     let scratch = Scratch::new(&options.day1).context("cannot make a temporary directory")?;
-    let acceleration = machine::choose_acceleration(&cache, &disk.path, &disk.digest, scratch.dir(), &tell)?;
+    let acceleration =
+        machine::choose_acceleration(&cache, architecture, &disk.path, &disk.digest, scratch.dir(), &tell)?;
     let node = lab::survey(&cache, &disk, &acceleration, scratch.dir(), &tell)?;
     let workshop = Arc::new(Workshop {
         authority: Authority::open(&cache)?,

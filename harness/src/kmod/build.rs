@@ -160,6 +160,8 @@ fn compile(work: &Path, build_root: &BuildRoot, earlier: &[Source], source: &Sou
         .arg(format!("/lib/modules/{}/build", build_root.kernel_release))
         .arg(format!("M=/build/{}", source.name))
         .arg(format!("KBUILD_EXTRA_SYMBOLS={}", symbols.join(" ")))
+        .arg(format!("ARCH={}", build_root.architecture.kernel_name()))
+        .arg(format!("CROSS_COMPILE={}", build_root.tool_prefix()))
         .arg("modules");
     sandbox::run(make, &mut |_| ()).map_err(failed)?;
     let mut strip = build_root.command(work);
@@ -170,7 +172,7 @@ fn compile(work: &Path, build_root: &BuildRoot, earlier: &[Source], source: &Sou
         "-name",
         "*.ko",
         "-exec",
-        "strip",
+        &format!("{}strip", build_root.tool_prefix()),
         "--strip-debug",
         "{}",
         "+",
@@ -214,9 +216,16 @@ pub(super) fn files_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::architecture::Architecture;
 
     fn root() -> BuildRoot {
-        BuildRoot { path: "/nowhere".into(), kernel_release: "6.1.0".into(), key: "key".into() }
+        BuildRoot {
+            path: "/nowhere".into(),
+            kernel_release: "6.1.0".into(),
+            architecture: Architecture::X86_64,
+            programs: "/nowhere".into(),
+            key: "key".into(),
+        }
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //!
 //! The packages are only unpacked, never configured, so it takes no privileges; what compiling a module does not
 //! need is left out on the way (about 185 MiB stay, in place of about 600 MiB of installed packages).
+//!
+//! What runs in it is for the host's processor, whatever the kernel is for: headers, and the compiler's target, are
+//! those of the kernel.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Error, check_kernel_release, sandbox};
+use crate::architecture::Architecture;
 use crate::cache::{self, Cache};
 
 /// Debian packages that the host needs for this room.
@@ -20,20 +24,14 @@ const NEED_MIB: u64 = 400;
 /// Goes up when a build root of an older version can't be used any more.
 const VERSION: &str = "1";
 
-const PACKAGES: &[&str] = &[
-    "base-files",
-    "bash",
-    "coreutils",
-    "dash",
-    "diffutils",
-    "findutils",
-    "gcc",
-    "grep",
-    "kmod",
-    "make",
-    "mawk",
-    "sed",
-];
+/// The root in an entry, and the programs for another processor beside it.
+const ROOT: &str = "root";
+const PROGRAMS: &str = "programs";
+
+const PACKAGES: &[&str] =
+    &["base-files", "bash", "coreutils", "dash", "diffutils", "findutils", "grep", "kmod", "make", "mawk", "sed"];
+/// What [`super::Base`] has programs of.
+const PROGRAM_PACKAGES: &[&str] = &["base-files", "coreutils", "dash", "findutils", "grep", "kmod", "sed"];
 /// Documentation, and the parts of GCC and its friends for anything but compiling C for the kernel.
 const LEFT_OUT: &[&str] = &[
     "/boot/*",
@@ -42,7 +40,7 @@ const LEFT_OUT: &[&str] = &[
     "/usr/bin/*gcov*",
     "/usr/bin/*gp-*",
     "/usr/bin/*gprofng*",
-    "/usr/libexec/gcc/*/lto1",
+    "/usr/libexec/gcc*/*/lto1",
     "/usr/lib/systemd/*",
     "/usr/lib/*.a",
     "/usr/lib/*/lib*san.so*",
@@ -58,19 +56,19 @@ pub struct Distribution {
     pub mirror: String,
     /// The mirror of the security updates, which keeps more kernels than the main one.
     pub security_mirror: Option<String>,
-    /// Debian's name of the architecture, such as `amd64`.
-    pub architecture: String,
+    /// The kernel's processor.
+    pub architecture: Architecture,
 }
 
 impl Distribution {
-    /// Debian for amd64 at `mirror`; where its path ends with `/debian`, the security updates are beside it, as on
+    /// Debian for a processor at `mirror`; where its path ends with `/debian`, the security updates are beside it, as on
     /// Debian's own servers.
-    pub fn debian(suite: impl Into<String>, mirror: impl Into<String>) -> Self {
+    pub fn debian(architecture: Architecture, suite: impl Into<String>, mirror: impl Into<String>) -> Self {
         let (suite, mirror) = (suite.into(), mirror.into());
         let has_security = !["sid", "unstable", "experimental"].contains(&suite.as_str());
         let trimmed = mirror.trim_end_matches('/');
         let security_mirror = (has_security && trimmed.ends_with("/debian")).then(|| format!("{trimmed}-security"));
-        Self { suite, mirror, security_mirror, architecture: "amd64".to_owned() }
+        Self { suite, mirror, security_mirror, architecture }
     }
 
     fn sources(&self) -> Vec<String> {
@@ -88,7 +86,6 @@ impl Distribution {
 
     fn check(&self) -> Result<(), Error> {
         check_word("suite", &self.suite)?;
-        check_word("architecture", &self.architecture)?;
         for mirror in std::iter::once(&self.mirror).chain(&self.security_mirror) {
             let plain = mirror.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'[');
             if !plain || url::Url::parse(mirror).is_err() {
@@ -118,6 +115,10 @@ pub struct BuildRoot {
     pub path: PathBuf,
     /// The kernel whose headers are in it.
     pub kernel_release: String,
+    /// The kernel's processor.
+    pub architecture: Architecture,
+    /// The tree with programs for that processor: the root itself, or one beside it.
+    pub programs: PathBuf,
     /// Identifies what it was made from.
     pub key: String,
 }
@@ -126,6 +127,12 @@ impl BuildRoot {
     /// A command that runs the words added to it inside the root, with `work` at `/build`.
     pub(super) fn command(&self, work: &Path) -> Command {
         sandbox::inside(&self.path, work)
+    }
+
+    /// What the names of the tools that read and write the kernel's binaries begin with: nothing, where they are the
+    /// host's own.
+    pub(super) fn tool_prefix(&self) -> String {
+        if self.architecture.is_native() { String::new() } else { format!("{}-", self.architecture.gnu_name()) }
     }
 }
 
@@ -152,14 +159,29 @@ pub fn ensure_build_root(
             source: Box::new(source),
         })
     })?;
-    Ok(BuildRoot { path: entry.join("root"), kernel_release: kernel_release.to_owned(), key })
+    let architecture = distribution.architecture;
+    let programs = entry.join(if architecture.is_native() { ROOT } else { PROGRAMS });
+    Ok(BuildRoot { path: entry.join(ROOT), kernel_release: kernel_release.to_owned(), architecture, programs, key })
 }
 
 fn key(distribution: &Distribution, kernel_release: &str) -> String {
     let sources = distribution.sources().join("\n");
-    let words = [VERSION, SETUP_HOOK, EXTRACT_HOOK, &distribution.suite, &distribution.architecture, &sources];
-    let lists = PACKAGES.iter().chain(LEFT_OUT).copied();
+    let architectures = architectures(distribution.architecture);
+    let words = [VERSION, SETUP_HOOK, EXTRACT_HOOK, &distribution.suite, &architectures, &sources];
+    let lists = PACKAGES.iter().chain(PROGRAM_PACKAGES).chain(LEFT_OUT).copied();
     cache::key(words.into_iter().chain([kernel_release]).chain(lists).map(str::as_bytes))
+}
+
+/// Those that packages are taken from, in Debian's words: that of the host, for what runs in the root, and the kernel's.
+fn architectures(kernel: Architecture) -> String {
+    match Architecture::of_host() {
+        Some(host) if host != kernel => format!("{},{}", host.debian_name(), kernel.debian_name()),
+        _ => kernel.debian_name().to_owned(),
+    }
+}
+
+fn compiler(kernel: Architecture) -> String {
+    if kernel.is_native() { "gcc".to_owned() } else { format!("gcc-{}", kernel.gnu_name()) }
 }
 
 fn make(
@@ -169,26 +191,42 @@ fn make(
     progress: &dyn Fn(&str),
 ) -> Result<(), crate::process::Error> {
     sandbox::require("mmdebstrap")?;
-    let packages = format!("linux-headers-{kernel_release},{}", PACKAGES.join(","));
+    let (architecture, compiler) = (distribution.architecture.debian_name(), compiler(distribution.architecture));
+    let packages = format!("linux-headers-{kernel_release}:{architecture},{compiler},{}", PACKAGES.join(","));
+    let mut root = unpack(distribution, &architectures(distribution.architecture), &packages, &partial.join(ROOT));
+    root.args(["setup", "extract"].map(|hook| format!("--{hook}-hook=sh \"$DAY1_HOOKS/{hook}-hook.sh\" \"$1\"")))
+        .env("DAY1_HOOKS", partial)
+        .env("DAY1_KERNEL_RELEASE", kernel_release)
+        .env("DAY1_ARCHITECTURE", architecture)
+        // mmdebstrap's own files, so that a killed maker's are removed with the entry.
+        .env("TMPDIR", partial);
+    run(root, progress)?;
+    if !distribution.architecture.is_native() {
+        let mut programs = unpack(distribution, architecture, &PROGRAM_PACKAGES.join(","), &partial.join(PROGRAMS));
+        programs.env("TMPDIR", partial);
+        run(programs, progress)?;
+    }
+    Ok(())
+}
+
+/// A command that unpacks packages, and what they depend on, into a new directory; options may follow.
+fn unpack(distribution: &Distribution, architectures: &str, packages: &str, into: &Path) -> Command {
     let mut command = sandbox::isolated();
     command
         .arg("mmdebstrap")
         // Unpacking runs nothing from the packages, so no mode that changes the root is needed, nor its privileges.
         .args(["--mode=chrootless", "--skip=check/chrootless", "--variant=extract", "--format=directory"])
-        .arg(format!("--architectures={}", distribution.architecture))
+        .arg(format!("--architectures={architectures}"))
         .arg(format!("--include={packages}"))
         .arg("--aptopt=Acquire::Languages \"none\"")
         .args(LEFT_OUT.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
-        .arg("--setup-hook=sh \"$DAY1_HOOKS/setup-hook.sh\" \"$1\"")
-        .arg("--extract-hook=sh \"$DAY1_HOOKS/extract-hook.sh\" \"$1\"")
         .arg(distribution.base())
-        .arg(partial.join("root"))
-        .args(distribution.sources())
-        .env("DAY1_HOOKS", partial)
-        .env("DAY1_KERNEL_RELEASE", kernel_release)
-        .env("DAY1_ARCHITECTURE", &distribution.architecture)
-        // mmdebstrap's own files, so that a killed maker's are removed with the entry.
-        .env("TMPDIR", partial);
+        .arg(into)
+        .args(distribution.sources());
+    command
+}
+
+fn run(command: Command, progress: &dyn Fn(&str)) -> Result<(), crate::process::Error> {
     sandbox::run(command, &mut |line| {
         if let Some(step) = line.strip_prefix("I: ").filter(|step| step.ends_with("...") && !step.starts_with("main()"))
         {
@@ -203,10 +241,10 @@ mod tests {
 
     #[test]
     fn the_security_mirror_is_beside_debians_own() {
-        let stable = Distribution::debian("trixie", "http://deb.debian.org/debian/");
+        let stable = Distribution::debian(Architecture::X86_64, "trixie", "http://deb.debian.org/debian/");
         assert_eq!(stable.security_mirror.as_deref(), Some("http://deb.debian.org/debian-security"));
         assert_eq!(stable.sources().len(), 2);
-        let backports = Distribution::debian("trixie-backports", "http://deb.debian.org/debian");
+        let backports = Distribution::debian(Architecture::X86_64, "trixie-backports", "http://deb.debian.org/debian");
         assert_eq!(
             backports.sources(),
             [
@@ -215,27 +253,54 @@ mod tests {
                 "deb http://deb.debian.org/debian trixie-backports main",
             ]
         );
-        assert_eq!(Distribution::debian("sid", "http://deb.debian.org/debian").security_mirror, None);
-        assert_eq!(Distribution::debian("trixie", "http://mirror.example/d").security_mirror, None);
+        assert_eq!(
+            Distribution::debian(Architecture::X86_64, "sid", "http://deb.debian.org/debian").security_mirror,
+            None
+        );
+        assert_eq!(
+            Distribution::debian(Architecture::X86_64, "trixie", "http://mirror.example/d").security_mirror,
+            None
+        );
     }
 
     #[test]
     fn what_could_be_taken_for_an_option_or_a_script_is_refused() {
-        let good = Distribution::debian("trixie", "http://deb.debian.org/debian");
+        let good = Distribution::debian(Architecture::X86_64, "trixie", "http://deb.debian.org/debian");
         assert!(good.check().is_ok());
         assert!(Distribution { suite: "--help".into(), ..good.clone() }.check().is_err());
         assert!(Distribution { mirror: "http://x/ sid main".into(), ..good.clone() }.check().is_err());
-        assert!(Distribution { mirror: "nonsense".into(), ..good.clone() }.check().is_err());
-        assert!(Distribution { architecture: "amd64;".into(), ..good }.check().is_err());
+        assert!(Distribution { mirror: "nonsense".into(), ..good }.check().is_err());
     }
 
     #[test]
     fn another_kernel_or_mirror_is_another_root() {
-        let debian = Distribution::debian("trixie", "http://deb.debian.org/debian");
+        let debian = Distribution::debian(Architecture::X86_64, "trixie", "http://deb.debian.org/debian");
         let key_of_one = key(&debian, "6.12.1-amd64");
         assert_eq!(key_of_one, key(&debian.clone(), "6.12.1-amd64"));
         assert_ne!(key_of_one, key(&debian, "6.12.2-amd64"));
+        let arm = Distribution { architecture: Architecture::Aarch64, ..debian.clone() };
+        assert_ne!(key_of_one, key(&arm, "6.12.1-amd64"));
         assert_ne!(key_of_one, key(&Distribution { security_mirror: None, ..debian }, "6.12.1-amd64"));
+    }
+
+    #[test]
+    fn what_runs_in_the_root_is_for_the_host() {
+        let host = Architecture::of_host().expect("tests run where nodes can");
+        let other = Architecture::ALL.into_iter().find(|one| *one != host).expect("another one");
+        assert_eq!((architectures(host).as_str(), compiler(host).as_str()), (host.debian_name(), "gcc"));
+        assert_eq!(architectures(other), format!("{},{}", host.debian_name(), other.debian_name()));
+        assert_eq!(compiler(other), format!("gcc-{}", other.gnu_name()));
+        let root = |architecture| BuildRoot {
+            path: "/nowhere".into(),
+            kernel_release: "6.1.0".into(),
+            architecture,
+            programs: "/nowhere".into(),
+            key: "key".into(),
+        };
+        assert_eq!(
+            (root(host).tool_prefix().as_str(), root(other).tool_prefix()),
+            ("", format!("{}-", other.gnu_name()))
+        );
     }
 
     #[test]
@@ -246,7 +311,7 @@ mod tests {
         };
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kmod");
         let mut command = Command::new("shellcheck");
-        command.args(["enter.sh", "setup-hook.sh", "extract-hook.sh", "programs.sh"].map(|name| dir.join(name)));
+        command.args(["enter.sh", "setup-hook.sh", "extract-hook.sh"].map(|name| dir.join(name)));
         crate::process::output(&mut command).expect("clean scripts");
     }
 }

@@ -159,6 +159,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::architecture::Architecture;
     use crate::cache::Cache;
 
     fn files_in(image: &OciLayout) -> BTreeMap<String, Vec<u8>> {
@@ -181,7 +182,9 @@ mod tests {
     fn real_build_root() -> (Cache, BuildRoot) {
         let kernel = std::env::var("DAY1_TEST_KERNEL").expect("DAY1_TEST_KERNEL");
         let suite = std::env::var("DAY1_TEST_SUITE").unwrap_or("trixie".to_owned());
-        let debian = Distribution::debian(suite, "http://deb.debian.org/debian");
+        let arm = kernel.ends_with("arm64");
+        let architecture = if arm { Architecture::Aarch64 } else { Architecture::X86_64 };
+        let debian = Distribution::debian(architecture, suite, "http://deb.debian.org/debian");
         let cache = Cache::open(None).expect("a cache");
         let build_root = ensure_build_root(&cache, &debian, &kernel, &|step| eprintln!("{step}"));
         (cache, build_root.unwrap_or_else(|error| panic!("{error}")))

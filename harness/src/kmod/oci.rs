@@ -12,10 +12,18 @@ use oci_spec::{OciSpecError, image::SCHEMA_VERSION};
 use super::Error;
 use super::layer::{Layer, digest};
 use super::pack::ImageConfig;
+use crate::architecture::Architecture;
 
-/// Writes an image with one layer into an existing directory; gives the digest of what a tag names. The same layer gives the
+/// Writes an image with one layer, for a processor, into an existing directory; gives the digest of what a tag names. The same layer gives the
 /// same bytes: nothing in the image tells when it was made.
-pub(super) fn write(dir: &Path, layer: &Layer, about: &ImageConfig) -> Result<String, Error> {
+pub(super) fn write(
+    dir: &Path,
+    layer: &Layer,
+    about: &ImageConfig,
+    architecture: Architecture,
+) -> Result<String, Error> {
+    let architecture = if about.other_architecture { architecture.other() } else { architecture };
+    let architecture = Arch::from(architecture.debian_name());
     let blobs = dir.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
     let layer_descriptor = blob(&blobs, MediaType::ImageLayerGzip, &layer.bytes)?;
@@ -24,7 +32,7 @@ pub(super) fn write(dir: &Path, layer: &Layer, about: &ImageConfig) -> Result<St
     process.set_user(about.user.clone());
     process.set_entrypoint(about.entrypoint.clone());
     let config = ImageConfigurationBuilder::default()
-        .architecture(about.architecture.clone())
+        .architecture(architecture.clone())
         .os(Os::Linux)
         .config(process)
         .rootfs(rootfs)
@@ -38,13 +46,12 @@ pub(super) fn write(dir: &Path, layer: &Layer, about: &ImageConfig) -> Result<St
         .build()?;
     let mut manifest = blob(&blobs, MediaType::ImageManifest, &json(&manifest)?)?;
     let digest = manifest.digest().to_string();
-    manifest
-        .set_platform(Some(PlatformBuilder::default().architecture(about.architecture.clone()).os(Os::Linux).build()?));
+    manifest.set_platform(Some(PlatformBuilder::default().architecture(architecture).os(Os::Linux).build()?));
     let index = json(&index_of(manifest)?)?;
-    let (named, digest) = if about.architecture == Arch::Amd64 {
+    let (named, digest) = if !about.other_architecture {
         (index, digest)
     } else {
-        // For another architecture as builds for several publish it: the tag names an index of platforms.
+        // As builds for several publish it: the tag names an index of platforms.
         let index = blob(&blobs, MediaType::ImageIndex, &index)?;
         let digest = index.digest().to_string();
         (json(&index_of(index)?)?, digest)
@@ -91,7 +98,8 @@ mod tests {
     fn every_digest_and_size_in_the_layout_is_that_of_its_blob() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let layer = layer::build(&[("/a/b".to_owned(), layer::Entry::File(b"x".to_vec()))].into()).expect("a layer");
-        let manifest_digest = write(dir.path(), &layer, &ImageConfig::default()).expect("written");
+        let manifest_digest =
+            write(dir.path(), &layer, &ImageConfig::default(), Architecture::X86_64).expect("written");
         let blob = |descriptor: &Descriptor| {
             let bytes = fs::read(dir.path().join("blobs/sha256").join(descriptor.digest().digest())).expect("a blob");
             assert_eq!(descriptor.digest().to_string(), digest(&bytes));
@@ -108,15 +116,18 @@ mod tests {
         let blobs = fs::read_dir(dir.path().join("blobs/sha256")).expect("listed").count();
         assert_eq!(blobs, 3, "nothing else lies among the blobs");
         let again = tempfile::tempdir().expect("temporary directory");
-        assert_eq!(write(again.path(), &layer, &ImageConfig::default()).expect("written"), manifest_digest);
+        assert_eq!(
+            write(again.path(), &layer, &ImageConfig::default(), Architecture::X86_64).expect("written"),
+            manifest_digest
+        );
     }
 
     #[test]
     fn an_image_for_another_architecture_stands_in_an_index_of_platforms() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let layer = layer::build(&[("/a".to_owned(), layer::Entry::File(b"x".to_vec()))].into()).expect("a layer");
-        let about = ImageConfig { architecture: Arch::ARM64, user: Some("1001".to_owned()), entrypoint: None };
-        let digest = write(dir.path(), &layer, &about).expect("written");
+        let about = ImageConfig { other_architecture: true, user: Some("1001".to_owned()), entrypoint: None };
+        let digest = write(dir.path(), &layer, &about, Architecture::X86_64).expect("written");
         let index = ImageIndex::from_file(dir.path().join("index.json")).expect("an index");
         assert_eq!(index.manifests()[0].digest().to_string(), digest);
         assert_eq!(index.manifests()[0].media_type(), &MediaType::ImageIndex);

@@ -5,8 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oci_spec::image::Arch;
-
 use super::build::files_below;
 use super::layer::{self, Entry, Files};
 use super::programs;
@@ -40,20 +38,14 @@ pub struct PackSpec {
 }
 
 /// What an image's config says of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageConfig {
-    /// Its architecture.
-    pub architecture: Arch,
+    /// Whether it says that it is for another processor than its kernel's.
+    pub other_architecture: bool,
     /// The user that its processes run as; none for root.
     pub user: Option<String>,
     /// What runs in a container of it, in front of the container's own words.
     pub entrypoint: Option<Vec<String>>,
-}
-
-impl Default for ImageConfig {
-    fn default() -> Self {
-        Self { architecture: Arch::Amd64, user: None, entrypoint: None }
-    }
 }
 
 /// What a driver image is based on.
@@ -92,7 +84,7 @@ pub fn pack_image(build_root: &BuildRoot, dest_dir: &Path, spec: &PackSpec) -> R
         return Err(Error::Content(format!("{} is not empty: choose another directory", dest_dir.display())));
     }
     let (mut files, modules) = stage(build_root, dest_dir, spec)?;
-    files.extend(programs::of(build_root, dest_dir, &spec.base)?);
+    files.extend(programs::of(build_root, &spec.base)?);
     for (path, contents) in &spec.files {
         if files.insert(path.clone(), Entry::File(contents.clone())).is_some() {
             return Err(Error::Content(format!("{path} is made by packing: leave it out of the further files")));
@@ -105,7 +97,7 @@ pub fn pack_image(build_root: &BuildRoot, dest_dir: &Path, spec: &PackSpec) -> R
     if spec.variant == Some(Variant::TruncatedLayer) {
         layer.bytes.truncate(layer.bytes.len() / 2);
     }
-    let manifest_digest = oci::write(dest_dir, &layer, &spec.config)?;
+    let manifest_digest = oci::write(dest_dir, &layer, &spec.config, build_root.architecture)?;
     let bytes = layer.bytes.len() as u64;
     Ok(OciLayout { dir: dest_dir.to_owned(), manifest_digest, modules, bytes })
 }
@@ -232,6 +224,7 @@ fn read_back(stage: &Path) -> Result<Files, Error> {
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::architecture::Architecture;
 
     fn module(dir: &Path) -> BuiltModule {
         let path = dir.join("thing-one.ko");
@@ -246,7 +239,13 @@ mod tests {
     }
 
     fn nowhere() -> BuildRoot {
-        BuildRoot { path: "/nowhere".into(), kernel_release: "6.1.0".to_owned(), key: String::new() }
+        BuildRoot {
+            path: "/nowhere".into(),
+            kernel_release: "6.1.0".to_owned(),
+            architecture: Architecture::X86_64,
+            programs: "/nowhere".into(),
+            key: String::new(),
+        }
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The programs of an image's base, taken from the build root with the libraries that they load.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::build::files_below;
+use object::Endianness;
+use object::elf::{DT_NEEDED, FileHeader64};
+use object::read::elf::{FileHeader, ProgramHeader};
+
 use super::layer::{Entry, Files};
 use super::pack::Base;
-use super::{BuildRoot, Error, sandbox};
+use super::{BuildRoot, Error};
 
-const SCRIPT: &str = include_str!("programs.sh");
 /// What a shell script of a driver image finds.
 const SHELL: &[&str] = &["sh", "cat", "cp", "grep", "ls", "mkdir", "rm", "sed", "sleep"];
 /// What a worker needs beside it.
@@ -19,27 +22,132 @@ const USERS: [(&str, &str); 2] = [("/etc/passwd", "root:x:0:0:root:/root:/bin/sh
 const LINKS: [(&str, &str); 4] =
     [("/bin", "usr/bin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64"), ("/sbin", "usr/bin")];
 
-/// The files of a base; `beside` is a directory on the file system that may be written.
-pub(super) fn of(build_root: &BuildRoot, beside: &Path, base: &Base) -> Result<Files, Error> {
+/// The files of a base.
+pub(super) fn of(build_root: &BuildRoot, base: &Base) -> Result<Files, Error> {
     let (more, worker) = match base {
         Base::Scratch => return Ok(Files::new()),
         Base::Shell => (&[][..], None),
         Base::Worker(script) => (WORKER, Some(script)),
     };
-    let stage = tempfile::Builder::new().prefix(".base-").tempdir_in(beside).map_err(Error::io("create", beside))?;
-    let mut command = build_root.command(stage.path());
-    command.args(["sh", "-c", SCRIPT, "programs.sh"]).args(SHELL.iter().chain(more));
-    sandbox::run(command, &mut |_| ()).map_err(|error| Error::Content(format!("the programs of its base: {error}")))?;
+    let tree = Tree { root: &build_root.programs, libraries: build_root.architecture.gnu_name() };
     let mut files: Files =
         LINKS.iter().map(|(link, target)| ((*link).to_owned(), Entry::Link((*target).to_owned()))).collect();
     files.extend(USERS.map(|(path, text)| (path.to_owned(), Entry::File(text.into()))));
-    for path in files_below(stage.path())? {
-        let relative = path.strip_prefix(stage.path()).expect("it was found below it").to_string_lossy().into_owned();
-        let contents = fs::read(&path).map_err(Error::io("read", &path))?;
-        files.insert(format!("/usr/{relative}"), Entry::Program(contents));
-    }
+    files.extend(tree.programs(SHELL.iter().chain(more))?);
     if let Some(script) = worker {
         files.insert("/usr/local/bin/worker".to_owned(), Entry::Program(script.clone()));
     }
     Ok(files)
+}
+
+/// The unpacked packages of a distribution; nothing in it is executed, it may be for another processor.
+struct Tree<'t> {
+    root: &'t Path,
+    /// The directory of its libraries below `lib`.
+    libraries: &'t str,
+}
+
+impl Tree<'_> {
+    /// Programs by name, with all that they load.
+    fn programs<'n>(&self, names: impl Iterator<Item = &'n &'n str>) -> Result<Files, Error> {
+        let mut files = Files::new();
+        let mut wanted = BTreeSet::new();
+        let directories = ["usr/bin", "usr/sbin", "bin", "sbin"];
+        let mut add = |at: String, path: PathBuf, wanted: &mut BTreeSet<String>| {
+            let contents = fs::read(&path).map_err(Error::io("read", &path))?;
+            let loads = Loads::of(&contents)
+                .map_err(|error| Error::Content(format!("{} of its base: {error}", path.display())))?;
+            // What loads the libraries is named by its path, which is a link's into /usr.
+            wanted.extend(loads.libraries);
+            files.insert(at, Entry::Program(contents));
+            Ok::<_, Error>(loads.interpreter)
+        };
+        for name in names {
+            let path = self.find(&directories.map(str::to_owned), name)?;
+            if let Some(interpreter) = add(format!("/usr/bin/{name}"), path, &mut wanted)? {
+                let path = self.find(&[String::new()], interpreter.trim_start_matches('/'))?;
+                add(format!("/usr{interpreter}"), path, &mut wanted)?;
+            }
+        }
+        let directories = ["usr/lib", "lib"].map(|dir| format!("{dir}/{}", self.libraries));
+        let mut done = BTreeSet::new();
+        while let Some(name) = wanted.pop_first() {
+            if done.insert(name.clone()) {
+                add(format!("/usr/lib/{name}"), self.find(&directories, &name)?, &mut wanted)?;
+            }
+        }
+        Ok(files)
+    }
+
+    /// A file of the tree in the first of the directories that has it.
+    fn find(&self, directories: &[String], name: &str) -> Result<PathBuf, Error> {
+        let found = directories.iter().find_map(|dir| self.root.join(dir).join(name).canonicalize().ok());
+        // A link must not lead to what the host has under that path.
+        let root = self.root.canonicalize().map_err(Error::io("find", self.root))?;
+        found.filter(|path| path.starts_with(&root)).ok_or_else(|| {
+            let within = self.root.display();
+            Error::Content(format!("{name} of its base is in none of {} of {within}", directories.join(", ")))
+        })
+    }
+}
+
+/// What an ELF file says that it needs.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Loads {
+    /// The path of what loads it.
+    interpreter: Option<String>,
+    /// Names of libraries.
+    libraries: Vec<String>,
+}
+
+impl Loads {
+    fn of(bytes: &[u8]) -> object::read::Result<Self> {
+        let header = FileHeader64::<Endianness>::parse(bytes)?;
+        let endian = header.endian()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut loads = Self::default();
+        for segment in header.program_headers(endian, bytes)? {
+            if let Some(interpreter) = segment.interpreter(endian, bytes)? {
+                loads.interpreter = Some(text(interpreter));
+            }
+        }
+        let dynamic = header.sections(endian, bytes)?.dynamic_table(endian, bytes)?;
+        for one in dynamic.iter().filter(|one| one.tag == DT_NEEDED) {
+            loads.libraries.push(text(dynamic.string(one)?));
+        }
+        Ok(loads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::Architecture;
+
+    /// The host's own programs, which tests can rely on.
+    fn host() -> Tree<'static> {
+        Tree { root: Path::new("/"), libraries: Architecture::of_host().expect("known").gnu_name() }
+    }
+
+    #[test]
+    fn a_program_comes_with_what_loads_it_and_with_libraries_of_libraries() {
+        let files = host().programs([&"ls"].into_iter()).expect("files");
+        let names: Vec<&str> = files.keys().map(|path| path.rsplit('/').next().expect("a name")).collect();
+        assert!(files.contains_key("/usr/bin/ls") && names.contains(&"libc.so.6"), "{names:?}");
+        assert!(names.iter().any(|name| name.starts_with("ld-linux")), "{names:?}");
+        // Of libselinux, which ls loads.
+        assert!(names.iter().any(|name| name.starts_with("libpcre2")), "{names:?}");
+    }
+
+    #[test]
+    fn what_is_missing_is_told_and_a_link_does_not_lead_out_of_the_tree() {
+        let told = host().programs([&"no-such-program"].into_iter()).expect_err("missing").to_string();
+        assert!(told.contains("no-such-program") && told.contains("usr/bin"), "{told}");
+        let dir = tempfile::tempdir().expect("temporary directory");
+        fs::create_dir_all(dir.path().join("usr/bin")).expect("created");
+        std::os::unix::fs::symlink("/bin/ls", dir.path().join("usr/bin/ls")).expect("linked");
+        let tree = Tree { root: dir.path(), libraries: "x" };
+        assert!(tree.programs([&"ls"].into_iter()).expect_err("outside").to_string().contains("ls of its base"));
+        assert!(Loads::of(b"#!/bin/sh\n").is_err());
+    }
 }

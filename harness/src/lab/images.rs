@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use day1_generator::Tag;
-use oci_spec::image::Arch;
 
 use super::brought::{self, Brought};
 use super::plan::{Image, PlanError, Workshop, image_kernel, kernel, node_kernel};
@@ -36,7 +35,7 @@ pub(super) fn all(
             });
         }
         let mirror = node.facts.mirror.as_deref().unwrap_or(DEBIAN_MIRROR);
-        let distribution = kmod::Distribution::debian(&kernel.suite, mirror);
+        let distribution = kmod::Distribution::debian(node.disk.architecture, &kernel.suite, mirror);
         let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, &kernel.release, tell)?;
         Ok(Bench { build_root, workshop, tell })
     };
@@ -136,10 +135,7 @@ impl Bench<'_> {
             signed_by: image.signed_by.as_ref().map(|name| self.key(name)).transpose()?,
             filler_bytes: image.filler.map_or(0, scenario::Size::bytes),
             config: kmod::ImageConfig {
-                architecture: match image.architecture {
-                    scenario::Architecture::Amd64 => Arch::Amd64,
-                    scenario::Architecture::Arm64 => Arch::ARM64,
-                },
+                other_architecture: image.architecture == scenario::Architecture::Other,
                 user: image.user.clone(),
                 entrypoint: if image.base == scenario::Base::Worker { worker_entrypoint() } else { None },
             },

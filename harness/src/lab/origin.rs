@@ -62,7 +62,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(60);
 ///
 /// It runs an event loop of its own: don't call it in one. The machines that it starts die with this thread.
 /// A checkpoint whose first boot does not come to its reboot is none: the trial then begins with the template,
-/// and its checks tell what went wrong. With a QEMU that can't fork machines every trial begins at power-on.
+/// and its checks tell what went wrong. With a QEMU that can't fork such machines every trial begins at power-on.
 pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Result<Origin, Error> {
     let start = plan.start;
     if start == Start::Cold {
@@ -75,10 +75,10 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
         ));
         return Ok(Origin::Cold);
     }
-    let qemu = machine::qemu_version()?;
-    if !machine::can_fork(&qemu) {
-        let trial = &plan.facts.trial;
-        (host.tell)(&format!("{trial} begins at power-on: a template needs QEMU 8.2 or newer, and this is {qemu}"));
+    let architecture = plan.node.disk.architecture;
+    let qemu = machine::qemu_version(architecture)?;
+    if let Some(why) = machine::why_no_fork(architecture, &qemu) {
+        (host.tell)(&format!("{} begins at power-on: {why}", plan.facts.trial));
         return Ok(Origin::Cold);
     }
     let spec = machine_spec(plan, host, Sockets::default(), Begins::Fresh, Keeps::Nothing);

@@ -325,7 +325,7 @@ pub(super) fn image_kernel(index: usize) -> scenario::Path {
 pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(&str)) -> Result<Plan, PlanError> {
     let scenario = &draft.scenario;
     let boot_arguments = boot_arguments(scenario, node)?;
-    let firmware = firmware(scenario, workshop)?;
+    let firmware = firmware(scenario, node, workshop)?;
     let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
     let facts = Facts {
         trial: trial_name(scenario, node.name(), draft.kernel.as_deref()),
@@ -364,10 +364,10 @@ pub fn trial_name(scenario: &Scenario, node: &str, kernel: Option<&str>) -> Stri
 }
 
 /// With the keys that the machine's owner has enrolled.
-fn firmware(scenario: &Scenario, workshop: &Workshop) -> Result<Firmware, PlanError> {
+fn firmware(scenario: &Scenario, image: &NodeImage, workshop: &Workshop) -> Result<Firmware, PlanError> {
     let node = &scenario.spec.node;
     if !node.secure_boot {
-        return Ok(Firmware::Bios);
+        return Ok(Firmware::plain(image.disk.architecture)?);
     }
     let certificate = |name: &scenario::Id| -> Result<Vec<u8>, PlanError> {
         Ok(kmod::ModuleKey::ensure(&workshop.cache, name.as_str())?.certificate().to_vec())
@@ -381,7 +381,7 @@ fn firmware(scenario: &Scenario, workshop: &Workshop) -> Result<Firmware, PlanEr
         })?;
         keys.push(key.der().to_vec());
     }
-    Ok(Firmware::uefi("x86_64", true)?.with_owner_keys(keys))
+    Ok(Firmware::uefi(image.disk.architecture.name(), true)?.with_owner_keys(keys))
 }
 
 fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {

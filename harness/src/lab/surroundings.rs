@@ -231,6 +231,7 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
         name: plan.facts.trial.clone(),
         cpus: node.cpus,
         memory_mib: node.memory.as_mib(),
+        architecture: plan.node.disk.architecture,
         accel: host.acceleration.accel,
         firmware: plan.firmware.clone(),
         image: plan.node.disk.path.clone(),

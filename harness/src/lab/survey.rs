@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Error;
 use crate::cache::Cache;
-use crate::machine::{Acceleration, Begins, Disk, Firmware, Instruments, Keeps, Machine, Spec, disk_name};
+use crate::machine::{self, Acceleration, Begins, Disk, Firmware, Instruments, Keeps, Machine, Spec, disk_name};
 use crate::node::{self, BootDisk, Facts, Kernel, NodeImage};
 use crate::process;
 use crate::timeline::{Bus, What};
@@ -50,8 +50,9 @@ async fn ask(disk: &BootDisk, acceleration: &Acceleration, scratch: &Path, dir: 
         name: format!("day1-survey-{}", disk.name),
         cpus: 2,
         memory_mib: 2048,
+        architecture: disk.architecture,
         accel: acceleration.accel,
-        firmware: Firmware::Bios,
+        firmware: Firmware::plain(disk.architecture).map_err(machine::Error::from)?,
         image: disk.path.clone(),
         begins: Begins::Fresh,
         keeps: Keeps::Disks(kept.path().to_owned()),

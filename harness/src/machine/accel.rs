@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::program::qemu_version;
 use super::{Begins, Error, Firmware, Keeps, Machine, Spec};
+use crate::architecture::Architecture;
 use crate::cache;
 use crate::timeline::{Bus, What};
 
@@ -33,11 +35,16 @@ impl Accel {
     }
 
     /// A larger translation cache makes the second boot a seventh shorter, and the plainest CPU model boots
-    /// fastest when it is translated; without `svm` udev does not load KVM inside the guest.
-    pub(super) fn arguments(self) -> [(&'static str, &'static str); 2] {
+    /// fastest when it is translated; without `svm` udev does not load KVM inside the guest. The kernel of an Arm processor
+    /// with pointer authentication uses it in every function.
+    pub(super) fn arguments(self, architecture: Architecture) -> [(&'static str, &'static str); 2] {
+        let plainest = match architecture {
+            Architecture::X86_64 => "qemu64,-svm",
+            Architecture::Aarch64 => "cortex-a72",
+        };
         match self {
             Self::Kvm => [("accel", "kvm"), ("cpu", "host")],
-            Self::Tcg => [("accel", "tcg,thread=multi,tb-size=256"), ("cpu", "qemu64,-svm")],
+            Self::Tcg => [("accel", "tcg,thread=multi,tb-size=256"), ("cpu", plainest)],
         }
     }
 
@@ -86,6 +93,7 @@ const TCG_DEADLINE: Duration = Duration::from_secs(300);
 /// `tell` gets a line where the probe runs.
 pub fn choose(
     cache: &cache::Cache,
+    architecture: Architecture,
     image: &Path,
     image_digest: &str,
     scratch: &Path,
@@ -93,8 +101,8 @@ pub fn choose(
 ) -> Result<Acceleration, Error> {
     let host_boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map_err(Error::io("read /proc/sys/kernel/random/boot_id"))?;
-    let version = qemu_version()?;
-    let kvm_state = kvm_device();
+    let version = qemu_version(architecture)?;
+    let kvm_state = if architecture.is_native() { kvm_device() } else { KvmDevice::OfAnother };
     let key = cache::key([
         host_boot.as_bytes(),
         version.as_bytes(),
@@ -102,7 +110,7 @@ pub fn choose(
         format!("{kvm_state:?}").as_bytes(),
     ]);
     let entry = cache.entry("acceleration", &key, 1, |partial| -> Result<(), ProbeError> {
-        let found = probe(image, kvm_state, scratch, tell)?;
+        let found = probe(architecture, image, kvm_state, scratch, tell)?;
         let text =
             serde_json::to_vec(&found).map_err(std::io::Error::from).map_err(Error::io("encode the probe's result"))?;
         fs::write(partial.join("acceleration.json"), text).map_err(Error::io("write the probe's result"))?;
@@ -130,6 +138,7 @@ enum ProbeError {
 /// What opening `/dev/kvm` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KvmDevice {
+    OfAnother,
     Missing,
     Forbidden,
     Opens,
@@ -143,13 +152,21 @@ fn kvm_device() -> KvmDevice {
     }
 }
 
-fn probe(image: &Path, kvm: KvmDevice, scratch: &Path, tell: &dyn Fn(&str)) -> Result<Acceleration, Error> {
+fn probe(
+    architecture: Architecture,
+    image: &Path,
+    kvm: KvmDevice,
+    scratch: &Path,
+    tell: &dyn Fn(&str),
+) -> Result<Acceleration, Error> {
+    let time_to_init = |accel, deadline| time_to_init(architecture, image, accel, deadline, scratch);
     let refused = match kvm {
+        KvmDevice::OfAnother => format!("this host's processor is no {architecture}"),
         KvmDevice::Missing => "this host has no /dev/kvm".to_owned(),
         KvmDevice::Forbidden => "/dev/kvm may not be opened by this user (is it in the group kvm?)".to_owned(),
         KvmDevice::Opens => {
             tell("probing KVM with the node's own kernel");
-            match time_to_init(image, Accel::Kvm, KVM_DEADLINE, scratch)? {
+            match time_to_init(Accel::Kvm, KVM_DEADLINE)? {
                 Ok(init_s) => {
                     let reason = format!("KVM booted the node's kernel in {init_s:.1} s");
                     return Ok(Acceleration { accel: Accel::Kvm, reason, init_s });
@@ -159,7 +176,7 @@ fn probe(image: &Path, kvm: KvmDevice, scratch: &Path, tell: &dyn Fn(&str)) -> R
         }
     };
     tell("measuring the speed of this host without KVM");
-    match time_to_init(image, Accel::Tcg, TCG_DEADLINE, scratch)? {
+    match time_to_init(Accel::Tcg, TCG_DEADLINE)? {
         Ok(init_s) => Ok(Acceleration { accel: Accel::Tcg, reason: refused, init_s }),
         Err(why) => {
             Err(Error::Agent { what: format!("nothing: {why} without KVM either, so this node image does not boot") })
@@ -168,7 +185,13 @@ fn probe(image: &Path, kvm: KvmDevice, scratch: &Path, tell: &dyn Fn(&str)) -> R
 }
 
 /// Seconds until the kernel starts its first process, or why it did not.
-fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) -> Result<Result<f64, String>, Error> {
+fn time_to_init(
+    architecture: Architecture,
+    image: &Path,
+    accel: Accel,
+    deadline: Duration,
+    scratch: &Path,
+) -> Result<Result<f64, String>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -177,8 +200,9 @@ fn time_to_init(image: &Path, accel: Accel, deadline: Duration, scratch: &Path) 
         name: "day1-probe".into(),
         cpus: 2,
         memory_mib: 1024,
+        architecture,
         accel,
-        firmware: Firmware::Bios,
+        firmware: Firmware::plain(architecture)?,
         image: PathBuf::from(image),
         begins: Begins::Fresh,
         keeps: Keeps::Nothing,
@@ -227,35 +251,9 @@ fn is_first_process(line: &str) -> bool {
     line.contains("Run /init as init process") || line.contains("systemd[1]: systemd ")
 }
 
-/// QEMU's own version line, with the distribution's.
-pub fn qemu_version() -> Result<String, Error> {
-    let output = crate::process::output(std::process::Command::new(super::owner::QEMU).arg("--version"))?;
-    Ok(String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned())
-}
-
-/// Whether a QEMU with this version line can fork machines: migration to a file came with 8.2 (`file` of
-/// `MigrationAddressType` in its `qapi/migration.json`). A line that can't be read is believed to.
-pub fn can_fork(version: &str) -> bool {
-    let number = version.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
-    let mut parts = number.unwrap_or_default().split('.').map(str::parse::<u32>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (8, 2),
-        _ => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_old_qemu_does_not_fork() {
-        assert!(!can_fork("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)"));
-        assert!(!can_fork("QEMU emulator version 8.1.0"));
-        assert!(can_fork("QEMU emulator version 8.2.0"));
-        assert!(can_fork("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)"));
-        assert!(can_fork("something else"));
-    }
 
     #[test]
     fn deadlines_are_stretched_on_a_slow_host_and_never_shrunk() {

@@ -13,6 +13,7 @@ use super::delay::Delay;
 use super::firmware::{Firmware, Uefi};
 use super::instruments::{self, Instruments};
 use super::template::{self, Template};
+use crate::architecture::Architecture;
 
 /// A machine to start.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Spec {
     pub cpus: u32,
     /// Memory in MiB.
     pub memory_mib: u64,
+    /// Its processor.
+    pub architecture: Architecture,
     /// How the guest's instructions run.
     pub accel: Accel,
     /// What it runs before its boot loader.
@@ -92,14 +95,25 @@ impl Spec {
     /// differ in it can't be forked from one template. The code that makes the command line is part of it.
     pub fn shape(&self, qemu: &str) -> String {
         let Self {
-            cpus, memory_mib, accel, firmware, image, disks, nics, boot_arguments, ignition, instruments, ..
+            cpus,
+            memory_mib,
+            architecture,
+            accel,
+            firmware,
+            image,
+            disks,
+            nics,
+            boot_arguments,
+            ignition,
+            instruments,
+            ..
         } = self;
         let forwards: Vec<&str> = self.forwards.iter().map(|forward| forward.guest.as_str()).collect();
         let strings = instruments::smbios_strings(*instruments, &[]);
         let host = accel.host();
         format!(
-            "{CODE} {qemu} {host} {:?} {firmware:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {boot_arguments:?} {ignition:?} {instruments:?} {strings:?}",
-            accel.arguments()
+            "{CODE} {qemu} {architecture} {host} {:?} {firmware:?} {cpus} {memory_mib} {image:?} {disks:?} {nics:?} {forwards:?} {boot_arguments:?} {ignition:?} {instruments:?} {strings:?}",
+            accel.arguments(*architecture)
         )
     }
 }
@@ -200,8 +214,13 @@ const CODE: &str = include_str!("command.rs");
 
 /// QEMU's machine type. System management mode keeps the guest's kernel away from the variables that Secure Boot
 /// rests on; only the younger type has it.
-fn machine_type(firmware: &Firmware) -> &'static str {
-    if firmware.is_secure_boot() { "q35,vmport=off,smm=on" } else { "pc,vmport=off" }
+fn machine_type(architecture: Architecture, firmware: &Firmware) -> &'static str {
+    match architecture {
+        Architecture::X86_64 if firmware.is_secure_boot() => "q35,vmport=off,smm=on",
+        Architecture::X86_64 => "pc,vmport=off",
+        // The newest interrupt controller that the host's KVM, or QEMU, has.
+        Architecture::Aarch64 => "virt,gic-version=max",
+    }
 }
 
 /// Builds the command line; `overlays` are the writable disks, the node image's first.
@@ -209,7 +228,7 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
     let mut line = CommandLine::new();
     line.arguments.extend(["-nodefaults", "-no-user-config", "-S"].map(str::to_owned));
     line.add("name", format!("guest={},debug-threads=on", spec.name.replace(',', ",,")));
-    for (option, value) in spec.accel.arguments() {
+    for (option, value) in spec.accel.arguments(spec.architecture) {
         line.add(option, value);
     }
     line.add("smp", spec.cpus.to_string());
@@ -225,8 +244,10 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
     line.add("serial", "chardev:console");
     line.add("object", "rng-random,id=rng,filename=/dev/urandom");
     line.add("device", "virtio-rng-pci,rng=rng");
-    // A new number for each QEMU: a forked guest's kernel notices and seeds its random numbers anew.
-    line.add("device", "vmgenid,guid=auto");
+    if spec.architecture == Architecture::X86_64 {
+        // A new number for each QEMU: a forked guest's kernel notices and seeds its random numbers anew.
+        line.add("device", "vmgenid,guid=auto");
+    }
     add_disks(&mut line, spec, overlays);
     add_nics(&mut line, spec);
     if let Some(ignition) = &spec.ignition {
@@ -246,7 +267,7 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
 
 /// The machine, with its memory and its firmware.
 fn add_machine(line: &mut CommandLine, spec: &Spec) -> Result<(), Error> {
-    let mut machine = machine_type(&spec.firmware).to_owned();
+    let mut machine = machine_type(spec.architecture, &spec.firmware).to_owned();
     if add_memory(line, spec) {
         machine.push_str(",memory-backend=ram");
     }
@@ -386,6 +407,7 @@ mod tests {
             name: "a/b@c".into(),
             cpus: 2,
             memory_mib: 2048,
+            architecture: Architecture::X86_64,
             accel: Accel::Tcg,
             firmware: Firmware::Bios,
             image: "/cache/image/disk.qcow2".into(),
@@ -410,7 +432,8 @@ mod tests {
             spec.shape("QEMU emulator version 10.0.2")
         };
         let plain = shape(|_| {});
-        let others: [fn(&mut Spec); 12] = [
+        let others: [fn(&mut Spec); 13] = [
+            |spec| spec.architecture = Architecture::Aarch64,
             |spec| spec.cpus = 1,
             |spec| spec.memory_mib = 4096,
             |spec| spec.image = "/cache/other/disk.qcow2".into(),
@@ -444,6 +467,19 @@ mod tests {
             InstrumentSockets { journal_initramfs: end(), journal: end(), trace: end(), agent: end(), clock: end() };
         let sockets = Sockets { qmp: end(), console: end(), instruments };
         build(spec, sockets, vec![end()]).expect("a command line").arguments.join(" ")
+    }
+
+    #[test]
+    fn each_processor_has_its_own_machine() {
+        let pc = words(&spec());
+        assert!(pc.contains("-cpu qemu64") && pc.contains("vmgenid"), "{pc}");
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let arm =
+            Spec { architecture: Architecture::Aarch64, firmware: Uefi::for_tests(false, &[dir.path()]), ..spec() };
+        let arm = words(&arm);
+        assert!(arm.contains("-machine virt,gic-version=max,pflash0=code,pflash1=variables"), "{arm}");
+        assert!(arm.contains("-cpu cortex-a72") && arm.contains("-device e1000,"), "{arm}");
+        assert!(!arm.contains("vmport") && !arm.contains("vmgenid"), "{arm}");
     }
 
     #[test]

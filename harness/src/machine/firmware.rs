@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::variables::{self, BadVariables};
+use crate::architecture::Architecture;
 use crate::cache;
 
 /// What a machine runs before its boot loader.
@@ -73,6 +74,14 @@ pub enum FirmwareError {
 }
 
 impl Firmware {
+    /// What a machine has where nobody wants another: BIOS is the faster one, where there is one.
+    pub fn plain(architecture: Architecture) -> Result<Self, FirmwareError> {
+        match architecture {
+            Architecture::X86_64 => Ok(Self::Bios),
+            Architecture::Aarch64 => Self::uefi(architecture.name(), false),
+        }
+    }
+
     /// The host's UEFI for `architecture`, in QEMU's words, such as `x86_64`. With `secure_boot`, one that enforces
     /// Microsoft's keys.
     pub fn uefi(architecture: &str, secure_boot: bool) -> Result<Self, FirmwareError> {

@@ -8,18 +8,20 @@ mod delay;
 mod firmware;
 mod instruments;
 mod owner;
+mod program;
 mod qmp;
 mod streams;
 mod template;
 mod variables;
 
-pub use accel::{Accel, Acceleration, can_fork, choose as choose_acceleration, qemu_version};
+pub use accel::{Accel, Acceleration, choose as choose_acceleration};
 pub(crate) use command::disk_name;
 pub use command::{Begins, Disk, Forward, Keeps, Nic, Spec};
 pub use delay::Delay;
-pub use instruments::{Instruments, config as instruments_config};
 pub use firmware::{Firmware, FirmwareError, Uefi};
+pub use instruments::{Instruments, config as instruments_config};
 pub use owner::{Machine, WaitError, wait};
+pub use program::{qemu_version, why_no_fork};
 pub use template::Template;
 pub use variables::BadVariables;
 
@@ -29,10 +31,12 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// QEMU could not be started.
-    #[error("cannot start {program}: {source}; `day1 doctor` tells what is missing")]
+    #[error("cannot start {program}: {source}; on Debian `apt-get install {package}` brings it")]
     Start {
         /// The program.
         program: &'static str,
+        /// Debian's package.
+        package: &'static str,
         /// What the system said.
         source: io::Error,
     },

@@ -18,14 +18,11 @@ use super::command::{self, Begins, InstrumentSockets, Keeps, Sockets, Spec};
 use super::qmp::Protocol;
 use super::streams::{self, Listener, Source, Tap};
 use super::template::{self, Template};
-use super::{Error, delay};
+use super::{Error, delay, program};
 use crate::process;
 use crate::timeline::{
     Bus, Event, Hardware, MachineExited, MachineStarted, Snapshot, Stream, StreamEnded, What, is_panic,
 };
-
-/// The program.
-pub(super) const QEMU: &str = "qemu-system-x86_64";
 
 /// QEMU answers its protocol within milliseconds; one that does not in this time never will.
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
@@ -302,7 +299,8 @@ fn silent(what: &'static str) -> Error {
 /// Starts QEMU; gives its command line for a person as well.
 fn spawn(spec: &Spec, sockets: Sockets) -> Result<(Child, String), Error> {
     let line = command::build(spec, sockets, overlays(spec)?)?;
-    let mut program = Command::new(QEMU);
+    let (name, package) = program::of(spec.architecture);
+    let mut program = Command::new(name);
     program.args(&line.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let shown = process::command_line(&program);
     // Of its own process group: a Ctrl-C at the terminal reaches the harness, which ends the machine in order.
@@ -314,7 +312,7 @@ fn spawn(spec: &Spec, sockets: Sockets) -> Result<(Child, String), Error> {
     })?;
     // The command holds QEMU's ends of the sockets; it goes here, so that each closes when QEMU ends.
     let child = tokio::process::Command::from(program).kill_on_drop(true).spawn();
-    Ok((child.map_err(|source| Error::Start { program: QEMU, source })?, shown))
+    Ok((child.map_err(|source| Error::Start { program: name, package, source })?, shown))
 }
 
 fn pair() -> Result<(UnixStream, OwnedFd), Error> {

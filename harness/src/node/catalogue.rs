@@ -11,6 +11,7 @@ use super::debian::Debian;
 use super::file::DiskFile;
 use super::import::imported_dir;
 use super::stream::CoreosStream;
+use crate::architecture::Architecture;
 use crate::cache::Cache;
 
 /// All node images that can be asked for by name.
@@ -62,6 +63,15 @@ impl Source {
             Self::Debian(_) => "debian",
             Self::CoreosStream(_) => "coreos-stream",
             Self::File(_) => "file",
+        }
+    }
+
+    /// The processor that it is for.
+    pub fn architecture(&self) -> Architecture {
+        match self {
+            Self::Debian(debian) => debian.architecture,
+            Self::CoreosStream(stream) => stream.architecture,
+            Self::File(file) => file.architecture,
         }
     }
 }
@@ -172,7 +182,11 @@ impl Definition {
 fn parse(text: &str, beside: &Path) -> Result<Source, Problem> {
     let Head { kind } = decode(text)?;
     Ok(match kind {
-        Kind::Debian => Source::Debian(decode::<Debian>(text)?.beside(beside)),
+        Kind::Debian => {
+            let debian = decode::<Debian>(text)?;
+            debian.check().map_err(|text| Problem { place: None, text })?;
+            Source::Debian(debian.beside(beside))
+        }
         Kind::CoreosStream => Source::CoreosStream(decode::<CoreosStream>(text)?.beside(beside)),
         Kind::File => Source::File(decode::<DiskFile>(text)?.beside(beside)),
     })
@@ -270,6 +284,17 @@ mod tests {
         assert!(problem(&format!("{SMALL}arguments: ['a b']\n")).text.contains("no spaces"));
         assert!(problem(&SMALL.replace("[linux-image-amd64]", "[]")).text.contains("one package at least"));
         assert!(problem(&format!("{SMALL}mirror: ftp://x\n")).text.contains("http://deb.debian.org/debian"));
+    }
+
+    #[test]
+    fn a_kernel_is_for_the_image_s_processor() {
+        let arm = format!("{SMALL}architecture: aarch64\n");
+        let told = problem(&arm).text;
+        assert!(told.contains("linux-image-amd64 is for x86_64, and the image for aarch64"), "{told}");
+        assert_eq!(debian(&arm.replace("amd64", "arm64-16k")).architecture, Architecture::Aarch64);
+        let unknown = problem(&format!("{SMALL}architecture: riscv64\n"));
+        assert_eq!(unknown.place, Some((5, 15)), "{unknown}");
+        assert!(unknown.text.contains("expected `x86_64` or `aarch64`"), "{unknown}");
     }
 
     fn repository() -> tempfile::TempDir {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::architecture::Architecture;
 use crate::cache::{self, Cache};
 use crate::process;
 
@@ -43,36 +44,6 @@ const DISK: &str = "disk.qcow2";
 const FACTS: &str = "facts.json";
 /// Where an entry has what the kernels say of themselves.
 const KERNEL_DIRS: &str = "kernels";
-
-/// A processor's architecture, in the words of streams and of `uname -m`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// 64-bit x86.
-    #[default]
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// 64-bit Arm.
-    Aarch64,
-}
-
-impl Architecture {
-    /// `x86_64` or `aarch64`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-        }
-    }
-
-    /// Debian's name, which is that of containers too: `amd64` or `arm64`.
-    pub fn debian_name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "amd64",
-            Self::Aarch64 => "arm64",
-        }
-    }
-}
 
 /// A disk of the cache that a node can boot from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -129,8 +129,7 @@ pub(super) fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>>
             Some(image) => image,
             None => {
                 let scratch = Scratch::new(&options.day1).context("cannot make a temporary directory")?;
-                let acceleration =
-                    machine::choose_acceleration(&cache, &disk.path, &disk.digest, scratch.dir(), &progress::tell)?;
+                let acceleration = runs_by(&cache, &disk, scratch.dir())?;
                 lab::survey(&cache, &disk, &acceleration, scratch.dir(), &progress::tell)?
             }
         };
@@ -151,6 +150,11 @@ pub(super) fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>>
     Ok(images)
 }
 
+/// How the machines of a node image run on this host.
+fn runs_by(cache: &Cache, disk: &BootDisk, scratch: &Path) -> Result<Acceleration, machine::Error> {
+    machine::choose_acceleration(cache, disk.architecture, &disk.path, &disk.digest, scratch, &progress::tell)
+}
+
 /// Finds out how fast the host is, and builds meanwhile what the first trial needs, and most others as well.
 fn probe_and_build(
     first: Option<&Draft>,
@@ -161,8 +165,7 @@ fn probe_and_build(
     std::thread::scope(|scope| {
         let built =
             scope.spawn(|| first.zip(known).map(|(draft, node)| lab::plan(draft, node, workshop, &progress::tell)));
-        let acceleration =
-            machine::choose_acceleration(&workshop.cache, &disk.path, &disk.digest, &workshop.scratch, &progress::tell);
+        let acceleration = runs_by(&workshop.cache, disk, &workshop.scratch);
         // The trial itself asks again, and tells what went wrong.
         let _ = built.join();
         Ok(acceleration?)

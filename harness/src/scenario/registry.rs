@@ -80,7 +80,7 @@ pub struct Image {
     pub filler: Option<Size>,
     /// The user that its processes would run as (`USER` of a Containerfile); default: root.
     pub user: Option<String>,
-    /// The architecture that its manifest names.
+    /// The processor that its manifest says it is for.
     #[serde(default)]
     pub architecture: Architecture,
 }
@@ -136,15 +136,15 @@ pub enum Variant {
     OtherVersion,
 }
 
-/// The architecture that a manifest names.
+/// The processor that a manifest names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Architecture {
-    /// x86-64, as the node.
+    /// The node's.
     #[default]
-    Amd64,
-    /// 64-bit ARM.
-    Arm64,
+    Node,
+    /// One that the node does not have: arm64 where it is amd64.
+    Other,
 }
 
 /// What the registry's certificate is like.

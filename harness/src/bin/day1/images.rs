@@ -85,8 +85,7 @@ struct Bring {
 }
 
 fn architecture(text: &str) -> Result<Architecture, String> {
-    let all = [Architecture::X86_64, Architecture::Aarch64];
-    all.into_iter().find(|one| one.name() == text).ok_or_else(|| "it is x86_64 or aarch64".into())
+    Architecture::ALL.into_iter().find(|one| one.name() == text).ok_or_else(|| "it is x86_64 or aarch64".into())
 }
 
 /// What a person is told of a failure, and the exit code.

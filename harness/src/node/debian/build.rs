@@ -11,6 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use super::super::{CACHE_KIND, DISK, Error, Facts, Kernel, Progress, write_facts};
 use super::boot_sector::{self, SECTOR};
 use super::{DIGEST, Debian, KernelArgument, KernelPackage, Package, host};
+use crate::architecture::Architecture;
 use crate::cache::{self, Cache};
 use crate::process;
 
@@ -44,15 +45,19 @@ pub(in super::super) fn build(
     dir: &Path,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let rootless = host::check()?;
-    progress.step(&format!("building node image {} (one to three minutes, once)", name));
+    let rootless = host::check(debian.architecture)?;
+    // The programs of another processor's packages are emulated.
+    let time = if debian.architecture.is_native() { "one to three minutes" } else { "ten to twenty minutes" };
+    progress.step(&format!("building node image {name} ({time}, once)"));
     let log = dir.join(LOG);
     let mut command = script(debian, dir, rootless);
     let outcome = run(&mut command, name, &log, progress)?;
     if !outcome.status.success() {
         return Err(failure(cache, name, key, &log, outcome));
     }
-    install_boot_loader(name, dir)?;
+    if debian.architecture == Architecture::X86_64 {
+        install_boot_loader(name, dir)?;
+    }
     progress.step("converting the disk to qcow2");
     convert(name, dir)?;
     record(name, debian, key, dir)
@@ -136,6 +141,7 @@ fn failure(cache: &Cache, name: &str, key: &str, log: &Path, outcome: Outcome) -
     }
 }
 
+/// GRUB for BIOS; for UEFI it is a file on the disk.
 fn install_boot_loader(name: &str, dir: &Path) -> Result<(), Error> {
     let bad = |what: &'static str, problem: &dyn ToString| Error::Output {
         image: name.to_owned(),

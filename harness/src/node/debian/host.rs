@@ -1,6 +1,10 @@
 //! What building a node image needs of the host.
 
 use std::path::Path;
+use std::process::Command;
+
+use crate::architecture::Architecture;
+use crate::process;
 
 /// Debian packages (12 or later) that building a node image needs on the host.
 pub const HOST_PACKAGES: &[&str] = &[
@@ -13,6 +17,7 @@ pub const HOST_PACKAGES: &[&str] = &[
     "qemu-utils",
     "util-linux",
     "uidmap",
+    "xz-utils",
 ];
 
 /// Programs, and the packages that bring them. `uidmap` is needed by ordinary users only.
@@ -24,7 +29,20 @@ const TOOLS: &[(&str, &str)] = &[
     ("sfdisk", "fdisk"),
     ("qemu-img", "qemu-utils"),
     ("unshare", "util-linux"),
+    ("xz", "xz-utils"),
 ];
+
+/// The same, where the image is for another processor than the host's: its packages' programs run while it is built.
+fn emulation(architecture: Architecture) -> [(&'static str, &'static str); 2] {
+    let emulator = match architecture {
+        Architecture::X86_64 => "qemu-x86_64-static",
+        Architecture::Aarch64 => "qemu-aarch64-static",
+    };
+    [(ARCH_TEST, "arch-test"), (emulator, "qemu-user-static")]
+}
+
+/// Tells whether the host can run the programs of a processor.
+const ARCH_TEST: &str = "arch-test";
 
 /// Where system administration programs are; not in every user's `PATH`.
 pub(super) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -45,6 +63,15 @@ pub enum Error {
     /// An ordinary user can't build.
     #[error(transparent)]
     Rootless(#[from] Rootless),
+    /// Programs of another processor are not started.
+    #[error(
+        "building a node image for {0} runs its programs in qemu-user, and this host's kernel was not told to start them so \
+         (`arch-test {debian}` fails): systemctl restart systemd-binfmt; or where there is no systemd, as root: \
+         mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc; \
+         cat /usr/lib/binfmt.d/qemu-{0}.conf >/proc/sys/fs/binfmt_misc/register",
+        debian = .0.debian_name()
+    )]
+    Foreign(Architecture),
 }
 
 /// A program that is not there.
@@ -78,10 +105,11 @@ fn list(tools: &[MissingTool], name: impl Fn(&MissingTool) -> &'static str) -> S
 }
 
 /// Says what is missing for a build, before it begins. `Ok(true)`: the build must map user ids.
-pub(super) fn check() -> Result<bool, Error> {
+pub(super) fn check(architecture: Architecture) -> Result<bool, Error> {
     let rootless = !nix::unistd::geteuid().is_root();
     let mut missing: Vec<_> = TOOLS
         .iter()
+        .chain(emulation(architecture).iter().filter(|_| !architecture.is_native()))
         .chain(rootless.then_some(&("newuidmap", "uidmap")))
         .filter(|(program, _)| !has(program))
         .map(|&(program, package)| MissingTool { program, package })
@@ -91,6 +119,10 @@ pub(super) fn check() -> Result<bool, Error> {
     }
     if !missing.is_empty() {
         return Err(Error::Missing(missing));
+    }
+    if !architecture.is_native() {
+        let mut test = Command::new(ARCH_TEST);
+        process::output(test.arg(architecture.debian_name())).map_err(|_| Error::Foreign(architecture))?;
     }
     if rootless {
         let uid = nix::unistd::getuid();
@@ -143,5 +175,11 @@ mod tests {
     fn a_missing_tool_is_told_with_its_package() {
         let error = Error::Missing(vec![MissingTool { program: "mcopy", package: "mtools" }]);
         assert_eq!(error.to_string(), "building a node image needs mcopy: apt-get install mtools");
+    }
+
+    #[test]
+    fn a_host_that_starts_no_foreign_programs_is_told_what_to_do() {
+        let told = Error::Foreign(Architecture::Aarch64).to_string();
+        assert!(told.contains("arch-test arm64") && told.contains("binfmt.d/qemu-aarch64.conf"), "{told}");
     }
 }

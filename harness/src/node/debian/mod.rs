@@ -176,6 +176,15 @@ fn not_empty<'de, D: serde::Deserializer<'de>, P: Deserialize<'de>>(deserializer
 const RECIPE: &str = "debian";
 
 impl Debian {
+    /// What serde can't see: parts that contradict each other.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let other = self.architecture.other();
+        match self.kernels.iter().find(|kernel| kernel.as_str().contains(other.debian_name())) {
+            Some(kernel) => Err(format!("{} is for {other}, and the image for {}", kernel.as_str(), self.architecture)),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn beside(self, dir: &Path) -> Self {
         Self { recipe: dir.join(RECIPE), ..self }
     }
