@@ -3,12 +3,13 @@
 //!
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
 //! inspect, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
-//! `scenario`, `inspect` sees `kmod` and `node`; `timeline` imports nothing of ours. `cache` and `process` are
-//! the floor under the middle layer.
+//! `scenario`, `inspect` sees `kmod` and `node`; `timeline` imports nothing of
+//! ours. `cache`, `containers` and `process` are the floor under the middle layer.
 
 pub mod bench;
 pub mod cache;
 pub mod checks;
+pub mod containers;
 pub mod inspect;
 pub mod kmod;
 pub mod lab;
