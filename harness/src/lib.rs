@@ -2,8 +2,8 @@
 //! Day-1 way, and says with evidence where it falls short.
 //!
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
-//! inspect, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
-//! `scenario`, `inspect` sees `kmod` and `node`; `timeline` imports nothing of
+//! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
+//! `scenario`, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`; `timeline` imports nothing of
 //! ours. `cache`, `containers` and `process` are the floor under the middle layer.
 
 pub mod bench;
@@ -23,4 +23,5 @@ pub mod runner;
 pub mod scenario;
 pub mod services;
 pub mod timeline;
+pub mod toolkit;
 pub mod verify;

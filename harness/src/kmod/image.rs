@@ -12,7 +12,7 @@ use crate::cache::{self, Cache};
 /// Beside its filler.
 const NEED_MIB: u64 = 64;
 /// Changes when packing makes other bytes of the same content.
-const FORMAT: &[u8] = b"day1 driver image 5";
+const FORMAT: &[u8] = b"day1 driver image 6";
 const LAYOUT: &str = "layout";
 const RECORD: &str = "image.json";
 
