@@ -25,7 +25,7 @@ enum Task {
     /// Run the trials: real VMs boot, pull, reboot and load.
     E2e(E2e),
     /// Run everything that needs no VM, and the smoke trials.
-    Test,
+    Test(E2e),
     /// Run changed MachineConfigs, in real VMs: each faulty one must be caught, each harmless one must pass.
     Mutants(E2e),
     /// Make an image of a real registry from Debian's packages, for `day1 run --registry container=IMAGE`.
@@ -62,10 +62,10 @@ fn perform(task: Task) -> Result<ExitCode> {
             host::prepare()?;
             e2e(&[vec!["--mutants".into()], options.arguments].concat())
         }
-        Task::Test => {
+        Task::Test(options) => {
             host::prepare()?;
             without_vm()?;
-            e2e(&["--label".into(), "smoke".into()])
+            e2e(&[vec!["--label".into(), "smoke".into()], options.arguments].concat())
         }
         Task::RegistryImage => {
             host::prepare()?;
@@ -101,7 +101,7 @@ fn ci() -> Result<ExitCode> {
     host::prepare()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     // Their exit codes tell a failed check from a failure of the harness; so does this one's.
-    for task in [cargo().args(["xtask", "test"]), without_engines().args(["xtask", "e2e"])] {
+    for task in [cargo().args(["xtask", "test"]).args(NODE), without_engines().args(["xtask", "e2e"]).args(NODE)] {
         let code = task.status()?.code().unwrap_or(3);
         if code != 0 {
             return Ok(ExitCode::from(u8::try_from(code).unwrap_or(3)));
@@ -109,6 +109,9 @@ fn ci() -> Result<ExitCode> {
     }
     with_an_engine()
 }
+
+/// What CI runs on, whatever else can be had: its verdicts are those of the same node each time.
+const NODE: [&str; 2] = ["--node", "debian-13"];
 
 /// The image that `ci/registry-image/build.sh` makes.
 const REGISTRY_IMAGE: &str = "day1/registry:debian";
@@ -118,25 +121,32 @@ fn registry_image() -> Result<()> {
     run(Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("registry-image/build.sh")).arg(REGISTRY_IMAGE))
 }
 
-/// What only a host with a container engine can show: a real registry in the place of the embedded one.
+/// What only a host with a container engine can show: a real registry in the place of the embedded one, and modules that
+/// are built with what a container installed.
 fn with_an_engine() -> Result<ExitCode> {
     let engine = Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
     match engine {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
             let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            eprintln!("SKIPPED: registries in containers, for no engine answers: {reason}");
+            eprintln!("SKIPPED: registries and toolkits in containers, for no engine answers: {reason}");
             return Ok(ExitCode::SUCCESS);
         }
         Err(error) => {
-            eprintln!("SKIPPED: registries in containers, for there is no docker: {error}");
+            eprintln!("SKIPPED: registries and toolkits in containers, for there is no docker: {error}");
             return Ok(ExitCode::SUCCESS);
         }
     }
     registry_image()?;
-    run(cargo().args(["test", "--package", "day1-harness", "--test", "registry", "--quiet", "--", "--ignored"]))?;
+    for test in ["registry", "toolkit"] {
+        run(cargo().args(["test", "--package", "day1-harness", "--test", test, "--quiet", "--", "--ignored"]))?;
+    }
     let words = ["--registry", &format!("container={REGISTRY_IMAGE}"), "--results", "target/day1-results-container"];
-    e2e(&[words.as_slice(), &["pull/pull-then-reboot@"]].concat().into_iter().map(OsString::from).collect::<Vec<_>>())
+    e2e(&[words.as_slice(), &NODE, &["pull/pull-then-reboot@"]]
+        .concat()
+        .into_iter()
+        .map(OsString::from)
+        .collect::<Vec<_>>())
 }
 
 /// Hides the sockets of container engines, then becomes the command that follows.

@@ -2,14 +2,15 @@
 //! Day-1 way, and says with evidence where it falls short.
 //!
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
-//! inspect, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
-//! `scenario`, `inspect` sees `kmod` and `node`; `timeline` imports nothing of ours. `architecture`,
-//! `cache` and `process` are the floor under the middle layer.
+//! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
+//! `scenario`, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`; `timeline` imports nothing of
+//! ours. `architecture`, `cache`, `containers` and `process` are the floor under the middle layer.
 
 pub mod architecture;
 pub mod bench;
 pub mod cache;
 pub mod checks;
+pub mod containers;
 pub mod inspect;
 pub mod kmod;
 pub mod lab;
@@ -24,4 +25,5 @@ pub mod scenario;
 pub mod services;
 mod text;
 pub mod timeline;
+pub mod toolkit;
 pub mod verify;

@@ -72,7 +72,7 @@ fn run_scenario(scenario: &str) -> (i32, String, String) {
     let vm_images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm-images");
     let result = outcome(
         day1()
-            .args(["run", "--scenarios"])
+            .args(["run", "--node", "debian-13", "--scenarios"])
             .arg(dir.path().join("scenarios"))
             .arg("--vm-images")
             .arg(vm_images)
@@ -142,10 +142,34 @@ fn a_timeline_without_its_facts_is_inconclusive() {
     assert!(output.contains("facts were not recorded"), "{output}");
 }
 
+/// A stream that can't be reached, without `--node`.
+#[test]
+fn the_first_line_tells_the_default_node_and_why() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let stream = "kind: coreos-stream\nstream: http://127.0.0.1:1/stable.json\nsignature: none\n";
+    std::fs::write(dir.path().join("fedora-coreos-stable.yaml"), stream).expect("written");
+    std::fs::copy(root.join("vm-images/debian-13.yaml"), dir.path().join("debian-13.yaml")).expect("copied");
+    let mut command = day1();
+    command.current_dir(root).args(["run", "--list", "--cache"]).arg(dir.path().join("cache"));
+    let (code, output, error) = outcome(command.arg("--vm-images").arg(dir.path()));
+    assert_eq!(code, 0, "{error}");
+    let expected = "node: debian-13 (Fedora CoreOS stable is not in the cache, and http://127.0.0.1:1/stable.json can't be reached: ";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(output.lines().all(|line| !line.contains("node:") && !line.contains("fedora")), "{output}");
+}
+
+#[test]
+fn a_driver_toolkit_that_is_not_there_is_bad_usage() {
+    let (code, _, error) = outcome(day1().args(["run", "--node", "debian-13", "--driver-toolkit", "absent.tar"]));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("absent.tar") && error.contains("podman save"), "{error}");
+}
+
 #[test]
 fn every_trial_is_listed_once() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let (code, output, error) = outcome(day1().current_dir(root).args(["run", "--list"]));
+    let (code, output, error) = outcome(day1().current_dir(root).args(["run", "--list", "--node", "debian-13"]));
     assert_eq!(code, 0, "{error}");
     let mut names: Vec<&str> = output.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     assert!(names.contains(&"pull/pull-then-reboot@debian-13"), "{output}");

@@ -1,11 +1,11 @@
 //! The trials, for `cargo test` and `cargo nextest run`: `harness = false`, by libtest-mimic.
 //!
-//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_KERNEL` (releases of kernels, by commas, or `all`), `DAY1_LABEL`, `DAY1_ALL` (nightly ones as well), `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_REGISTRY`, `DAY1_RESULTS`, `DAY1_CACHE`.
+//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_KERNEL` (releases of kernels, by commas, or `all`), `DAY1_LABEL`, `DAY1_ALL` (nightly ones as well), `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_REGISTRY`, `DAY1_DRIVER_TOOLKIT`, `DAY1_RESULTS`, `DAY1_CACHE`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use day1_harness::runner::{self, DEFAULT_NODE, Options};
+use day1_harness::runner::{self, Options};
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
@@ -45,11 +45,19 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let nodes = variable("DAY1_NODE").unwrap_or_else(|| DEFAULT_NODE.into());
+    let driver_toolkit = match variable("DAY1_DRIVER_TOOLKIT").map(|text| text.parse()).transpose() {
+        Ok(toolkit) => toolkit,
+        Err(error) => {
+            eprintln!("error: DAY1_DRIVER_TOOLKIT: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let vm_images = root.join("vm-images");
+    let named = variable("DAY1_NODE").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect());
     let options = Options {
         scenarios: root.join("scenarios"),
-        vm_images: root.join("vm-images"),
-        nodes: nodes.split(',').map(str::to_owned).collect(),
+        nodes: runner::nodes(named, &vm_images, None, driver_toolkit.as_ref()),
+        vm_images,
         kernels: variable("DAY1_KERNEL").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect()),
         filters: Vec::new(),
         label: variable("DAY1_LABEL"),
@@ -60,6 +68,7 @@ fn main() -> ExitCode {
         start,
         jobs,
         registry,
+        driver_toolkit,
         results: variable("DAY1_RESULTS").map_or_else(|| root.join("target/day1-results"), Into::into),
         cache: None,
         day1: env!("CARGO_BIN_EXE_day1").into(),

@@ -37,7 +37,7 @@ impl Run {
         let dir = tempfile::tempdir().expect("temporary directory");
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut command = Command::new(DAY1);
-        command.args(["run", "--registry", registry, "pull-then-reboot", "--scenarios"]);
+        command.args(["run", "--node", "debian-13", "--registry", registry, "pull-then-reboot", "--scenarios"]);
         command.arg(root.join("scenarios")).arg("--vm-images").arg(root.join("vm-images"));
         command.arg("--results").arg(dir.path().join("results")).arg("--cache").arg(dir.path().join("cache"));
         Self { dir, command }

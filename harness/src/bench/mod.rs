@@ -26,6 +26,7 @@ use crate::runner::{self, Scratch};
 use crate::scenario::Start;
 use crate::services::certs::Authority;
 use crate::services::registry::Source;
+use crate::toolkit::Toolkits;
 
 /// The trial that is measured.
 const TRIAL: &str = "pull/pull-then-reboot";
@@ -152,6 +153,7 @@ pub fn run(options: &Options) -> Result<Report> {
         day1: options.day1.clone(),
         scratch: scratch.dir().to_owned(),
         registry: Source::Embedded,
+        toolkits: Toolkits::new(None, &options.day1),
         failures: Failures::default(),
         cache,
     });

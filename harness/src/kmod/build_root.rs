@@ -124,6 +124,11 @@ pub struct BuildRoot {
 }
 
 impl BuildRoot {
+    /// One whose programs are those of the kernel's processor, which is the host's.
+    pub(crate) fn of_one_tree(path: PathBuf, architecture: Architecture, kernel_release: &str, key: String) -> Self {
+        Self { programs: path.clone(), path, kernel_release: kernel_release.to_owned(), architecture, key }
+    }
+
     /// A command that runs the words added to it inside the root, with `work` at `/build`.
     pub(super) fn command(&self, work: &Path) -> Command {
         sandbox::inside(&self.path, work)

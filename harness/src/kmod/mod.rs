@@ -140,7 +140,7 @@ impl Error {
 }
 
 /// A kernel release becomes a directory, a package name and a `make` argument.
-fn check_kernel_release(value: &str) -> Result<(), Error> {
+pub(crate) fn check_kernel_release(value: &str) -> Result<(), Error> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte);
     if value.starts_with(|first: char| first.is_ascii_digit()) && value.bytes().all(fits) && value.len() <= 64 {
         return Ok(());

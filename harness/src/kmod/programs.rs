@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use object::Endianness;
@@ -21,6 +22,9 @@ const USERS: [(&str, &str); 2] = [("/etc/passwd", "root:x:0:0:root:/root:/bin/sh
 /// As distributions have them today.
 const LINKS: [(&str, &str); 4] =
     [("/bin", "usr/bin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64"), ("/sbin", "usr/bin")];
+
+/// Where a tree has its programs.
+const PROGRAMS: [&str; 4] = ["usr/bin", "usr/sbin", "bin", "sbin"];
 
 /// The files of a base.
 pub(super) fn of(build_root: &BuildRoot, base: &Base) -> Result<Files, Error> {
@@ -52,35 +56,52 @@ impl Tree<'_> {
     fn programs<'n>(&self, names: impl Iterator<Item = &'n &'n str>) -> Result<Files, Error> {
         let mut files = Files::new();
         let mut wanted = BTreeSet::new();
-        let directories = ["usr/bin", "usr/sbin", "bin", "sbin"];
         let mut add = |at: String, path: PathBuf, wanted: &mut BTreeSet<String>| {
             let contents = fs::read(&path).map_err(Error::io("read", &path))?;
             let loads = Loads::of(&contents)
                 .map_err(|error| Error::Content(format!("{} of its base: {error}", path.display())))?;
-            // What loads the libraries is named by its path, which is a link's into /usr.
             wanted.extend(loads.libraries);
             files.insert(at, Entry::Program(contents));
             Ok::<_, Error>(loads.interpreter)
         };
+        let mut scripts = Files::new();
         for name in names {
-            let path = self.find(&directories.map(str::to_owned), name)?;
+            let mut name = (*name).to_owned();
+            let mut path = self.find(&PROGRAMS, &name)?;
+            // Where coreutils is a single program, as in RHEL's images, each of its names is a script for it.
+            if let Some((script, program)) = script(&path).map_err(Error::io("read", &path))? {
+                scripts.insert(format!("/usr/bin/{name}"), Entry::Program(script));
+                path = self.find(&PROGRAMS, &program)?;
+                name = program;
+            }
+            // What loads the libraries is named by its path, which is a link's into /usr.
             if let Some(interpreter) = add(format!("/usr/bin/{name}"), path, &mut wanted)? {
-                let path = self.find(&[String::new()], interpreter.trim_start_matches('/'))?;
+                let path = self.find(&[""], interpreter.trim_start_matches('/'))?;
                 add(format!("/usr{interpreter}"), path, &mut wanted)?;
             }
         }
-        let directories = ["usr/lib", "lib"].map(|dir| format!("{dir}/{}", self.libraries));
+        let debian = ["usr/lib", "lib"].map(|dir| format!("{dir}/{}", self.libraries));
         let mut done = BTreeSet::new();
         while let Some(name) = wanted.pop_first() {
-            if done.insert(name.clone()) {
-                add(format!("/usr/lib/{name}"), self.find(&directories, &name)?, &mut wanted)?;
+            if !done.insert(name.clone()) {
+                continue;
             }
+            // Fedora's loader looks there only, and Debian's in /usr/lib too.
+            match self.find(&["usr/lib64"], &name) {
+                Ok(path) => add(format!("/usr/lib64/{name}"), path, &mut wanted)?,
+                Err(_) => add(
+                    format!("/usr/lib/{name}"),
+                    self.find(&debian.each_ref().map(String::as_str), &name)?,
+                    &mut wanted,
+                )?,
+            };
         }
+        files.extend(scripts);
         Ok(files)
     }
 
     /// A file of the tree in the first of the directories that has it.
-    fn find(&self, directories: &[String], name: &str) -> Result<PathBuf, Error> {
+    fn find(&self, directories: &[&str], name: &str) -> Result<PathBuf, Error> {
         let found = directories.iter().find_map(|dir| self.root.join(dir).join(name).canonicalize().ok());
         // A link must not lead to what the host has under that path.
         let root = self.root.canonicalize().map_err(Error::io("find", self.root))?;
@@ -89,6 +110,18 @@ impl Tree<'_> {
             Error::Content(format!("{name} of its base is in none of {} of {within}", directories.join(", ")))
         })
     }
+}
+
+/// A script, and the name of the program that it is for; nothing for a program.
+fn script(path: &Path) -> io::Result<Option<(Vec<u8>, String)>> {
+    let contents = fs::read(path)?;
+    let Some(first) = contents.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()) else {
+        return Ok(None);
+    };
+    let line = String::from_utf8_lossy(first).into_owned();
+    let program = line.split_whitespace().next().and_then(|program| program.rsplit('/').next());
+    let program = program.unwrap_or_default().to_owned();
+    Ok(Some((contents, program)))
 }
 
 /// What an ELF file says that it needs.
@@ -137,6 +170,19 @@ mod tests {
         assert!(names.iter().any(|name| name.starts_with("ld-linux")), "{names:?}");
         // Of libselinux, which ls loads.
         assert!(names.iter().any(|name| name.starts_with("libpcre2")), "{names:?}");
+    }
+
+    #[test]
+    fn a_script_for_a_single_program_brings_that_program() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let bin = dir.path().join("usr/bin");
+        fs::create_dir_all(&bin).expect("created");
+        fs::write(bin.join("ls"), "#!/usr/bin/coreutils --coreutils-prog-shebang=ls\n").expect("written");
+        let tree = Tree { root: dir.path(), libraries: "x" };
+        let lacks = tree.programs([&"ls"].into_iter()).expect_err("no such program").to_string();
+        assert!(lacks.contains("coreutils"), "{lacks}");
+        let (script, program) = script(&bin.join("ls")).expect("read").expect("a script");
+        assert!(script.starts_with(b"#!") && program == "coreutils", "{program}");
     }
 
     #[test]

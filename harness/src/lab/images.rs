@@ -10,7 +10,7 @@ use super::brought::{self, Brought};
 use super::plan::{Image, PlanError, Workshop, image_kernel, kernel, node_kernel};
 use super::worker::WorkerImage;
 use crate::kmod::{self, BuildRoot, BuiltModule, ModuleKey};
-use crate::node::NodeImage;
+use crate::node::{Kernel, NodeImage};
 use crate::scenario::{self, ModuleName, Scenario, Variant};
 use crate::timeline::ImageFact;
 
@@ -27,16 +27,7 @@ pub(super) fn all(
 ) -> Result<Vec<(Image, ImageFact)>, PlanError> {
     let bench = |place, number| -> Result<Bench<'_>, PlanError> {
         let kernel = kernel(scenario, node, &place, number)?;
-        if node.facts.distribution != "debian" {
-            return Err(PlanError::NoModules {
-                node: node.name().to_owned(),
-                distribution: format!("{} {}", node.facts.distribution, node.facts.distribution_version),
-                kernel: kernel.release.clone(),
-            });
-        }
-        let mirror = node.facts.mirror.as_deref().unwrap_or(DEBIAN_MIRROR);
-        let distribution = kmod::Distribution::debian(node.disk.architecture, &kernel.suite, mirror);
-        let build_root = kmod::ensure_build_root(&workshop.cache, &distribution, &kernel.release, tell)?;
+        let build_root = build_root(node, kernel, workshop, tell)?;
         Ok(Bench { build_root, workshop, tell })
     };
     let mut all = Vec::new();
@@ -67,6 +58,26 @@ pub(super) fn all(
         }
     }
     Ok(all)
+}
+
+/// What modules for a kernel are built in: of Debian's packages, or of a toolkit's image.
+fn build_root(
+    node: &NodeImage,
+    kernel: &Kernel,
+    workshop: &Workshop,
+    tell: &dyn Fn(&str),
+) -> Result<BuildRoot, PlanError> {
+    if node.facts.distribution == "debian" {
+        let mirror = node.facts.mirror.as_deref().unwrap_or(DEBIAN_MIRROR);
+        let distribution = kmod::Distribution::debian(node.disk.architecture, &kernel.suite, mirror);
+        return Ok(kmod::ensure_build_root(&workshop.cache, &distribution, &kernel.release, tell)?);
+    }
+    let root = workshop.toolkits.build_root(&workshop.cache, node.disk.architecture, &kernel.release, tell);
+    root.map_err(|source| PlanError::NoModules {
+        node: node.name().to_owned(),
+        distribution: format!("{} {}", node.facts.distribution, node.facts.distribution_version),
+        source,
+    })
 }
 
 fn described(repository: String, tags: Vec<String>, layout: kmod::OciLayout) -> (Image, ImageFact) {

@@ -23,6 +23,7 @@ use crate::services::certs::Authority;
 use crate::services::registry;
 use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME, PROXY_ADDRESS, PROXY_PORT};
 use crate::timeline::{Facts, FileFact, NicFact};
+use crate::toolkit::{self, Toolkits};
 
 /// What all trials of a run share.
 pub struct Workshop {
@@ -38,6 +39,8 @@ pub struct Workshop {
     pub scratch: PathBuf,
     /// Where each trial's registry comes from.
     pub registry: registry::Source,
+    /// What modules for kernels that are not Debian's are built with.
+    pub toolkits: Toolkits,
     /// What could not be made in this run.
     pub failures: Failures,
 }
@@ -177,14 +180,14 @@ pub enum PlanError {
         pools: Vec<String>,
     },
     /// The dummy modules can't be built for a kernel of the node image.
-    #[error("the dummy modules can't be built for kernel {kernel} of the node image {node} ({distribution})")]
+    #[error("the dummy modules can't be built for the node image {node} ({distribution}): {source}")]
     NoModules {
         /// The node image.
         node: String,
         /// Its distribution.
         distribution: String,
-        /// The kernel.
-        kernel: String,
+        /// Why not, and what to do.
+        source: Arc<toolkit::Error>,
     },
     /// An image from elsewhere can't be had.
     #[error("{place}: {source}")]

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -47,11 +48,18 @@ pub(super) fn small(url: &str, limit: u64) -> Result<Vec<u8>, Error> {
 
 /// Whether an address answers at all, asked once.
 pub fn is_reachable(url: &str, patience: Duration) -> Result<(), String> {
-    let answer = || {
-        let client = Client::builder().connect_timeout(patience).timeout(patience).build()?;
-        accepted(client.get(url).send()?)
-    };
-    answer().map(|_| ()).map_err(|failure| failure.text())
+    let (answer, answered) = mpsc::channel();
+    let asked = url.to_owned();
+    // Not joined: a name server that keeps silent holds the client for longer than its own timeout.
+    std::thread::spawn(move || {
+        let ask = || {
+            let client = Client::builder().connect_timeout(patience).timeout(patience).build()?;
+            accepted(client.get(asked).send()?)
+        };
+        // Nobody may be waiting any more.
+        let _ = answer.send(ask().map(|_| ()).map_err(|failure| failure.text()));
+    });
+    answered.recv_timeout(patience).unwrap_or_else(|_| Err(format!("no answer within {:.1} s", patience.as_secs_f64())))
 }
 
 /// A complete download in the cache, whose checksum is right.

@@ -121,6 +121,28 @@ impl CoreosStream {
         cache.root().join(PINS).join(format!("{name}-{}.json", &key[..16]))
     }
 
+    /// Lets the name stand for a release 43.1 with this kernel.
+    #[cfg(test)]
+    pub(crate) fn pretend_cached(&self, cache: &Cache, name: &str, kernel: &str) {
+        let (release, sha256) = ("43.1".to_owned(), "0".repeat(64));
+        let location = "https://example.com/disk.qcow2.xz".to_owned();
+        let artifact = Artifact { release, location, sha256, uncompressed_sha256: None, signature: None };
+        let pin = self.pin(cache, name);
+        fs::create_dir_all(pin.parent().expect("a directory")).expect("made");
+        fs::write(&pin, serde_json::to_vec(&artifact).expect("encoded")).expect("written");
+        let entry = cache.root().join(super::CACHE_KIND).join(artifact.key());
+        fs::create_dir_all(&entry).expect("made");
+        let facts = super::Facts {
+            kernels: vec![super::Kernel { release: kernel.to_owned(), suite: String::new() }],
+            distribution: "fedora".to_owned(),
+            distribution_version: "43".to_owned(),
+            mirror: None,
+            takes_boot_arguments: true,
+            versions: BTreeMap::new(),
+        };
+        super::write_facts(&entry, &facts).expect("written");
+    }
+
     /// Whether the name stands for a release that the cache has.
     pub(super) fn find(&self, cache: &Cache, name: &str) -> Option<(Artifact, std::path::PathBuf)> {
         let artifact = self.pinned(cache, name)?;

@@ -1,5 +1,6 @@
 //! Trials for libtest-mimic: what is planned, leases, deadlines, results.
 
+mod default_node;
 mod interrupt;
 mod lease;
 mod partition;
@@ -9,6 +10,7 @@ mod scratch;
 mod shake;
 mod trial;
 
+pub use default_node::{STAND_IN, nodes};
 pub use lease::host_memory_mib;
 pub use partition::Partition;
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
@@ -33,6 +35,7 @@ use crate::node::NodeImage;
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
 use crate::services::registry;
+use crate::toolkit::DriverToolkit;
 
 /// What to run, on what, and where the results go.
 #[derive(Debug, Clone)]
@@ -64,16 +67,15 @@ pub struct Options {
     pub jobs: Option<usize>,
     /// Which registry stands behind the gateway.
     pub registry: registry::Backend,
+    /// What modules for CoreOS kernels are built with, if a person names it.
+    pub driver_toolkit: Option<DriverToolkit>,
     /// Where the results go.
     pub results: PathBuf,
     /// The cache, if not at its usual place.
     pub cache: Option<PathBuf>,
-    /// The `day1` program, for the guest's connections, the guard of the scratch directory and the registry's container.
+    /// The `day1` program, for the guest's connections, the guard of the scratch directory, and containers.
     pub day1: PathBuf,
 }
-
-/// The node image that trials run on unless told otherwise.
-pub const DEFAULT_NODE: &str = "debian-13";
 
 /// The label of scenarios that run only when they are asked for: by name, by a label, or with all others.
 pub const NIGHTLY: &str = "nightly";

@@ -16,6 +16,7 @@ use crate::node::{self, BootDisk, Catalogue, NodeImage};
 use crate::report::Host;
 use crate::services::certs::Authority;
 use crate::services::registry;
+use crate::toolkit::Toolkits;
 
 /// Stands for all kernels of a node image.
 const ALL: &str = "all";
@@ -61,6 +62,7 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         day1: options.day1.clone(),
         scratch: scratch.to_owned(),
         registry,
+        toolkits: Toolkits::new(options.driver_toolkit.clone(), &options.day1),
         failures: lab::Failures::default(),
         cache,
     });

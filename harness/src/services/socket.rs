@@ -63,7 +63,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// A random UUID (122 random bits) from the kernel.
-pub(super) fn random_uuid() -> io::Result<String> {
+pub(crate) fn random_uuid() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned())
 }
 

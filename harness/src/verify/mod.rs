@@ -360,6 +360,9 @@ fn run(request: &Request, targets: &[&Target]) -> Result<BTreeMap<String, TrialR
     command.args(["run", "--all", "--scenarios"]).arg(options.results.join(files::SCENARIOS));
     command.arg("--vm-images").arg(&options.vm_images).arg("--results").arg(&options.results);
     command.arg("--registry").arg(options.registry.to_string());
+    if let Some(toolkit) = &options.driver_toolkit {
+        command.arg("--driver-toolkit").arg(toolkit.to_string());
+    }
     let mut nodes: Vec<&str> = targets.iter().map(|target| target.node.as_str()).collect();
     nodes.dedup();
     for node in nodes {

@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use day1_harness::cache::Cache;
-use day1_harness::services::registry::{Engine, EngineError};
+use day1_harness::containers::{Engine, EngineError};
 
 /// The same list that `cargo xtask` installs from.
 const TOOLS: &str = include_str!("../../../../ci/host-tools.txt");
@@ -105,11 +105,17 @@ fn user_namespaces() {
 fn container_engine() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(Engine::find())) {
-        Ok(Ok(engine)) => println!("  · container engine: {engine}, for `--registry container`"),
-        Ok(Err(EngineError::NoneAnswers { tried })) => {
-            println!("  · container engine: none, which only `--registry container` needs ({tried})");
+        Ok(Ok(engine)) => {
+            println!("  · container engine: {engine}, for modules of Fedora CoreOS and `--registry container`")
         }
-        Ok(Err(error)) => println!("  · container engine: none, which only `--registry container` needs: {error}"),
+        Ok(Err(EngineError::NoneAnswers { tried })) => {
+            println!(
+                "  · container engine: none, which only modules of Fedora CoreOS and `--registry container` need ({tried})"
+            );
+        }
+        Ok(Err(error)) => println!(
+            "  · container engine: none, which only modules of Fedora CoreOS and `--registry container` need: {error}"
+        ),
         Err(error) => println!("  · container engine: not asked for, there is no event loop: {error}"),
     }
 }

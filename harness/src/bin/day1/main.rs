@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use day1_harness::{lab, runner, services};
+use day1_harness::toolkit::Installation;
+use day1_harness::{lab, runner, services, toolkit};
 
 /// Proves in real virtual machines that an out-of-tree kernel module reaches a CoreOS node the Day-1 way.
 ///
@@ -69,6 +70,23 @@ enum Command {
         #[arg(long)]
         run: String,
     },
+    /// Install what modules for a kernel are built with in a container, until standard input ends.
+    #[command(name = toolkit::INSTALL_SUBCOMMAND, hide = true)]
+    InstallToolkit {
+        /// The container's image.
+        image: String,
+        /// The kernel's release.
+        kernel: String,
+        /// The address of its `kernel-devel`.
+        url: String,
+        /// The archive of the container's files.
+        archive: PathBuf,
+        /// What is installed beside it.
+        packages: Vec<String>,
+        /// The run that it is for.
+        #[arg(long)]
+        run: String,
+    },
     /// Remove a run's temporary directory when standard input ends.
     #[command(name = runner::GUARD_SUBCOMMAND, hide = true)]
     GuardScratch {
@@ -99,6 +117,11 @@ fn main() -> ExitCode {
         // Standard error is the guest's connection as well: not a word.
         Command::Connect { socket } => silently(services::socket::connect_stdio(&socket)),
         Command::HoldRegistry { image, run } => silently(services::registry::hold(&image, &run)),
+        Command::InstallToolkit { image, kernel, url, archive, packages, run } => {
+            let installation =
+                Installation { image: &image, kernel: &kernel, url: &url, archive: &archive, packages: &packages };
+            silently(toolkit::install(&installation, &run))
+        }
         Command::GuardScratch { dir } => silently(runner::guard_scratch(&dir)),
     }
 }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use day1_harness::runner::{self, DEFAULT_NODE, Options, Partition, Shaking};
+use day1_harness::runner::{self, Options, Partition, Shaking};
 use day1_harness::scenario::Start;
 use day1_harness::services::registry::Backend;
+use day1_harness::toolkit::DriverToolkit;
 use libtest_mimic::Arguments;
 
 /// Without a filter, a label or `--all`, trials with the label `nightly` are left out.
@@ -19,8 +20,9 @@ pub struct Run {
     /// List the trials instead of running them.
     #[arg(long)]
     list: bool,
-    /// Run on this node image (may be given several times).
-    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_NODE)]
+    /// Run on this node image (may be given several times) [default: `fedora-coreos-stable` where it is cached or can be
+    /// reached and modules for it can be built, else `debian-13`; the first line of output tells].
+    #[arg(long, value_name = "IMAGE")]
     node: Vec<String>,
     /// Boot this kernel of the node image, by its release, or `all`, each in trials of its own (may be given several
     /// times). Scenarios about several kernels run once, with their own choice.
@@ -61,6 +63,10 @@ pub struct Run {
     /// another one is named.
     #[arg(long, value_name = "REGISTRY", default_value = "embedded")]
     registry: Backend,
+    /// What modules for a CoreOS kernel are built with: an image such as OpenShift's Driver Toolkit of the node's release, in
+    /// a registry, or in a file that `podman save` wrote [default: for Fedora's kernels, a container of that Fedora].
+    #[arg(long, value_name = "IMAGE|FILE.tar", env = "DAY1_DRIVER_TOOLKIT")]
+    driver_toolkit: Option<DriverToolkit>,
     /// Where the results go.
     #[arg(long, value_name = "DIR", default_value = "target/day1-results")]
     results: PathBuf,
@@ -89,10 +95,11 @@ impl Run {
                 return ExitCode::from(2);
             }
         };
+        let nodes = runner::nodes(self.node, &vm_images, cache.as_deref(), self.driver_toolkit.as_ref());
         let options = Options {
             scenarios,
             vm_images,
-            nodes: self.node,
+            nodes,
             kernels: self.kernel,
             filters: self.filters,
             label: self.label,
@@ -103,6 +110,7 @@ impl Run {
             start: self.start,
             jobs: self.jobs,
             registry: self.registry,
+            driver_toolkit: self.driver_toolkit,
             results: self.results,
             cache,
             day1,

@@ -8,8 +8,9 @@ use clap::Args;
 use day1_generator::{AbsolutePath, ModuleName};
 use day1_harness::inspect::Source;
 use day1_harness::kmod::TrustedKey;
-use day1_harness::runner::{DEFAULT_NODE, Options};
+use day1_harness::runner::{self, Options};
 use day1_harness::services::registry;
+use day1_harness::toolkit::DriverToolkit;
 use day1_harness::verify::{self, Request};
 
 use super::run::{at_least_one, find_above};
@@ -45,8 +46,8 @@ pub struct Verify {
     /// Certificate, PEM or DER, that the nodes trust for modules (may be given several times).
     #[arg(long, value_name = "CERT")]
     trusted_key: Vec<PathBuf>,
-    /// Verify on this node image (may be given several times); `day1 images list` shows all.
-    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_NODE)]
+    /// Verify on this node image (may be given several times); `day1 images list` shows all [default: as for `day1 run`].
+    #[arg(long, value_name = "IMAGE")]
     node: Vec<String>,
     /// Verify for this kernel of the node images, by its release, or for `all` (may be given several times) [default: the
     /// one that each node image boots].
@@ -55,6 +56,10 @@ pub struct Verify {
     /// The registry behind the gateway: `embedded`, or `container[=IMAGE]`.
     #[arg(long, value_name = "REGISTRY", default_value = "embedded")]
     registry: registry::Backend,
+    /// What modules for a CoreOS kernel are built with, where a scenario of the family takes modules of its own: as for
+    /// `day1 run`.
+    #[arg(long, value_name = "IMAGE|FILE.tar", env = "DAY1_DRIVER_TOOLKIT")]
+    driver_toolkit: Option<DriverToolkit>,
     /// How many machines at once, if the host's memory allows [default: as many as its cores carry].
     #[arg(long, value_name = "N", env = "DAY1_JOBS", value_parser = at_least_one)]
     jobs: Option<usize>,
@@ -101,17 +106,20 @@ impl Verify {
         let image = Source::parse(&self.image, &|path| path.exists()).map_err(|error| error.to_string())?;
         let here = std::env::current_dir().map_err(|error| format!("cannot tell the current directory: {error}"))?;
         let results = std::path::absolute(&self.results).map_err(|error| error.to_string())?;
+        let vm_images = self.vm_images.map_or_else(|| find_above("vm-images"), Ok)?;
+        let trusted_keys = TrustedKey::read_all(&self.trusted_key).map_err(|error| error.to_string())?;
+        let nodes = runner::nodes(self.node, &vm_images, cache.as_deref(), self.driver_toolkit.as_ref());
         Ok(Request {
             image: image.beside(&here),
             module: name(&self.module),
             in_tree: self.in_tree.map(|names| names.iter().map(name).collect()),
             firmware: self.firmware.map(|path| path.to_string()),
             machine_config: self.machine_config,
-            trusted_keys: TrustedKey::read_all(&self.trusted_key).map_err(|error| error.to_string())?,
+            trusted_keys,
             run: Options {
                 scenarios: results.join(verify::files::SCENARIOS),
-                vm_images: self.vm_images.map_or_else(|| find_above("vm-images"), Ok)?,
-                nodes: self.node,
+                vm_images,
+                nodes,
                 kernels: self.kernel,
                 filters: Vec::new(),
                 label: None,
@@ -121,6 +129,7 @@ impl Verify {
                 partition: None,
                 start: None,
                 registry: self.registry,
+                driver_toolkit: self.driver_toolkit,
                 jobs: self.jobs,
                 results,
                 cache,

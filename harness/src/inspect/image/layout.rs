@@ -149,6 +149,11 @@ pub(super) fn open_dir(dir: &Path, tag: Option<&str>) -> Result<Root, Error> {
     oci(Box::new(Plain(dir.to_owned())), dir, tag)
 }
 
+/// Whether an archive is what `docker save` writes; newer ones can be read as an OCI image layout too.
+pub(super) fn is_docker_archive(path: &Path) -> Result<bool, Error> {
+    Ok(Archive::open(path)?.files.contains_key("manifest.json"))
+}
+
 /// The image in an archive of an OCI image layout.
 pub(super) fn open_archive(path: &Path, tag: Option<&str>) -> Result<Root, Error> {
     let archive = Archive::open(path)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use day1_generator::{Digest, ImageRepository, Tag};
 
-use super::Error;
+use super::{Error, layout};
 
 /// Where an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,15 @@ impl Source {
             repository: repository.to_string(),
             tag: tag.map(|tag| tag.to_string()),
             digest: digest.map(|digest| digest.to_string()),
+        })
+    }
+
+    /// The image in a file that `podman save` or `docker save` wrote, in whichever of its formats.
+    pub fn archive(path: &Path) -> Result<Self, Error> {
+        let path = path.to_owned();
+        Ok(match layout::is_docker_archive(&path)? {
+            true => Self::DockerArchive { path, tag: None },
+            false => Self::OciArchive { path, tag: None },
         })
     }
 

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin};
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
 use super::Error;
-use super::engine::Engine;
 use super::holder::{HOLD_SUBCOMMAND, Ready, Said};
-use super::run_id::RunId;
+use crate::containers::{self, Engine};
 
 /// How a registry's container is made, known to work.
 #[derive(Debug, Clone)]
@@ -112,13 +110,8 @@ struct Holder {
 
 impl Holder {
     fn start(day1: &Path, engine: &Engine, image: &str) -> io::Result<(Self, Words)> {
-        let mut command = Command::new(day1);
-        command.args([HOLD_SUBCOMMAND, "--run", &RunId::own()?.to_string(), image]);
-        command.env("DOCKER_HOST", engine.host());
-        // It could ask to keep containers.
-        command.env_remove("TESTCONTAINERS_COMMAND");
-        // A process group of its own: Ctrl-C at the terminal must not end it before its work is done.
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn()?;
+        let mut command = containers::holder(day1, HOLD_SUBCOMMAND, engine)?;
+        let mut process = command.arg(image).spawn()?;
         let (lifeline, words) = (process.stdin.take(), process.stdout.take());
         let holder = Self { process, lifeline };
         let words = words.ok_or_else(|| io::Error::other("it has no standard output"))?;

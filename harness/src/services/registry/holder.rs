@@ -1,12 +1,8 @@
-//! The process that holds a registry's container: it starts it, tells where it is, and removes it when its standard
-//! input ends. That ends when the process which asked is gone, whatever ended it, so a container needs nobody's clean-up
-//! code. (The engine finishes what it began to create though its client is killed: who is killed must not be who creates.)
-//!
-//! Containers of runs whose holder was killed as well are removed before the next one is started.
+//! The process that holds a registry's container: it starts it, tells where it is, and removes it when it is no longer
+//! wanted.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -17,30 +13,21 @@ use hyper::{StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::{Deserialize, Serialize};
-use testcontainers::bollard::models::{ContainerSummary, HostConfig, PortBinding};
-use testcontainers::bollard::query_parameters::{
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
-};
+use testcontainers::bollard::models::{HostConfig, PortBinding};
+use testcontainers::bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptions};
 use testcontainers::bollard::{self, Docker};
 use testcontainers::core::IntoContainerPort;
 use testcontainers::core::client::docker_client_instance;
 use testcontainers::core::error::{ClientError, TestcontainersError};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::engine::in_one_line;
-use super::run_id::RunId;
+use crate::containers::{self, ImageError, in_one_line};
 use crate::process::tail;
 use crate::services::socket::random_uuid;
 
 /// The hidden subcommand of `day1` that [`hold`] stands behind.
 pub const HOLD_SUBCOMMAND: &str = "hold-registry";
-
-/// On each container: the run that it belongs to.
-const RUN_LABEL: &str = "day1.run";
 
 /// Where a registry listens, by its images' own configuration.
 const PORT: u16 = 5000;
@@ -101,32 +88,25 @@ enum Failure {
     Refuses(StatusCode),
 }
 
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Engine(error) => Self::Engine(error),
+            ImageError::Pull(error) => Self::Pull(error),
+        }
+    }
+}
+
 /// Runs a registry from `image` until standard input, a pipe, ends; says on standard output what becomes of it. `run` is
 /// the [`RunId`] of the process that asks.
 pub fn hold(image: &str, run: &str) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome: Result<(), Failure> = runtime.block_on(async { held(image, run, std::pin::pin!(over()?)).await });
+    let outcome: Result<(), Failure> =
+        runtime.block_on(async { held(image, run, std::pin::pin!(containers::over()?)).await });
     if let Err(failure) = outcome {
         say(&Said::Ended(failure.to_string()));
     }
     Ok(())
-}
-
-/// Ends when the container is no longer wanted.
-fn over() -> io::Result<impl Future<Output = ()>> {
-    let mut lifeline = Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
-    let (mut interrupt, mut terminate, mut hangup) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-    Ok(async move {
-        let mut sink = [0; 64];
-        let ended = async { while lifeline.read(&mut sink).await.is_ok_and(|count| count > 0) {} };
-        tokio::select! {
-            () = ended => {}
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
 }
 
 fn say(said: &Said) {
@@ -140,8 +120,8 @@ async fn held(image: &str, run: &str, mut over: Pin<&mut impl Future<Output = ()
     let image_id = tokio::select! {
         () = over.as_mut() => return Ok(()),
         found = async {
-            remove_those_of_dead_runs(&docker).await?;
-            find(&docker, image).await
+            containers::remove_those_of_dead_runs(&docker).await?;
+            Ok::<_, Failure>(containers::ensure_image(&docker, image, |step| say(&Said::Step(step.to_owned()))).await?)
         } => found?,
     };
     let name = format!("day1-registry-{}", random_uuid()?);
@@ -158,44 +138,14 @@ async fn held(image: &str, run: &str, mut over: Pin<&mut impl Future<Output = ()
         }
         Err(error) => Err(error.into()),
     };
-    let removed = remove(&docker, &name).await;
+    let removed = containers::remove(&docker, &name).await;
     outcome?;
     Ok(removed?)
 }
 
-/// The id of an image, which is pulled if the engine lacks it.
-async fn find(docker: &Docker, image: &str) -> Result<String, Failure> {
-    match docker.inspect_image(image).await {
-        Err(error) if is_absent(&error) => {
-            say(&Said::Step(format!("pulling {image}")));
-            let _pulled = request(image).pull_image().await.map_err(Failure::Pull)?;
-        }
-        Err(error) => return Err(error.into()),
-        Ok(_) => {}
-    }
-    let id = docker.inspect_image(image).await?.id.unwrap_or_default();
-    // podman leaves out the algorithm.
-    Ok(if id.starts_with("sha256:") { id } else { format!("sha256:{id}") })
-}
-
-/// An image by its whole name, which testcontainers wants in two parts.
-fn request(image: &str) -> GenericImage {
-    let (name, tag) = name_and_tag(image);
-    GenericImage::new(name, tag)
-}
-
-/// The parts around the last `:`, but for that of a port.
-fn name_and_tag(image: &str) -> (&str, &str) {
-    match image.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (image, "latest"),
-    }
-}
-
 async fn start(name: &str, image_id: &str, run: &str) -> Result<ContainerAsync<GenericImage>, TestcontainersError> {
-    // The id names the image, also where DOCKER_DEFAULT_PLATFORM is another one's.
-    let request = request(image_id).with_exposed_port(PORT.tcp()).with_platform("");
-    let request = request.with_container_name(name).with_label(RUN_LABEL, run).with_startup_timeout(READY);
+    let image = containers::generic(image_id).with_exposed_port(PORT.tcp());
+    let request = containers::of_run(image, name, run).with_startup_timeout(READY);
     request.with_host_config_modifier(on_loopback).start().await
 }
 
@@ -252,7 +202,7 @@ async fn ended(docker: &Docker, name: &str) -> Failure {
             Some(Err(Error::RequestTimeoutError)) => {}
             Some(Err(Error::DockerContainerWaitError { code, .. })) => break format!("exit code {code}"),
             Some(Ok(end)) => break format!("exit code {}", end.status_code),
-            Some(Err(error)) if is_absent(&error) => break "it was removed".to_owned(),
+            Some(Err(error)) if containers::is_absent(&error) => break "it was removed".to_owned(),
             Some(Err(error)) => return error.into(),
             None => break "the engine says no more of it".to_owned(),
         }
@@ -271,51 +221,9 @@ async fn last_words(docker: &Docker, name: &str) -> String {
     }
 }
 
-/// Removes the containers of runs that are over. Whether the others' are is not ours to say.
-async fn remove_those_of_dead_runs(docker: &Docker) -> Result<(), bollard::errors::Error> {
-    let filters = HashMap::from([("label".to_owned(), vec![RUN_LABEL.to_owned()])]);
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    for container in docker.list_containers(Some(options)).await? {
-        if let Some(id) = container.id.as_ref().filter(|_| is_of_dead_run(&container)) {
-            remove(docker, id).await?;
-        }
-    }
-    Ok(())
-}
-
-fn is_of_dead_run(container: &ContainerSummary) -> bool {
-    let run = container.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)?.parse::<RunId>().ok());
-    run.is_some_and(|run| run.is_over())
-}
-
-/// Removes a container with its volumes, if it is there; another one may be doing the same.
-async fn remove(docker: &Docker, name: &str) -> Result<(), bollard::errors::Error> {
-    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    match docker.remove_container(name, Some(options)).await {
-        Err(error) if !is_absent(&error) && !is_status(&error, StatusCode::CONFLICT) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn is_absent(error: &bollard::errors::Error) -> bool {
-    is_status(error, StatusCode::NOT_FOUND)
-}
-
-fn is_status(error: &bollard::errors::Error, status: StatusCode) -> bool {
-    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code, .. } if *status_code == status)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_image_s_name_has_two_parts() {
-        assert_eq!(name_and_tag("day1/registry:debian"), ("day1/registry", "debian"));
-        assert_eq!(name_and_tag("localhost:5000/registry"), ("localhost:5000/registry", "latest"));
-        assert_eq!(name_and_tag("a/b@sha256:0123"), ("a/b@sha256", "0123"));
-        assert_eq!(name_and_tag("sha256:0123"), ("sha256", "0123"));
-    }
 
     #[test]
     fn the_port_is_published_on_loopback_alone() {
@@ -327,19 +235,5 @@ mod tests {
         assert_eq!(port, "5000/tcp");
         let addresses: Vec<_> = binding.iter().map(|one| one.host_ip.as_deref()).collect();
         assert_eq!(addresses, [Some("127.0.0.1")]);
-    }
-
-    #[test]
-    fn containers_of_others_and_of_runs_that_live_stay() {
-        let with = |label: Option<String>| ContainerSummary {
-            labels: label.map(|run| HashMap::from([(RUN_LABEL.to_owned(), run)])),
-            ..ContainerSummary::default()
-        };
-        let own = RunId::own().expect("this process").to_string();
-        assert!(!is_of_dead_run(&with(None)));
-        assert!(!is_of_dead_run(&with(Some("of somebody else".into()))));
-        assert!(!is_of_dead_run(&with(Some(own.clone()))));
-        let (before, _) = own.rsplit_once('/').expect("parts");
-        assert!(is_of_dead_run(&with(Some(format!("{before}/1")))));
     }
 }

@@ -5,12 +5,9 @@
 
 mod container;
 mod embedded;
-mod engine;
 mod holder;
-mod run_id;
 mod store;
 
-pub use engine::{Engine, EngineError};
 pub use holder::{HOLD_SUBCOMMAND, hold};
 
 use std::fmt;
@@ -20,6 +17,7 @@ use std::str::FromStr;
 
 use self::container::{Container, Recipe};
 use self::embedded::Embedded;
+use crate::containers::EngineError;
 
 /// The image of a registry in a container, unless told otherwise: the CNCF distribution.
 const DEFAULT_IMAGE: &str = "docker.io/library/registry:3";
@@ -162,7 +160,7 @@ pub enum Error {
     #[error("cannot listen on a free port of 127.0.0.1 for the registry: {0}")]
     Listen(#[from] io::Error),
     /// No engine for a container.
-    #[error(transparent)]
+    #[error("{0}; or do without: `--registry embedded`, the default, needs none")]
     Engine(#[from] EngineError),
     /// No process to hold the container.
     #[error("cannot start {} to hold the registry's container: {source}", day1.display())]

@@ -21,7 +21,7 @@ pub struct Engine {
 pub enum EngineError {
     /// The environment names one that can't be used.
     #[error(
-        "{variable} is {value:?}: the registry's port is published on the engine's own loopback address, so the engine has to be on this host; name its socket as in {variable}=unix:///var/run/docker.sock"
+        "{variable} is {value:?}: the engine has to be on this host, for containers' ports are published on its loopback address; name its socket as in {variable}=unix:///var/run/docker.sock"
     )]
     NotLocal {
         /// The variable.
@@ -31,7 +31,7 @@ pub enum EngineError {
     },
     /// None answers.
     #[error(
-        "no container engine answers: {tried}. Start one (`systemctl start docker`, `systemctl --user start podman.socket`), name its socket in DOCKER_HOST (`unix:///…`), or do without: `--registry embedded`, the default, needs none"
+        "no container engine answers: {tried}. Start one (`systemctl start docker`, `systemctl --user start podman.socket`), or name its socket in DOCKER_HOST (`unix:///…`)"
     )]
     NoneAnswers {
         /// Each socket with what happened there.
@@ -101,7 +101,7 @@ async fn name_of(socket: &Path) -> Result<String, String> {
 }
 
 /// An error with its causes, each said once.
-pub(super) fn in_one_line(error: &dyn std::error::Error) -> String {
+pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
