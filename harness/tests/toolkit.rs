@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use day1_harness::architecture::Architecture;
 use day1_harness::cache::Cache;
 use day1_harness::kmod::{self, BuildRoot, BuiltModule, PackSpec};
 use day1_harness::node::{self, Catalogue};
@@ -52,7 +53,7 @@ impl Image {
         let disk = disk.expect("debian-13 is in the cache: `day1 images get debian-13`");
         let facts = node::known(&cache, &disk).expect("read").expect("known").facts;
         let mirror = facts.mirror.expect("a mirror");
-        let distribution = kmod::Distribution::debian(&facts.kernels[0].suite, mirror);
+        let distribution = kmod::Distribution::debian(Architecture::X86_64, &facts.kernels[0].suite, mirror);
         let debian = kmod::ensure_build_root(&cache, &distribution, &facts.kernels[0].release, &|_| ());
         let debian = debian.expect("Debian's build root");
         let beside = tempfile::tempdir().expect("temporary directory");
@@ -125,9 +126,10 @@ fn a_saved_image_builds_the_same_module_as_debian_s_packages() {
     let path: PathBuf = dir.path().join("toolkit.tar");
     docker(&["save", "--output", &path.to_string_lossy(), &image.tag]);
     let saved: DriverToolkit = path.to_string_lossy().parse().expect("a toolkit");
-    let root = toolkit::named_root(&cache, &saved, "amd64", &image.debian.kernel_release, &|_| ()).expect("a root");
+    let root = toolkit::named_root(&cache, &saved, Architecture::X86_64, &image.debian.kernel_release, &|_| ())
+        .expect("a root");
     image.assert_builds_the_same(&root);
-    let other = toolkit::named_root(&cache, &saved, "amd64", "5.14.0-570.el9_6.x86_64", &|_| ());
+    let other = toolkit::named_root(&cache, &saved, Architecture::X86_64, "5.14.0-570.el9_6.x86_64", &|_| ());
     let text = other.expect_err("another kernel's").to_string();
     assert!(text.contains(&format!("only of {}", image.debian.kernel_release)), "{text}");
     assert!(image.cache.root() != cache.root());
@@ -143,7 +145,7 @@ fn what_a_container_installed_builds_the_same_module_and_no_container_is_left() 
     let tell = |step: &str| steps.lock().expect("not poisoned").push(step.to_owned());
     let root = toolkit::installed_root(&cache, Path::new(DAY1), &image.tag, &kernel, &tell).expect("a root");
     image.assert_builds_the_same(&root);
-    let steps = steps.into_inner().expect("not poisoned").join("\n");
+    let steps = steps.lock().expect("not poisoned").join("\n");
     assert!(steps.contains("installing gcc make") && steps.contains("kernel-devel-6.12.0-1.fc41.x86_64"), "{steps}");
     let again = toolkit::installed_root(&cache, Path::new(DAY1), "no/such/image", &kernel, &tell);
     assert!(again.is_err(), "another image is another root");

@@ -21,6 +21,8 @@ mod programs;
 mod sandbox;
 mod signature;
 mod signer;
+#[cfg(test)]
+pub(crate) mod stranger;
 mod variant;
 
 use std::io;

@@ -252,7 +252,8 @@ impl fmt::Display for Signature {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{self, Signer};
+    use super::super::fixture;
+    use super::super::stranger::Signer;
     use super::*;
 
     fn key(signer: &Signer) -> TrustedKey {

@@ -271,7 +271,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let cache = Cache::open(Some(dir.path())).expect("a cache");
         let toolkits = Toolkits::new(None, Path::new("/nowhere/day1"));
-        let ask = || toolkits.build_root(&cache, "amd64", "5.14.0-570.el9_6.x86_64", &|_| ()).expect_err("no toolkit");
+        let ask = || {
+            toolkits
+                .build_root(&cache, Architecture::X86_64, "5.14.0-570.el9_6.x86_64", &|_| ())
+                .expect_err("no toolkit")
+        };
         assert!(Arc::ptr_eq(&ask(), &ask()));
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     fn root(toolkit: &DriverToolkit, kernel: &str) -> Result<BuildRoot, Error> {
         let dir = tempfile::tempdir().expect("temporary directory");
         let cache = Cache::open(Some(dir.path())).expect("a cache");
-        named_root(&cache, toolkit, "amd64", kernel, &|_| ()).inspect(|_| drop(dir.keep()))
+        named_root(&cache, toolkit, Architecture::X86_64, kernel, &|_| ()).inspect(|_| drop(dir.keep()))
     }
 
     #[test]

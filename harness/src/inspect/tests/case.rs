@@ -6,7 +6,8 @@ use std::path::Path;
 use super::super::fixture::{self, About, Item, Items, Placed};
 use super::*;
 use crate::kmod::TrustedKey;
-use crate::kmod::fixture::{Module, Signer};
+use crate::kmod::fixture::Module;
+use crate::kmod::stranger::Signer;
 
 pub(super) const RELEASE: &str = "6.12.48-amd64";
 pub(super) const VERMAGIC: &str = "6.12.48-amd64 SMP preempt mod_unload modversions ";

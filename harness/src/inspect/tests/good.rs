@@ -5,7 +5,7 @@ use std::fs;
 use super::super::fixture::{self, About, Item, Items};
 use super::case::RELEASE;
 use super::*;
-use crate::kmod::fixture::Signer;
+use crate::kmod::stranger::Signer;
 
 #[test]
 fn a_good_image_has_no_error_wherever_it_lies() {

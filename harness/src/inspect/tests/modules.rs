@@ -3,7 +3,8 @@
 use super::super::fixture::{self, Item};
 use super::case::{Broken, DEVICE, RELEASE, expect_errors};
 use super::*;
-use crate::kmod::fixture::{Module, Signer};
+use crate::kmod::fixture::Module;
+use crate::kmod::stranger::Signer;
 
 const BROKEN: &[Broken] = &[
     (
