@@ -47,7 +47,7 @@ pub(in super::super) fn build(
 ) -> Result<(), Error> {
     let rootless = host::check(debian.architecture)?;
     // The programs of another processor's packages are emulated.
-    let time = if debian.architecture.is_native() { "one to three minutes" } else { "ten to twenty minutes" };
+    let time = if debian.architecture.is_native() { "one to three minutes" } else { "ten to forty minutes" };
     progress.step(&format!("building node image {name} ({time}, once)"));
     let log = dir.join(LOG);
     let mut command = script(debian, dir, rootless);
