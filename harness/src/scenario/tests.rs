@@ -190,7 +190,11 @@ fn each_wrong_reference_is_told() {
         ("  - generate:", "  - file: mc.yaml\n    generate:", "both `generate` and `file`"),
         ("description: d", "description: d\nnode: {disks: [{id: var, size: 1GiB, throttle: {}}]}", "slows nothing"),
         ("description: d", "description: d\nnode: {enrolled-keys: [vendor]}", "keys for a node without Secure Boot"),
-        ("description: d", "description: d\nnode: {enrolled-certificates: [a.der]}", "keys for a node without Secure Boot"),
+        (
+            "description: d",
+            "description: d\nnode: {enrolled-certificates: [a.der]}",
+            "keys for a node without Secure Boot",
+        ),
         ("description: d", "description: d\ndescription: e", "stands twice"),
         ("description: d", "description: [d", "not YAML"),
     ];
