@@ -107,7 +107,7 @@ fn an_error_is_exit_code_1_with_reason_advice_and_source() {
         lines.iter().any(|line| line.contains("→ ")) && lines.iter().any(|line| line.contains("source: ")),
         "{report}"
     );
-    assert!(report.contains("1 errors"), "{report}");
+    assert!(report.contains("1 error,"), "{report}");
 }
 
 #[test]

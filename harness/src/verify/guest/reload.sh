@@ -6,7 +6,8 @@ for _ in 1 2; do
     rmmod "@MODULE@"
     [ ! -d "/sys/module/@MODULE@" ]
     for driver in @IN_TREE@; do
-        modprobe "$driver"
+        # The node keeps it from being loaded.
+        modprobe --ignore-install "$driver"
         [ -d "/sys/module/$driver" ]
     done
     systemctl restart "@LOAD@"
