@@ -4,9 +4,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::signature;
 use cms::content_info::ContentInfo;
 use cms::signed_data::{SignedData, SignerIdentifier, SignerInfo};
-use ring::signature as rings;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode, DecodePem, Encode};
@@ -129,19 +129,19 @@ impl TrustedKey {
     fn signed(&self, message: &[u8], info: &SignerInfo) -> Result<bool, String> {
         let key = &self.certificate.tbs_certificate.subject_public_key_info;
         let hash = hash_name(&info.digest_alg.oid);
-        let algorithm: &dyn rings::VerificationAlgorithm = match (key_kind(&key.algorithm.oid), hash.as_str()) {
-            ("rsa", "sha1") => &rings::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-            ("rsa", "sha256") => &rings::RSA_PKCS1_2048_8192_SHA256,
-            ("rsa", "sha384") => &rings::RSA_PKCS1_2048_8192_SHA384,
-            ("rsa", "sha512") => &rings::RSA_PKCS1_2048_8192_SHA512,
-            ("ec", "sha256") if is_curve(key, P256) => &rings::ECDSA_P256_SHA256_ASN1,
-            ("ec", "sha384") if is_curve(key, P256) => &rings::ECDSA_P256_SHA384_ASN1,
-            ("ec", "sha256") if is_curve(key, P384) => &rings::ECDSA_P384_SHA256_ASN1,
-            ("ec", "sha384") if is_curve(key, P384) => &rings::ECDSA_P384_SHA384_ASN1,
+        let algorithm: &dyn signature::VerificationAlgorithm = match (key_kind(&key.algorithm.oid), hash.as_str()) {
+            ("rsa", "sha1") => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+            ("rsa", "sha256") => &signature::RSA_PKCS1_2048_8192_SHA256,
+            ("rsa", "sha384") => &signature::RSA_PKCS1_2048_8192_SHA384,
+            ("rsa", "sha512") => &signature::RSA_PKCS1_2048_8192_SHA512,
+            ("ec", "sha256") if is_curve(key, P256) => &signature::ECDSA_P256_SHA256_ASN1,
+            ("ec", "sha384") if is_curve(key, P256) => &signature::ECDSA_P256_SHA384_ASN1,
+            ("ec", "sha256") if is_curve(key, P384) => &signature::ECDSA_P384_SHA256_ASN1,
+            ("ec", "sha384") if is_curve(key, P384) => &signature::ECDSA_P384_SHA384_ASN1,
             (kind, hash) => return Err(format!("signatures by {kind} keys with {hash} are not verified here")),
         };
         let bits = key.subject_public_key.as_bytes().ok_or("its key is no whole number of bytes")?;
-        let key = rings::UnparsedPublicKey::new(algorithm, bits);
+        let key = signature::UnparsedPublicKey::new(algorithm, bits);
         Ok(key.verify(message, info.signature.as_bytes()).is_ok())
     }
 }

@@ -243,7 +243,7 @@ fn server_config(dir: &Path, name: &str) -> Result<Arc<ServerConfig>, String> {
     let key = PrivateKeyDer::from_pem_file(dir.join(format!("{name}.key")))
         .map_err(|error| format!("{name}.key: {error}"))?;
     // The provider is named because a process may hold more than one, and rustls then refuses to choose.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))

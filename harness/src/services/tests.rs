@@ -98,7 +98,7 @@ async fn tls_stream(
 ) -> std::io::Result<TlsStream<UnixStream>> {
     let stream = super::socket::connect(socket)?;
     stream.set_nonblocking(true)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("protocol versions")
