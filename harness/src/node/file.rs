@@ -163,7 +163,9 @@ mod tests {
     #[test]
     fn a_disk_that_reads_another_file_of_this_host_is_refused() {
         adopted(|disk| qemu_img(&["create", "-q", "-f", "qcow2", "-o", "size=1M"], disk)).expect("a whole disk");
-        for option in ["backing_file=/etc/hostname,backing_fmt=raw", "data_file=/tmp/day1-no-such-file"] {
+        let elsewhere = tempfile::tempdir().expect("temporary directory");
+        let data_file = format!("data_file={}", elsewhere.path().join("data").display());
+        for option in ["backing_file=/etc/hostname,backing_fmt=raw", &data_file] {
             let error = adopted(|disk| {
                 qemu_img(&["create", "-q", "-u", "-f", "qcow2", "-o", &format!("{option},size=1M")], disk);
             });
