@@ -219,13 +219,7 @@ mod tests {
     use crate::architecture::Architecture;
 
     fn root() -> BuildRoot {
-        BuildRoot {
-            path: "/nowhere".into(),
-            kernel_release: "6.1.0".into(),
-            architecture: Architecture::X86_64,
-            programs: "/nowhere".into(),
-            key: "key".into(),
-        }
+        BuildRoot::of_one_tree("/nowhere".into(), Architecture::X86_64, "6.1.0", "key".into())
     }
 
     #[test]

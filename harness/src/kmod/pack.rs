@@ -239,13 +239,7 @@ mod tests {
     }
 
     fn nowhere() -> BuildRoot {
-        BuildRoot {
-            path: "/nowhere".into(),
-            kernel_release: "6.1.0".to_owned(),
-            architecture: Architecture::X86_64,
-            programs: "/nowhere".into(),
-            key: String::new(),
-        }
+        BuildRoot::of_one_tree("/nowhere".into(), Architecture::X86_64, "6.1.0", String::new())
     }
 
     #[test]
