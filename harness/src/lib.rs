@@ -4,7 +4,7 @@
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
 //! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
 //! `scenario`, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`; `timeline` imports nothing of
-//! ours. `architecture`, `cache`, `containers` and `process` are the floor under the middle layer.
+//! ours. `architecture`, `cache`, `containers`, `process` and `text` are the floor under all of it.
 
 pub mod architecture;
 pub mod bench;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::scenario::{self, Ends, Role, Scenario};
+use crate::text::number;
 use crate::timeline::{self, Cause, Event, JournalRecord, Timeline, What, message_id};
 
 use super::boot::{Boot, journal_line, resolve};
@@ -183,9 +184,8 @@ pub(super) fn count(scenario: &Scenario, timeline: &Timeline) -> Finding {
         let message = format!("{} of {planned} boots were seen; the trial ended early", ends.len());
         return Finding::inconclusive(CHECK, None, message);
     }
-    let plural = if ends.len() == 1 { "boot" } else { "boots" };
     let causes: Vec<String> = ends.iter().map(|end| format!("{}: {}", end.boot, summary(end, spec))).collect();
-    let message = format!("{} {plural} as expected ({})", ends.len(), causes.join("; "));
+    let message = format!("{} as expected ({})", number(ends.len(), "boot"), causes.join("; "));
     Finding::pass(CHECK, None, message).seen(ends.into_iter().flat_map(|end| end.evidence))
 }
 

@@ -7,6 +7,7 @@ use super::config::Config;
 use super::report::{Finding, Report};
 use super::rules::Level;
 use super::source::Source;
+use crate::text::number;
 
 /// Lines of a file, or of one that is encoded in it, by the file's name and the path.
 type Lines<'s> = HashMap<(&'s str, Option<&'s str>), Vec<&'s str>>;
@@ -79,10 +80,9 @@ pub fn text(report: &Report, colours: bool) -> String {
 
 /// How much was found, in a line.
 pub(crate) fn summary(report: &Report) -> String {
-    let count = |number: usize, one: &str| match number {
+    let count = |count: usize, one: &str| match count {
         0 => format!("no {one}s"),
-        1 => format!("1 {one}"),
-        _ => format!("{number} {one}s"),
+        _ => number(count, one),
     };
     let all = [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Note, "note")];
     let found: Vec<String> = all.iter().map(|(level, word)| count(report.count(*level), word)).collect();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 
 use super::Document;
+use crate::text::number;
 
 /// One mistake at one place of a file.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -86,8 +87,7 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.mistakes.len() == 1 { "mistake" } else { "mistakes" };
-        write!(f, "{} {plural} in {}", self.mistakes.len(), self.path.display())
+        write!(f, "{} in {}", number(self.mistakes.len(), "mistake"), self.path.display())
     }
 }
 
