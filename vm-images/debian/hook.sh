@@ -90,6 +90,13 @@ cp "$out/kernels.txt" "$rootfs/kernels.txt"
 chroot "$rootfs" /shape.sh
 rm "$rootfs/shape.sh" "$rootfs/kernels.txt"
 
+# From outside, as above.
+step "packing the initramfs"
+while read -r release _; do
+    zstd -9 -q -T0 --rm "$rootfs/boot/initrd.img-$release" -o "$rootfs/boot/packed"
+    mv "$rootfs/boot/packed" "$rootfs/boot/initrd.img-$release"
+done <"$out/kernels.txt"
+
 # What the kernels say of themselves, laid out as Fedora has it in /usr/lib/modules/RELEASE: to inspect a driver's image
 # without booting anything. One module shows who signed the others.
 while read -r release _; do

@@ -323,12 +323,22 @@ fn add_disks(line: &mut CommandLine, spec: &Spec, overlays: Vec<OwnedFd>) {
         let device = match disk {
             Some(disk) => {
                 let drive = throttled(line, disk, index);
-                format!("virtio-blk-pci,id={},drive={drive},serial={}", device_name(index - 1), disk.serial)
+                let bus = bus_of_its_own(line, spec, index);
+                format!("virtio-blk-pci,id={}{bus},drive={drive},serial={}", device_name(index - 1), disk.serial)
             }
             None => format!("virtio-blk-pci,drive=disk{index},bootindex=0"),
         };
         line.add("device", device);
     }
+}
+
+/// PCI Express has no hot unplug on its root bus, only below a port of it. Gives the disk's property.
+fn bus_of_its_own(line: &mut CommandLine, spec: &Spec, index: usize) -> String {
+    if spec.architecture == Architecture::X86_64 && !spec.firmware.is_secure_boot() {
+        return String::new();
+    }
+    line.add("device", format!("pcie-root-port,id=port{index},chassis={index}"));
+    format!(",bus=port{index}")
 }
 
 /// QEMU's name of the n-th of [`Spec::disks`], from 0.
@@ -466,7 +476,8 @@ mod tests {
         let instruments =
             InstrumentSockets { journal_initramfs: end(), journal: end(), trace: end(), agent: end(), clock: end() };
         let sockets = Sockets { qmp: end(), console: end(), instruments };
-        build(spec, sockets, vec![end()]).expect("a command line").arguments.join(" ")
+        let overlays = (0..=spec.disks.len()).map(|_| end()).collect();
+        build(spec, sockets, overlays).expect("a command line").arguments.join(" ")
     }
 
     #[test]
@@ -480,6 +491,20 @@ mod tests {
         assert!(arm.contains("-machine virt,gic-version=max,pflash0=code,pflash1=variables"), "{arm}");
         assert!(arm.contains("-cpu cortex-a72") && arm.contains("-device e1000,"), "{arm}");
         assert!(!arm.contains("vmport") && !arm.contains("vmgenid"), "{arm}");
+    }
+
+    #[test]
+    fn a_disk_can_be_pulled_out_of_each_machine() {
+        let disk = Disk { serial: "var".into(), size_mib: 10, iops: None, bytes_per_second: None };
+        let pc = Spec { disks: vec![disk], ..spec() };
+        assert!(words(&pc).contains("-device virtio-blk-pci,id=data0,drive=disk1"));
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let below_a_port = "-device pcie-root-port,id=port1,chassis=1 -device virtio-blk-pci,id=data0,bus=port1,";
+        let secure = words(&Spec { firmware: Uefi::for_tests(true, &[dir.path()]), ..pc.clone() });
+        assert!(secure.contains(below_a_port), "{secure}");
+        let firmware = Uefi::for_tests(false, &[dir.path()]);
+        let arm = words(&Spec { architecture: Architecture::Aarch64, firmware, ..pc });
+        assert!(arm.contains(below_a_port), "{arm}");
     }
 
     #[test]

@@ -30,6 +30,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("qemu-img", "qemu-utils"),
     ("unshare", "util-linux"),
     ("xz", "xz-utils"),
+    ("zstd", "zstd"),
 ];
 
 /// The same, where the image is for another processor than the host's: its packages' programs run while it is built.
