@@ -159,13 +159,13 @@ sysfs_name() {
     printf '%s\n' "${name//-/_}"
 }
 
-# modprobe on the mounted image. Newer kmod may look below usr/lib/modules, so the root has both; the host's
-# modprobe.d (options, softdeps) is honoured.
+# modprobe on the modules in directory $1 of `link_module_root`. Newer kmod may look below usr/lib/modules, so the root
+# has both; the host's modprobe.d (options, softdeps) is honoured.
 modprobe_image() { modprobe -d "$RUN/root" -S "$KERNEL" "$@"; }
 link_module_root() {
     mkdir -p "$RUN/root/lib" "$RUN/root/usr/lib" &&
-        ln -sfn "$1/opt/lib/modules" "$RUN/root/lib/modules" &&
-        ln -sfn "$1/opt/lib/modules" "$RUN/root/usr/lib/modules"
+        ln -sfn "$1" "$RUN/root/lib/modules" &&
+        ln -sfn "$1" "$RUN/root/usr/lib/modules"
 }
 
 # One of the running kernel's own module files, that find's tests $@ choose; nothing when it has none.
@@ -253,9 +253,10 @@ check_module_file() {
 }
 
 # Checks that this kernel can load what the image mounted at $1 holds. MODULE_FILE is the module's file then, and
-# IMAGE_MODULES are all modules that the image brings for it, in the order of their loading.
+# IMAGE_MODULES are all modules that the image brings for it, in the order of their loading; IMAGE_FILES are their files.
 MODULE_FILE=
 IMAGE_MODULES=()
+IMAGE_FILES=()
 check_image() {
     local tree=$1/opt/lib/modules/$KERNEL versions plan=$RUN/show-depends.log word file name listed ours
     if [[ ! -d $tree ]]; then
@@ -268,13 +269,14 @@ check_image() {
         return 1
     fi
     # modprobe passes over a file that modules.dep names and that is not there, and succeeds.
-    if ! link_module_root "$1" || ! modprobe_image --show-depends "$KERNEL_MODULE_NAME" >"$plan" 2>&1 ||
+    if ! link_module_root "$1/opt/lib/modules" || ! modprobe_image --show-depends "$KERNEL_MODULE_NAME" >"$plan" 2>&1 ||
         grep -q 'No such file or directory' "$plan"; then
         error "image $REFERENCE: module $KERNEL_MODULE_NAME or a module it depends on is missing: $(one_line "$plan")"
         return 1
     fi
     MODULE_FILE=
     IMAGE_MODULES=()
+    IMAGE_FILES=()
     ours=$(kernel_vermagic)
     # Of vmlinux only: a module's symbols may come from another module of the image instead, with another CRC.
     kernel_symbols 2>/dev/null | awk '$3 == "vmlinux"' >"$SYMBOLS"
@@ -294,6 +296,8 @@ check_image() {
             fi
             check_module_file "$file" "$ours" || return 1
             IMAGE_MODULES+=("$name")
+            # shellcheck disable=SC2034 # read by the load script
+            IMAGE_FILES+=("$file")
             # Not the last one: softdeps may come after it.
             [[ $name != "$(sysfs_name "$KERNEL_MODULE_NAME")" ]] || MODULE_FILE=$file
             ;;

@@ -13,6 +13,7 @@ ACTION=${1:?condition, load or recover}
 OOT=$(sysfs_name "$KERNEL_MODULE_NAME")
 REMOVED=$RUN/removed
 INSERTING=$RUN/inserting
+LABELLED=$RUN/labelled
 BLACKLIST=$DAY1_ROOT/run/modprobe.d/day1-$MACHINE_CONFIG.conf
 DEADLINE=$(($(now) + LOAD_TIMEOUT))
 
@@ -101,6 +102,21 @@ plan_running_module() {
 }
 
 # --- the change, and its way back -----------------------------------------------------------------------
+
+# SELinux lets modprobe load files that are labelled as the kernel's own modules, and an image's are not. It gets
+# copies that are; all else of the image's directory it finds through links.
+label_modules() {
+    [[ -e $DAY1_ROOT/sys/fs/selinux/enforce ]] || return 0
+    local file copy copies=()
+    rm -rf "$LABELLED"
+    mkdir -p "$LABELLED" && cp -Rs "$MOUNT/opt/lib/modules/$KERNEL" "$LABELLED/" || return 1
+    for file in "${IMAGE_FILES[@]}"; do
+        copy=$LABELLED/${file#*/lib/modules/}
+        cp --remove-destination "$file" "$copy" || return 1
+        copies+=("$copy")
+    done
+    chcon --reference="$HOST_MODULES/kernel" "${copies[@]}" && link_module_root "$LABELLED"
+}
 
 install_firmware() {
     [[ -n $FIRMWARE_FILES_PATH ]] || return 0
@@ -223,6 +239,7 @@ ends() { printf '%s\n' "$1" >"$LOAD_RESULT"; }
 cleanup() {
     rollback
     unmount_image
+    rm -rf "$LABELLED"
 }
 
 # Mounts the recorded image, and sees whether it is what it was when it was recorded.
@@ -263,6 +280,8 @@ load() {
     1) exit 1 ;;
     2) succeed "$OOT (srcversion $(srcversion_of "$OOT")) is loaded already, nothing to do" ;;
     esac
+    label_modules 2>"$RUN/label.log" ||
+        die "cannot label the modules of image $REFERENCE as SELinux wants them: $(one_line "$RUN/label.log")"
     install_firmware || exit 1
     # With no time left the swap would be cut and undone; mounting and reading the image took it.
     [[ $(now) -lt $DEADLINE ]] ||

@@ -364,6 +364,33 @@ fn firmware_is_copied_with_dotfiles_and_labelled_before_the_load() {
 }
 
 #[test]
+fn with_selinux_modprobe_gets_copies_that_are_labelled_as_the_kernel_s_own_modules() {
+    let node = accepted(&[oot()]);
+    node.write("sys/fs/selinux/enforce", "1");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    let calls = node.read("calls");
+    let labelled = calls.lines().find(|call| call.starts_with("chcon")).expect("a label");
+    assert!(labelled.contains(&format!("/lib/modules/{KERNEL}/kernel ")), "{labelled}");
+    let copy = labelled.rsplit(' ').next().expect("a file");
+    assert!(copy.contains("/labelled/") && copy.ends_with("/day1_nic.ko"), "{labelled}");
+    assert!(calls.find("chcon").unwrap() < calls.find("rmmod").unwrap());
+    assert!(!std::path::Path::new(copy).exists(), "the copy is still there");
+}
+
+#[test]
+fn what_can_t_be_labelled_is_told_before_anything_is_changed() {
+    let node = accepted(&[oot()]);
+    node.write("sys/fs/selinux/enforce", "1");
+    node.write("chcon-fails", "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.log.contains("cannot label the modules of image"), "{}", outcome.log);
+    assert!(outcome.log.contains("Operation not supported"), "{}", outcome.log);
+    assert!(node.loaded("e1000") && !node.loaded("day1_nic"));
+}
+
+#[test]
 fn damaged_firmware_is_noticed() {
     let node = StubNode::with(|builder| builder.firmware_files_path("/opt/firmware"));
     node.push_good();
