@@ -86,9 +86,9 @@ done <"$out/kernels.txt"
 step "shaping the node"
 tar --directory "$here/overlay" --create --owner=0 --group=0 . | tar --directory "$rootfs" --extract --no-overwrite-dir
 install -m 0755 "$here/shape.sh" "$rootfs/shape.sh"
-cp "$out/kernels.txt" "$rootfs/kernels.txt"
+cp "$out/kernels.txt" "$here/selinux.cil" "$rootfs/"
 chroot "$rootfs" /shape.sh
-rm "$rootfs/shape.sh" "$rootfs/kernels.txt"
+rm "$rootfs"/{shape.sh,kernels.txt,selinux.cil}
 
 # From outside, as above.
 step "packing the initramfs"

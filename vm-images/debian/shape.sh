@@ -60,6 +60,9 @@ chmod 0700 /var/roothome
 mkdir -p /var/log/journal
 
 # --- SELinux -----------------------------------------------------------------------------------------
+# First: it writes the files of contexts anew.
+step "adding to the SELinux policy"
+semodule --noreload --install=/selinux.cil
 # The policy's /root, /home, /srv and /usr/local are links here; the places they point to take their labels.
 cat >>/etc/selinux/default/contexts/files/file_contexts.subs_dist <<'EOF'
 /var/home /home
@@ -76,8 +79,7 @@ cat >>/etc/selinux/default/contexts/files/file_contexts.local <<'EOF'
 /opt -l system_u:object_r:usr_t:s0
 /media -l system_u:object_r:mnt_t:s0
 EOF
-# Permissive: in enforcing mode podman is refused much (podman_t of Debian's policy).
-sed -i 's/^SELINUX=.*/SELINUX=permissive/' /etc/selinux/config
+sed -i 's/^SELINUX=.*/SELINUX=enforcing/' /etc/selinux/config
 
 # --- first boot --------------------------------------------------------------------------------------
 # NetworkManager writes the name servers into it; a node without any has the file all the same.

@@ -5,8 +5,8 @@ use super::config::{Config, Unit};
 use super::known::{is_known_target, misspelt, needed_by_the_node};
 use super::report::Findings;
 use super::rules::{
-    EXEC_PATH, EXEC_QUOTING, EXEC_UNKNOWN, FAILURE_IGNORED, MASKED, NO_INSTALL, NO_SHEBANG, NO_TIMEOUT, NOT_ENABLED,
-    NOT_EXECUTABLE, SERVICE_REFUSED, SHELL_IN_EXEC, SHORT_TIMEOUT, UNIT_MISSPELT, UNKNOWN_TARGET,
+    EXEC_LABEL, EXEC_PATH, EXEC_QUOTING, EXEC_UNKNOWN, FAILURE_IGNORED, MASKED, NO_INSTALL, NO_SHEBANG, NO_TIMEOUT,
+    NOT_ENABLED, NOT_EXECUTABLE, SERVICE_REFUSED, SHELL_IN_EXEC, SHORT_TIMEOUT, UNIT_MISSPELT, UNKNOWN_TARGET,
 };
 use super::script::Status;
 use super::unit::{Setting, command_words, seconds};
@@ -183,6 +183,12 @@ fn lines(config: &Config, behaviour: &Behaviour<'_>, findings: &mut Findings) {
     }
 }
 
+/// Directories of data, whose label is no program's. All of /var is but the two that hold programs.
+const DATA: [&str; 6] = ["/var/", "/root/", "/home/", "/srv/", "/mnt/", "/tmp/"];
+
+/// Those two.
+const PROGRAMS: [&str; 2] = ["/var/usrlocal/", "/var/opt/"];
+
 /// Directories where only configs and administrators put programs.
 const BY_CONFIG: [&str; 6] = ["/usr/local/", "/etc/", "/opt/", "/var/", "/root/", "/home/"];
 
@@ -203,6 +209,10 @@ fn executed(config: &Config, program: &str, place: &super::report::Place, unit: 
         let place = file.mode.as_ref().map_or(&file.place, |mode| &mode.place);
         let message = format!("{} executes {program}, whose mode is {mode:04o}", unit.name);
         findings.add(&NOT_EXECUTABLE, place, message);
+    }
+    let is_below = |dir: &&str| program.starts_with(*dir);
+    if DATA.iter().any(is_below) && !PROGRAMS.iter().any(is_below) {
+        findings.add(&EXEC_LABEL, place, format!("{} executes {program}, which lies among data", unit.name));
     }
     if let Some(text) = file.contents.text()
         && !text.text.starts_with("#!")

@@ -103,7 +103,9 @@ impl Claim {
         let findings = result.map(|result| result.findings.as_slice()).unwrap_or_default();
         let (bad, good): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| wrong(finding.outcome));
         // What every trial shows of itself is no evidence for this claim.
-        let own = good.into_iter().filter(|finding| !EVERY_TRIAL.contains(&finding.check.as_str()));
+        let mut own: Vec<_> =
+            good.into_iter().filter(|finding| !EVERY_TRIAL.contains(&finding.check.as_str())).collect();
+        own.sort_by_key(|finding| EVERY_BOOT.contains(&finding.check.as_str()));
         Self {
             claim: claim.to_owned(),
             trial: trial.to_owned(),
@@ -125,6 +127,9 @@ const EVERY_TRIAL: [&str; 8] = [
     "node.leftovers",
     "unit.budget",
 ];
+
+/// Checks that each claim rests on, after those which are about the driver.
+const EVERY_BOOT: [&str; 4] = ["boots.count", "kernel.running", "node.ready", "unit.result"];
 
 impl NodeVerdict {
     fn overall(&self) -> Overall {
@@ -213,15 +218,14 @@ fn describe_node(text: &mut String, node: &NodeVerdict, generated: bool) {
     let image = &node.inspection.image;
     let digest = image.manifest_digest.as_ref().or(image.digest.as_ref()).or(image.config_digest.as_ref());
     let _ = writeln!(text, "  image {} {}", image.reference, digest.map_or("that could not be read", String::as_str));
-    let _ = writeln!(
-        text,
-        "  {} without a machine: {}",
-        if node.inspection.is_good() { "✓" } else { "✗" },
-        inspect::counts(&node.inspection)
-    );
-    // What is said of upstream's scripts does not matter to the generator's.
-    let matters = |check: &str| !generated || !check.starts_with("upstream.");
-    for finding in node.inspection.findings.iter().filter(|finding| matters(&finding.check)) {
+    let mut inspection = node.inspection.clone();
+    if generated {
+        // What is said of upstream's scripts does not matter to the generator's.
+        inspection.findings.retain(|finding| !finding.check.starts_with("upstream."));
+    }
+    let mark_of_all = if inspection.is_good() { "✓" } else { "✗" };
+    let _ = writeln!(text, "  {mark_of_all} without a machine: {}", inspect::counts(&inspection));
+    for finding in &inspection.findings {
         match finding.outcome {
             inspect::Outcome::Error => {
                 let _ = writeln!(text, "      ✗ {} [{}]", printable(&finding.message), finding.check);
@@ -273,7 +277,7 @@ pub(super) fn not_tested(nodes: &[NodeVerdict], card: bool, left_out: &BTreeMap<
             }
         }
     }
-    all.push("SELinux in enforcing mode, and what hours of traffic bring".to_owned());
+    all.push("what hours of traffic bring".to_owned());
     all
 }
 

@@ -111,6 +111,12 @@ rules! {
         "Give the file mode 0755 (493). Without a mode it gets 0644.",
         "systemd.exec(5), Process Exit Codes; coreos/ignition docs, storage.files.mode"
     }
+    EXEC_LABEL Warning "exec-label" {
+        "A unit executes a file in a directory from which SELinux lets systemd execute nothing",
+        "Files get the label of their directory. CoreOS enforces SELinux, and its policy lets systemd execute programs (`bin_t`), but no data (`var_lib_t`, `user_home_t` and others): the unit fails with 203/EXEC (Permission denied).",
+        "Put programs into /usr/local/bin.",
+        "Fedora's selinux-policy, policy/modules/system/init.te; systemd.exec(5), Process Exit Codes"
+    }
     NO_SHEBANG Error "no-shebang" {
         "A unit executes a text that does not begin with `#!`",
         "The kernel can't tell what is to run it: the unit fails with 203/EXEC (Exec format error).",

@@ -105,6 +105,11 @@ fn the_files() -> Vec<Case> {
         ("mode-decimal", file("/etc/x", "644", "a"), file("/etc/x", "420", "a")),
         ("world-writable", file("/etc/x", "511", "a"), file("/etc/x", "493", "a")),
         ("not-executable", swapped("mode: 0755", "mode: 0644"), swapped("mode: 0755", "mode: 0700")),
+        (
+            "exec-label",
+            one(UNIT, SCRIPT).replace("/usr/local/bin/", "/var/lib/driver/"),
+            one(UNIT, SCRIPT).replace("/usr/local/bin/", "/var/usrlocal/bin/"),
+        ),
         ("no-shebang", one(UNIT, "modprobe driver\n"), one(UNIT, "#!/usr/bin/env -S bash -e\nmodprobe driver\n")),
         ("carriage-return", one(UNIT, &SCRIPT.replace('\n', "\r\n")), one(UNIT, &format!("{SCRIPT}printf '\\r\\n'\n"))),
         ("source-scheme", encoded("https://example.com/x\n"), encoded("data:text/plain;charset=utf-8,x\n")),
