@@ -4,7 +4,7 @@
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
 //! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
 //! `scenario`, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`; `timeline` imports nothing of
-//! ours. `architecture`, `cache`, `containers`, `process` and `text` are the floor under all of it.
+//! ours. `architecture`, `cache`, `containers`, `process`, `text` and `within` are the floor under all of it.
 
 pub mod architecture;
 pub mod bench;
@@ -27,3 +27,4 @@ mod text;
 pub mod timeline;
 pub mod toolkit;
 pub mod verify;
+mod within;

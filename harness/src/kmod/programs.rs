@@ -1,10 +1,11 @@
 //! The programs of an image's base, taken from the build root with the libraries that they load.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
+use nix::fcntl::OFlag;
 use object::Endianness;
 use object::elf::{DT_NEEDED, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -12,6 +13,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use super::layer::{Entry, Files};
 use super::pack::Base;
 use super::{BuildRoot, Error};
+use crate::within;
 
 /// What a shell script of a driver image finds.
 const SHELL: &[&str] = &["sh", "cat", "cp", "grep", "ls", "mkdir", "rm", "sed", "sleep"];
@@ -56,10 +58,8 @@ impl Tree<'_> {
     fn programs<'n>(&self, names: impl Iterator<Item = &'n &'n str>) -> Result<Files, Error> {
         let mut files = Files::new();
         let mut wanted = BTreeSet::new();
-        let mut add = |at: String, path: PathBuf, wanted: &mut BTreeSet<String>| {
-            let contents = fs::read(&path).map_err(Error::io("read", &path))?;
-            let loads = Loads::of(&contents)
-                .map_err(|error| Error::Content(format!("{} of its base: {error}", path.display())))?;
+        let mut add = |at: String, contents: Vec<u8>, wanted: &mut BTreeSet<String>| {
+            let loads = Loads::of(&contents).map_err(|error| Error::Content(format!("{at} of its base: {error}")))?;
             wanted.extend(loads.libraries);
             files.insert(at, Entry::Program(contents));
             Ok::<_, Error>(loads.interpreter)
@@ -67,17 +67,17 @@ impl Tree<'_> {
         let mut scripts = Files::new();
         for name in names {
             let mut name = (*name).to_owned();
-            let mut path = self.find(&PROGRAMS, &name)?;
+            let mut contents = self.read(&PROGRAMS, &name)?;
             // Where coreutils is a single program, as in RHEL's images, each of its names is a script for it.
-            if let Some((script, program)) = script(&path).map_err(Error::io("read", &path))? {
-                scripts.insert(format!("/usr/bin/{name}"), Entry::Program(script));
-                path = self.find(&PROGRAMS, &program)?;
+            if let Some(program) = program_of(&contents) {
+                scripts.insert(format!("/usr/bin/{name}"), Entry::Program(contents));
+                contents = self.read(&PROGRAMS, &program)?;
                 name = program;
             }
             // What loads the libraries is named by its path, which is a link's into /usr.
-            if let Some(interpreter) = add(format!("/usr/bin/{name}"), path, &mut wanted)? {
-                let path = self.find(&[""], interpreter.trim_start_matches('/'))?;
-                add(format!("/usr{interpreter}"), path, &mut wanted)?;
+            if let Some(interpreter) = add(format!("/usr/bin/{name}"), contents, &mut wanted)? {
+                let contents = self.read(&["."], interpreter.trim_start_matches('/'))?;
+                add(format!("/usr{interpreter}"), contents, &mut wanted)?;
             }
         }
         let debian = ["usr/lib", "lib"].map(|dir| format!("{dir}/{}", self.libraries));
@@ -87,11 +87,11 @@ impl Tree<'_> {
                 continue;
             }
             // Fedora's loader looks there only, and Debian's in /usr/lib too.
-            match self.find(&["usr/lib64"], &name) {
-                Ok(path) => add(format!("/usr/lib64/{name}"), path, &mut wanted)?,
+            match self.read(&["usr/lib64"], &name) {
+                Ok(contents) => add(format!("/usr/lib64/{name}"), contents, &mut wanted)?,
                 Err(_) => add(
                     format!("/usr/lib/{name}"),
-                    self.find(&debian.each_ref().map(String::as_str), &name)?,
+                    self.read(&debian.each_ref().map(String::as_str), &name)?,
                     &mut wanted,
                 )?,
             };
@@ -100,28 +100,27 @@ impl Tree<'_> {
         Ok(files)
     }
 
-    /// A file of the tree in the first of the directories that has it.
-    fn find(&self, directories: &[&str], name: &str) -> Result<PathBuf, Error> {
-        let found = directories.iter().find_map(|dir| self.root.join(dir).join(name).canonicalize().ok());
-        // A link must not lead to what the host has under that path.
-        let root = self.root.canonicalize().map_err(Error::io("find", self.root))?;
-        found.filter(|path| path.starts_with(&root)).ok_or_else(|| {
+    /// A file of the tree, in the first of the directories that has it.
+    fn read(&self, directories: &[&str], name: &str) -> Result<Vec<u8>, Error> {
+        let root = File::open(self.root).map_err(Error::io("open", self.root))?;
+        let mut files = directories
+            .iter()
+            .filter_map(|dir| within::open(&root, &Path::new(dir).join(name), OFlag::O_RDONLY).ok().map(File::from));
+        let mut file = files.next().ok_or_else(|| {
             let within = self.root.display();
             Error::Content(format!("{name} of its base is in none of {} of {within}", directories.join(", ")))
-        })
+        })?;
+        let mut contents = Vec::new();
+        file.read_to_end(&mut contents).map_err(Error::io("read", &self.root.join(name)))?;
+        Ok(contents)
     }
 }
 
-/// A script, and the name of the program that it is for; nothing for a program.
-fn script(path: &Path) -> io::Result<Option<(Vec<u8>, String)>> {
-    let contents = fs::read(path)?;
-    let Some(first) = contents.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()) else {
-        return Ok(None);
-    };
+/// The name of the program that a script is for; nothing for a program.
+fn program_of(contents: &[u8]) -> Option<String> {
+    let first = contents.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(first).into_owned();
-    let program = line.split_whitespace().next().and_then(|program| program.rsplit('/').next());
-    let program = program.unwrap_or_default().to_owned();
-    Ok(Some((contents, program)))
+    Some(line.split_whitespace().next()?.rsplit('/').next()?.to_owned())
 }
 
 /// What an ELF file says that it needs.
@@ -154,6 +153,8 @@ impl Loads {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::architecture::Architecture;
 
@@ -181,8 +182,8 @@ mod tests {
         let tree = Tree { root: dir.path(), libraries: "x" };
         let lacks = tree.programs([&"ls"].into_iter()).expect_err("no such program").to_string();
         assert!(lacks.contains("coreutils"), "{lacks}");
-        let (script, program) = script(&bin.join("ls")).expect("read").expect("a script");
-        assert!(script.starts_with(b"#!") && program == "coreutils", "{program}");
+        assert_eq!(program_of(b"#!/usr/bin/coreutils --coreutils-prog-shebang=ls\n").as_deref(), Some("coreutils"));
+        assert_eq!(program_of(b"\x7fELF"), None);
     }
 
     #[test]
@@ -195,5 +196,18 @@ mod tests {
         let tree = Tree { root: dir.path(), libraries: "x" };
         assert!(tree.programs([&"ls"].into_iter()).expect_err("outside").to_string().contains("ls of its base"));
         assert!(Loads::of(b"#!/bin/sh\n").is_err());
+    }
+
+    /// Debian 12 has its loader so.
+    #[test]
+    fn an_absolute_link_leads_to_the_tree_s_own_file() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        for below in ["lib64", "lib/x"] {
+            fs::create_dir_all(dir.path().join(below)).expect("created");
+        }
+        fs::write(dir.path().join("lib/x/ld.so"), "the tree's").expect("written");
+        std::os::unix::fs::symlink("/lib/x/ld.so", dir.path().join("lib64/ld.so")).expect("linked");
+        let tree = Tree { root: dir.path(), libraries: "x" };
+        assert_eq!(tree.read(&["."], "lib64/ld.so").expect("read"), b"the tree's");
     }
 }

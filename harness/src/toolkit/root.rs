@@ -9,11 +9,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::OFlag;
 use tar::EntryType;
 
 use super::Error;
+use crate::within;
 
 /// What compiling a module does not need, and the places where mounts are made.
 const LEFT_OUT: &[&str] = &[
@@ -160,16 +160,7 @@ impl Root {
     }
 
     fn resolve(&self, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC | flags);
-        let how = how.resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        loop {
-            match openat2(&self.0, path, how) {
-                // Something was renamed meanwhile, anywhere.
-                Err(Errno::EAGAIN) => {}
-                opened => return opened.map_err(io::Error::from),
-            }
-        }
+        within::open(&self.0, path, OFlag::O_PATH | flags)
     }
 
     fn has(&self, path: impl AsRef<Path>) -> bool {
