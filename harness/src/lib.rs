@@ -23,7 +23,7 @@ pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod services;
-mod text;
+pub mod text;
 pub mod timeline;
 pub mod toolkit;
 pub mod verify;

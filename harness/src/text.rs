@@ -7,7 +7,17 @@ pub(crate) fn number(count: usize, what: &str) -> String {
 
 /// Text from a file that nobody trusts, without what a terminal would obey.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_obeyed(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same of a text of several lines.
+pub fn printable_lines(text: &str) -> String {
+    text.chars().map(|c| if is_obeyed(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Control characters, and those that turn the direction of what follows.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -17,6 +27,7 @@ mod tests {
     #[test]
     fn one_is_no_plural_and_a_terminal_is_told_nothing() {
         assert_eq!([0, 1, 2].map(|count| number(count, "error")), ["0 errors", "1 error", "2 errors"]);
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(printable("a\u{1b}[2Jb\n\u{202e}"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}");
+        assert_eq!(printable_lines("a\u{1b}\nb"), "a\u{fffd}\nb");
     }
 }

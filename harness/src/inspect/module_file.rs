@@ -17,6 +17,8 @@ pub(crate) struct ModuleFile {
     pub(crate) info: Result<ModuleInfo, String>,
     /// What the trusted certificates say of its signature; none where none are given.
     pub(crate) trust: Option<Trust>,
+    /// The bytes that came out of its decompression, or could have.
+    pub(crate) decompressed: u64,
 }
 
 /// The checksum of an `.xz` file. The kernel's own decompressor knows the first two (lib/xz/xz_dec_stream.c).
@@ -52,15 +54,17 @@ impl ModuleFile {
     pub(crate) fn read(bytes: &[u8], limit: u64, keys: &[TrustedKey]) -> Self {
         let compression = Compression::of(bytes);
         let xz_check = (compression == Some(Compression::Xz)).then(|| XzCheck::of(bytes));
-        let mut file = Self { compression, xz_check, info: Err(String::new()), trust: None };
+        let mut file = Self { compression, xz_check, info: Err(String::new()), trust: None, decompressed: 0 };
         let decompressed = match compression.map(|kind| kind.decompress(bytes, limit)) {
             Some(Err(error)) => {
                 file.info = Err(format!("its compression is damaged: {error}"));
+                file.decompressed = limit;
                 return file;
             }
             Some(Ok(decompressed)) => Some(decompressed),
             None => None,
         };
+        file.decompressed = decompressed.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let module = decompressed.as_deref().unwrap_or(bytes);
         file.info = ModuleInfo::parse(module).map_err(|error| error.to_string()).and_then(modest);
         file.trust = (!keys.is_empty()).then(|| trust(module, keys));
@@ -70,7 +74,7 @@ impl ModuleFile {
     /// A file that is too large to be read.
     pub(crate) fn too_large(size: u64, limit: u64) -> Self {
         let info = Err(format!("it has {size} bytes; this reads modules of at most {limit}"));
-        Self { compression: None, xz_check: None, info, trust: None }
+        Self { compression: None, xz_check: None, info, trust: None, decompressed: 0 }
     }
 
     /// About how much memory it takes.

@@ -12,7 +12,7 @@ pub fn describe(inspection: &Inspection) -> String {
     let _ = writeln!(text, "{}", image.reference);
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            let _ = writeln!(text, "  {name:<9} {value}");
+            let _ = writeln!(text, "  {name:<9} {}", printable(&value));
         }
     };
     fact("digest", image.digest.clone());

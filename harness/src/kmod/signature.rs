@@ -24,6 +24,9 @@ pub(super) const PKCS7: u8 = 2;
 pub struct Signature {
     /// It is a PKCS#7 message, the only kind that today's kernels take.
     pub is_pkcs7: bool,
+    /// Why no kernel can read it, where that is so. One with `CONFIG_MODULE_SIG` then refuses the module, whether it enforces
+    /// signatures or not: it forgives only that there is none, or that it can't judge one.
+    pub broken: Option<String>,
     /// Its length in bytes.
     pub length: usize,
     /// The common name of the certificate's issuer, where the message tells it.
@@ -204,21 +207,29 @@ fn signer(message: &[u8]) -> Result<SignerInfo, String> {
     data.signer_infos.0.iter().next().cloned().ok_or_else(|| "it names nobody who signed".to_owned())
 }
 
-/// The signature behind a module; none where it has none or a torn one.
+/// The signature behind a module; none where nothing says that there is one.
 pub(super) fn read(bytes: &[u8]) -> Option<Signature> {
-    let (_, message, kind) = split(bytes)?;
-    let mut signature =
-        Signature { is_pkcs7: kind == PKCS7, length: message.len(), signer: None, key: None, hash: None };
-    if let Ok(info) = signer(message) {
-        let key = match &info.sid {
-            SignerIdentifier::IssuerAndSerialNumber(named) => {
-                signature.signer = Some(common_name(&named.issuer));
-                named.serial_number.as_bytes()
-            }
-            SignerIdentifier::SubjectKeyIdentifier(named) => named.0.as_bytes(),
-        };
-        signature.key = Some(key.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"));
-        signature.hash = Some(hash_name(&info.digest_alg.oid));
+    let mut signature = Signature { is_pkcs7: true, broken: None, length: 0, signer: None, key: None, hash: None };
+    let Some((_, message, kind)) = split(bytes) else {
+        signature.broken = Some("it is longer than what lies before its end".to_owned());
+        return bytes.ends_with(MAGIC).then_some(signature);
+    };
+    signature.is_pkcs7 = kind == PKCS7;
+    signature.length = message.len();
+    match signer(message) {
+        Ok(info) => {
+            let key = match &info.sid {
+                SignerIdentifier::IssuerAndSerialNumber(named) => {
+                    signature.signer = Some(common_name(&named.issuer));
+                    named.serial_number.as_bytes()
+                }
+                SignerIdentifier::SubjectKeyIdentifier(named) => named.0.as_bytes(),
+            };
+            signature.key = Some(key.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"));
+            signature.hash = Some(hash_name(&info.digest_alg.oid));
+        }
+        Err(reason) if signature.is_pkcs7 => signature.broken = Some(format!("it is no PKCS#7 message: {reason}")),
+        Err(_) => {}
     }
     Some(signature)
 }
@@ -261,18 +272,21 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_signature_is_none() {
+    fn a_torn_signature_is_broken() {
         let mut bytes = fixture::module();
         bytes.extend_from_slice(&[7; 20]);
         bytes.extend_from_slice(&[0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 20]);
         bytes.extend_from_slice(MAGIC);
         let read_one = read(&bytes).expect("a signature");
         assert_eq!((read_one.is_pkcs7, read_one.length, read_one.signer), (true, 20, None));
+        assert!(read_one.broken.is_some_and(|why| why.contains("PKCS#7")));
         assert!(matches!(trust(&bytes, &[]), Trust::Unknown(_)));
         let length = bytes.len() - MAGIC.len() - 4;
         bytes[length..length + 4].copy_from_slice(&[0xff; 4]);
-        assert_eq!(read(&bytes), None);
-        assert_eq!(read(MAGIC), None);
+        for torn in [&bytes[..], MAGIC] {
+            assert!(read(torn).and_then(|torn| torn.broken).is_some_and(|why| why.contains("longer")));
+        }
+        assert_eq!(read(&fixture::module()), None);
     }
 
     #[test]
@@ -281,7 +295,7 @@ mod tests {
         let signed = ours.sign(&fixture::module());
         let signature = read(&signed).expect("a signature");
         assert_eq!(signature.signer.as_deref(), Some("Vendor Signing Key"));
-        assert_eq!(signature.hash.as_deref(), Some("sha256"));
+        assert_eq!((signature.hash.as_deref(), signature.broken.as_deref()), (Some("sha256"), None));
         assert!(signature.key.as_ref().is_some_and(|key| key.contains(':')), "{signature}");
         assert_eq!(trust(&signed, &[key(&theirs), key(&ours)]), Trust::Valid("Vendor Signing Key".to_owned()));
         assert_eq!(trust(&signed, &[key(&theirs)]), Trust::OtherKey);

@@ -183,6 +183,16 @@ fn lines(config: &Config, behaviour: &Behaviour<'_>, findings: &mut Findings) {
     }
 }
 
+/// Directories of CoreOS that are links, and where they lead.
+const LINKS: [(&str, &str); 6] = [
+    ("/usr/local/", "/var/usrlocal/"),
+    ("/opt/", "/var/opt/"),
+    ("/home/", "/var/home/"),
+    ("/root/", "/var/roothome/"),
+    ("/srv/", "/var/srv/"),
+    ("/mnt/", "/var/mnt/"),
+];
+
 /// Directories of data, whose label is no program's. All of /var is but the two that hold programs.
 const DATA: [&str; 6] = ["/var/", "/root/", "/home/", "/srv/", "/mnt/", "/tmp/"];
 
@@ -193,8 +203,12 @@ const PROGRAMS: [&str; 2] = ["/var/usrlocal/", "/var/opt/"];
 const BY_CONFIG: [&str; 6] = ["/usr/local/", "/etc/", "/opt/", "/var/", "/root/", "/home/"];
 
 fn executed(config: &Config, program: &str, place: &super::report::Place, unit: &Unit, findings: &mut Findings) {
-    let Some(file) = config.file(program).or_else(|| config.file(&program.replace("/var/usrlocal/", "/usr/local/")))
-    else {
+    let by_either_name = config.file(program).or_else(|| {
+        let other =
+            |from: &str, to: &str| program.strip_prefix(from).and_then(|rest| config.file(&format!("{to}{rest}")));
+        LINKS.iter().find_map(|(link, target)| other(link, target).or_else(|| other(target, link)))
+    });
+    let Some(file) = by_either_name else {
         if BY_CONFIG.iter().any(|dir| program.starts_with(dir)) && !program.contains(['%', '$']) {
             findings.add(
                 &EXEC_UNKNOWN,

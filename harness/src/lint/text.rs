@@ -7,7 +7,7 @@ use super::config::Config;
 use super::report::{Finding, Report};
 use super::rules::Level;
 use super::source::Source;
-use crate::text::number;
+use crate::text::{number, printable};
 
 /// Lines of a file, or of one that is encoded in it, by the file's name and the path.
 type Lines<'s> = HashMap<(&'s str, Option<&'s str>), Vec<&'s str>>;
@@ -60,8 +60,8 @@ pub fn text(report: &Report, colours: bool) -> String {
         let head = paint(colour, &format!("{}[{}]", finding.level.word(), finding.rule));
         let at = paint("1", &format!("{}:{}:{}", place.file, place.line, place.column));
         // Writing to a string can't fail.
-        let _ = writeln!(text, "{at}: {head}: {}", finding.message);
-        let inside = place.inside.as_ref().map(|inside| format!("in {} line {}", inside.path, inside.line));
+        let _ = writeln!(text, "{at}: {head}: {}", printable(&finding.message));
+        let inside = place.inside.as_ref().map(|inside| format!("in {} line {}", printable(&inside.path), inside.line));
         if let Some(inside) = &inside {
             let _ = writeln!(text, "    {inside}");
         }

@@ -226,7 +226,9 @@ impl Failure {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        Self::Network(causes(&error.without_url()))
+        let is_hopeless = error.is_builder() || error.is_redirect();
+        let text = causes(&error.without_url());
+        if is_hopeless { Self::Own(io::Error::other(text)) } else { Self::Network(text) }
     }
 }
 

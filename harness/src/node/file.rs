@@ -53,15 +53,16 @@ impl DiskFile {
         self
     }
 
-    pub(super) fn key(&self) -> String {
-        cache::key([FORMAT, self.sha256.as_str().as_bytes()])
+    /// Of the entry that is this name's own: it goes with the name.
+    pub(super) fn key(&self, name: &str) -> String {
+        cache::key([FORMAT, name.as_bytes(), self.sha256.as_str().as_bytes()])
     }
 
     pub(super) fn ensure(&self, cache: &Cache, name: &str, progress: &dyn Progress) -> Result<PathBuf, Error> {
         let length = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
         // A compressed disk becomes larger; by how much, nobody knows before.
         let need_mib = 512 + 3 * (length >> 20);
-        cache.entry(super::CACHE_KIND, &self.key(), need_mib, |dir| {
+        cache.entry(super::CACHE_KIND, &self.key(name), need_mib, |dir| {
             progress.step(&format!("taking node image {name} from {}", self.path.display()));
             let found = digest(&self.path)?;
             if found != self.sha256.as_str() {
@@ -79,9 +80,13 @@ impl DiskFile {
 }
 
 fn digest(path: &Path) -> Result<String, Error> {
-    let mut file = fs::File::open(path).map_err(Error::io("open", path))?;
+    let unreadable = |error: std::io::Error| Error::Disk {
+        origin: path.display().to_string(),
+        problem: format!("it can't be read: {error}"),
+    };
+    let mut file = fs::File::open(path).map_err(unreadable)?;
     let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).map_err(Error::io("read", path))?;
+    std::io::copy(&mut file, &mut hash).map_err(unreadable)?;
     Ok(hex::encode(hash.finalize()))
 }
 

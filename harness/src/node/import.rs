@@ -27,7 +27,7 @@ pub fn imported_dir(cache: &Cache) -> PathBuf {
 pub fn import(cache: &Cache, name: &str, what: &Import, progress: &dyn Progress) -> Result<BootDisk, Error> {
     let refused = |problem: &str| Error::Name { name: name.to_owned(), problem: problem.to_owned() };
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
-    if name.is_empty() || name.starts_with('.') || name.len() > 64 || !name.bytes().all(fits) {
+    if name.is_empty() || name.starts_with(['.', '-']) || name.len() > 64 || !name.bytes().all(fits) {
         return Err(refused(
             "it becomes a file's name and part of a trial's: lower-case letters, digits, `-`, `_` and `.`",
         ));

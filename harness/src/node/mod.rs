@@ -319,10 +319,11 @@ pub fn find(cache: &Cache, definition: &Definition) -> Result<Option<BootDisk>, 
         },
         Source::CoreosStream(stream) => stream
             .find(cache, &definition.name)
-            .map(|(artifact, entry)| disk(stream.architecture, &entry, artifact.key(), Some(artifact.release))),
+            .map(|(artifact, entry)| (stream.key(&definition.name, &artifact), artifact, entry))
+            .map(|(key, artifact, entry)| disk(stream.architecture, &entry, key, Some(artifact.release))),
         Source::File(file) => {
-            let entry = cache.find(CACHE_KIND, &file.key());
-            entry.map(|entry| disk(file.architecture, &entry, file.key(), None))
+            let key = file.key(&definition.name);
+            cache.find(CACHE_KIND, &key).map(|entry| disk(file.architecture, &entry, key, None))
         }
     })
 }
@@ -335,7 +336,7 @@ pub fn forget(cache: &Cache, definition: &Definition) -> Result<bool, Error> {
     match &definition.source {
         Source::Debian(debian) => Ok(cache.remove(CACHE_KIND, &debian.key()?)?),
         Source::CoreosStream(stream) => stream.forget(cache, &definition.name),
-        Source::File(file) => Ok(cache.remove(CACHE_KIND, &file.key())?),
+        Source::File(file) => Ok(cache.remove(CACHE_KIND, &file.key(&definition.name))?),
     }
 }
 

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::catalogue::Kind;
-use super::signature::Signature;
+use super::signature::{Fingerprint, Signature};
 use super::word::word;
 use super::{Architecture, Error, Progress, download, signature, unpack};
 use crate::cache::{self, Cache};
+use crate::text::printable;
 
 /// The kind of the cache's record which release a name stands for.
 const PINS: &str = "node-stream";
@@ -121,6 +122,20 @@ impl CoreosStream {
         cache.root().join(PINS).join(format!("{name}-{}.json", &key[..16]))
     }
 
+    /// Of the entry that is this name's own, and was held against all that is asked of it now: the same disk under another
+    /// name may have come without a signature.
+    pub(super) fn key(&self, name: &str, artifact: &Artifact) -> String {
+        let uncompressed = artifact.uncompressed_sha256.as_deref().unwrap_or_default();
+        let mut signers: Vec<&str> = match &self.signature {
+            Signature::None => Vec::new(),
+            Signature::Keys { fingerprints, .. } => fingerprints.iter().map(Fingerprint::as_str).collect(),
+        };
+        signers.sort_unstable();
+        let signers = signers.join(" ");
+        let parts = [name, &artifact.sha256, uncompressed, &signers].map(str::as_bytes);
+        cache::key([FORMAT].into_iter().chain(parts))
+    }
+
     /// Lets the name stand for a release 43.1 with this kernel.
     #[cfg(test)]
     pub(crate) fn pretend_cached(&self, cache: &Cache, name: &str, kernel: &str) {
@@ -130,7 +145,7 @@ impl CoreosStream {
         let pin = self.pin(cache, name);
         fs::create_dir_all(pin.parent().expect("a directory")).expect("made");
         fs::write(&pin, serde_json::to_vec(&artifact).expect("encoded")).expect("written");
-        let entry = cache.root().join(super::CACHE_KIND).join(artifact.key());
+        let entry = cache.root().join(super::CACHE_KIND).join(self.key(name, &artifact));
         fs::create_dir_all(&entry).expect("made");
         let facts = super::Facts {
             kernels: vec![super::Kernel { release: kernel.to_owned(), suite: String::new() }],
@@ -146,7 +161,7 @@ impl CoreosStream {
     /// Whether the name stands for a release that the cache has.
     pub(super) fn find(&self, cache: &Cache, name: &str) -> Option<(Artifact, std::path::PathBuf)> {
         let artifact = self.pinned(cache, name)?;
-        let entry = cache.find(super::CACHE_KIND, &artifact.key())?;
+        let entry = cache.find(super::CACHE_KIND, &self.key(name, &artifact))?;
         Some((artifact, entry))
     }
 
@@ -155,7 +170,7 @@ impl CoreosStream {
         let artifact = self.newest(progress)?;
         let before = self.pinned(cache, name);
         let make = |dir: &Path| self.make(&artifact, cache, dir, progress);
-        cache.entry(super::CACHE_KIND, &artifact.key(), NEED_MIB, make)?;
+        cache.entry(super::CACHE_KIND, &self.key(name, &artifact), NEED_MIB, make)?;
         let pin = self.pin(cache, name);
         let dir = pin.parent().unwrap_or(cache.root());
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
@@ -165,9 +180,9 @@ impl CoreosStream {
         fs::write(file.path(), text).map_err(Error::io("write", file.path()))?;
         file.persist(&pin).map_err(|error| Error::io("rename", &pin)(error.error))?;
         match before {
-            Some(old) if old.key() != artifact.key() => {
+            Some(old) if self.key(name, &old) != self.key(name, &artifact) => {
                 progress.step(&format!("{name} was release {} and is {} now", old.release, artifact.release));
-                cache.remove(super::CACHE_KIND, &old.key()).map(|_| ()).map_err(Error::from)
+                cache.remove(super::CACHE_KIND, &self.key(name, &old)).map(|_| ()).map_err(Error::from)
             }
             _ => Ok(()),
         }
@@ -178,7 +193,7 @@ impl CoreosStream {
         let Some(artifact) = self.pinned(cache, name) else { return Ok(false) };
         let pin = self.pin(cache, name);
         fs::remove_file(&pin).map_err(Error::io("remove", &pin))?;
-        Ok(cache.remove(super::CACHE_KIND, &artifact.key())?)
+        Ok(cache.remove(super::CACHE_KIND, &self.key(name, &artifact))?)
     }
 
     /// What the stream has now.
@@ -218,10 +233,10 @@ impl CoreosStream {
             let url = base
                 .and_then(|base| base.join(location))
                 .map_err(|error| self.useless(format!("{location:?} is no address: {error}")))?;
-            Ok::<_, Error>(url.to_string())
+            HttpUrl::new(url.as_str()).map(|url| url.as_str().to_owned()).map_err(|problem| self.useless(problem))
         };
         Ok(Artifact {
-            release: platform.release,
+            release: printable(&platform.release),
             location: at(&file.location)?,
             sha256: file.sha256,
             uncompressed_sha256: file.uncompressed_sha256,
@@ -263,13 +278,6 @@ impl CoreosStream {
         unpack::unpack(file.path(), &disk, artifact.uncompressed_sha256.as_deref(), progress)?;
         file.remove()?;
         super::file::adopt(&disk, &artifact.location)
-    }
-}
-
-impl Artifact {
-    /// Identifies the disk.
-    pub(super) fn key(&self) -> String {
-        cache::key([FORMAT, self.sha256.as_bytes()])
     }
 }
 

@@ -15,19 +15,23 @@ const LIMIT: u64 = 64 << 30;
 pub(super) fn unpack(from: &Path, to: &Path, sha256: Option<&str>, progress: &dyn Progress) -> Result<(), Error> {
     let source = File::open(from).map_err(Error::io("open", from))?;
     let mut source = BufReader::with_capacity(1 << 20, source);
-    let mut reader = uncompressed(&mut source).map_err(Error::io("uncompress", from))?;
+    let damaged = |source: std::io::Error| Error::Disk {
+        origin: from.display().to_string(),
+        problem: format!("it can't be uncompressed: {source}"),
+    };
+    let mut reader = uncompressed(&mut source).map_err(damaged)?;
     let target = File::create_new(to).map_err(Error::io("create", to))?;
     let mut target = BufWriter::with_capacity(1 << 20, target);
     let (mut hash, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
     loop {
-        let read = reader.read(&mut buffer).map_err(Error::io("uncompress", from))?;
+        let read = reader.read(&mut buffer).map_err(damaged)?;
         if read == 0 {
             break;
         }
         length += read as u64;
         if length > LIMIT {
             let source = std::io::Error::other(format!("it becomes larger than {} GiB", LIMIT >> 30));
-            return Err(Error::io("uncompress", from)(source));
+            return Err(damaged(source));
         }
         hash.update(&buffer[..read]);
         target.write_all(&buffer[..read]).map_err(Error::io("write", to))?;
@@ -38,7 +42,7 @@ pub(super) fn unpack(from: &Path, to: &Path, sha256: Option<&str>, progress: &dy
     // A second zstd frame, for one: half a disk must not pass for a whole one.
     if !source.fill_buf().map_err(Error::io("read", from))?.is_empty() {
         let source = std::io::Error::other("something follows the end of the compressed disk");
-        return Err(Error::io("uncompress", from)(source));
+        return Err(damaged(source));
     }
     let found = hex::encode(hash.finalize());
     match sha256 {
@@ -104,7 +108,7 @@ mod tests {
         let zstd = STANDARD.decode(ZSTD).expect("base64");
         for bytes in [&xz[..xz.len() - 9], &gzip()[..20], &zstd[..zstd.len() - 3]] {
             let error = unpacked(bytes, None).expect_err("torn").to_string();
-            assert!(error.contains("cannot uncompress"), "{error}");
+            assert!(error.contains("can't be uncompressed"), "{error}");
         }
         let error = unpacked(&[zstd.clone(), zstd].concat(), None).expect_err("two disks").to_string();
         assert!(error.contains("something follows"), "{error}");

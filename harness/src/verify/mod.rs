@@ -22,10 +22,11 @@ use crate::inspect::{self, Inspection, KernelChoice, Limits};
 use crate::kmod::TrustedKey;
 use crate::lab::OtherConfig;
 use crate::lint;
+use crate::mco;
 use crate::process;
 use crate::report::{RunResults, TrialResult};
 use crate::runner;
-use crate::text::number;
+use crate::text::{number, printable};
 
 /// What a verification leaves in its directory, beside the run's own results.
 pub mod files {
@@ -74,6 +75,18 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What was given is no MachineConfig, or more than one.
+    #[error("no machine is started: {problem}")]
+    NoMachineConfig {
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// The results would lie among somebody's files.
+    #[error(
+        "no machine is started: {} is not of a verification, and all scenarios beside it would be run: name another directory with --results",
+        .0.display()
+    )]
+    Occupied(PathBuf),
     /// The generator refuses the parameters.
     #[error(transparent)]
     Generate(#[from] day1_generator::Error),
@@ -104,7 +117,11 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Inspect(error) if error.is_ours() => 3,
-            Self::Inspect(_) | Self::MachineConfig { .. } | Self::Generate(_) => 2,
+            Self::Inspect(_)
+            | Self::MachineConfig { .. }
+            | Self::NoMachineConfig { .. }
+            | Self::Occupied(_)
+            | Self::Generate(_) => 2,
             Self::Images(error) => error.exit_code(),
             Self::Refused { code } => u8::try_from(*code).unwrap_or(3),
             Self::Run(_) | Self::File { .. } => 3,
@@ -130,6 +147,7 @@ pub fn verify(request: &Request, tell: &dyn Fn(&str)) -> Result<Verification, Er
     fs::create_dir_all(dir).map_err(file(dir))?;
     let config = Config::of(request)?;
     let lint = config.lint();
+    config.is_one(&lint)?;
     let targets = targets(request, tell)?;
     let aliases: Vec<String> = targets.iter().flat_map(|target| aliases(&target.inspection, &request.module)).collect();
     let subject = subject(request, &config, &targets, Card::of(&aliases));
@@ -228,7 +246,30 @@ impl Config {
         let name = self.facts.file.as_deref().unwrap_or(files::MACHINE_CONFIG);
         lint::lint(&[lint::Source { name: name.to_owned(), text: self.text.clone() }])
     }
+
+    /// Refuses what no scenario can take for its MachineConfig; what is wrong within one is a part of the verdict.
+    fn is_one(&self, lint: &lint::Report) -> Result<(), Error> {
+        let told = |finding: &lint::Finding| {
+            let place = &finding.place;
+            format!("{}:{}:{}: {}", place.file, place.line, place.column, printable(&finding.message))
+        };
+        let shape = lint.findings.iter().filter(|finding| SHAPE.contains(&finding.rule.as_str())).map(told);
+        let shape: Vec<String> = shape.collect();
+        let name = self.facts.file.as_deref().unwrap_or(files::MACHINE_CONFIG);
+        let problem = match mco::MachineConfig::parse(&self.text, name) {
+            _ if !shape.is_empty() => shape.join("; "),
+            Err(error) if !lint.has_errors() => printable(&error.to_string()),
+            Ok(configs) if configs.len() != 1 => {
+                format!("{name} has {}, and one is put under test", number(configs.len(), "MachineConfig"))
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::NoMachineConfig { problem })
+    }
 }
+
+/// The rules of `day1 lint` which say that a file holds no MachineConfig.
+const SHAPE: [&str; 3] = ["syntax", "nothing-to-check", "machine-config"];
 
 /// The repository that the node pulls from.
 fn repository(request: &Request, other: Option<&OtherConfig>) -> String {
@@ -327,13 +368,25 @@ fn targets(request: &Request, tell: &dyn Fn(&str)) -> Result<Vec<Target>, Error>
 
 /// The file of a certificate, counted from 1.
 fn trusted_key(number: usize) -> String {
-    format!("trusted-{number}.der")
+    format!("{TRUSTED}{number}.der")
 }
+
+/// How the names of such files begin.
+const TRUSTED: &str = "trusted-";
 
 /// Writes the scenarios, the MachineConfig and the certificates, in the place of those of an earlier verification.
 fn write(dir: &Path, config: &Config, keys: &[TrustedKey], family: &[Member]) -> Result<(), Error> {
     let scenarios = dir.join(files::SCENARIOS);
     let own = scenarios.join(FAMILY);
+    // Nothing but what an earlier verification wrote.
+    for entry in fs::read_dir(&scenarios).into_iter().flatten() {
+        let path = entry.map_err(file(&scenarios))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_ours = name == FAMILY || name == files::MACHINE_CONFIG || name.starts_with(TRUSTED);
+        if !is_ours {
+            return Err(Error::Occupied(path));
+        }
+    }
     if scenarios.exists() {
         fs::remove_dir_all(&scenarios).map_err(file(&scenarios))?;
     }

@@ -12,6 +12,7 @@ use day1_harness::node::{
     self, Architecture, Catalogue, CoreosStream, Definition, DiskFile, Fingerprint, Import, Progress, Sha256Digest,
     Signature, Source,
 };
+use day1_harness::text::printable_lines;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -102,7 +103,7 @@ impl Images {
         match self.act(cache.as_deref()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure(message, code)) => {
-                eprintln!("error: {message}");
+                eprintln!("error: {}", printable_lines(&message));
                 ExitCode::from(code)
             }
         }

@@ -9,6 +9,7 @@ use day1_generator::{AbsolutePath, KernelRelease, ModuleName};
 use day1_harness::cache::Cache;
 use day1_harness::inspect::{self, Inspection, KernelChoice, Limits, Request, Source};
 use day1_harness::kmod::TrustedKey;
+use day1_harness::text::printable_lines;
 
 /// IMAGE is a reference such as quay.io/vendor/driver:TAG, by digest, or without a tag, which is the kernel's then;
 /// or oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]. Nothing of it is unpacked or run.
@@ -58,14 +59,14 @@ impl Inspect {
         let request = match self.request(cache) {
             Ok(request) => request,
             Err(message) => {
-                eprintln!("error: {message}");
+                eprintln!("error: {}", printable_lines(&message));
                 return ExitCode::from(2);
             }
         };
         let inspection = match inspect::inspect(&request) {
             Ok(inspection) => inspection,
             Err(error) => {
-                eprintln!("error: {error}");
+                eprintln!("error: {}", printable_lines(&error.to_string()));
                 return ExitCode::from(if error.is_ours() { 3 } else { 2 });
             }
         };

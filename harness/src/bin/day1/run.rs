@@ -43,7 +43,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE", conflicts_with = "mutants")]
     machine_config: Option<PathBuf>,
     /// Run one trial N times, each time with other units held up, and look for an order that breaks it.
-    #[arg(long, value_name = "N", conflicts_with_all = ["list", "mutants"])]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["list", "mutants"])]
     shake: Option<u64>,
     /// The first seed of `--shake`; the same seed holds up the same units.
     #[arg(long, value_name = "SEED", default_value_t = 1, requires = "shake")]

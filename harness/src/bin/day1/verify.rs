@@ -10,6 +10,7 @@ use day1_harness::inspect::Source;
 use day1_harness::kmod::TrustedKey;
 use day1_harness::runner::{self, Options};
 use day1_harness::services::registry;
+use day1_harness::text::printable_lines;
 use day1_harness::toolkit::DriverToolkit;
 use day1_harness::verify::{self, Request};
 
@@ -80,14 +81,14 @@ impl Verify {
         let request = match self.request(cache) {
             Ok(request) => request,
             Err(message) => {
-                eprintln!("error: {message}");
+                eprintln!("error: {}", printable_lines(&message));
                 return ExitCode::from(2);
             }
         };
         let verification = match verify::verify(&request, &|step| eprintln!("· {step}")) {
             Ok(verification) => verification,
             Err(error) => {
-                eprintln!("error: {error}");
+                eprintln!("error: {}", printable_lines(&error.to_string()));
                 return ExitCode::from(error.exit_code());
             }
         };

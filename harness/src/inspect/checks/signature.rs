@@ -12,14 +12,20 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     let enforced = part(kernel, "config", |kernel| kernel.has_option("MODULE_SIG_FORCE"));
     let wanted = !context.request.trusted_keys.is_empty();
     let (mut signed, mut unsigned, mut wrong, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut broken = Vec::new();
     for name in subject.load {
         let (Some(info), Some((_, file))) = (subject.driver.info(name), subject.driver.file(name)) else { continue };
         let Some(signature) = &info.signature else {
             unsigned.push(name.clone());
             continue;
         };
+        if let Some(reason) = &signature.broken {
+            broken.push(format!("{name}: {reason}"));
+            continue;
+        }
         if !signature.is_pkcs7 {
-            wrong.push(format!("{name}: its signature is no PKCS#7 message"));
+            // To a kernel that does not enforce signatures it is as good as none.
+            unsigned.push(format!("{name}, whose signature is of a kind that no kernel knows any more"));
             continue;
         }
         match &file.trust {
@@ -31,7 +37,7 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
             Some(Trust::Invalid(subject)) => {
                 wrong.push(format!("{name}: says {subject} signed it, but its bytes are not those that were signed"));
             }
-            Some(Trust::Unsigned) => wrong.push(format!("{name}: its signature is torn")),
+            Some(Trust::Unsigned) => unsigned.push(name.clone()),
             Some(Trust::Unknown(reason)) => unknown.push(format!("{name}: {reason} ({signature})")),
         }
     }
@@ -52,6 +58,15 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
             finding
                 .why(why)
                 .advise("sign it with the kernel's scripts/sign-file and a key that the nodes trust, after stripping and before compressing it")
+                .source(SOURCE),
+        );
+    }
+    if !broken.is_empty() {
+        findings.push(
+            Finding::error(CHECK, "the signature is damaged")
+                .seen(broken)
+                .why("the kernel answers `Bad message`, also where signatures are not enforced: no node loads the module")
+                .advise("sign the module again, after stripping and before compressing it; nothing may change its bytes afterwards")
                 .source(SOURCE),
         );
     }

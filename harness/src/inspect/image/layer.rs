@@ -334,6 +334,7 @@ fn contents<R: Read>(
         } else {
             ModuleFile::read(&whole(entry, size)?, limit, reading.keys)
         };
+        reading.budget.module(module.decompressed)?;
         reading.budget.keep(module.weight())?;
         return Ok(Contents::Module(Box::new(module)));
     }

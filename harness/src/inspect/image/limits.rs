@@ -16,6 +16,8 @@ pub struct Limits {
     pub ratio: u64,
     /// Bytes of one module file, decompressed. A larger one is told, and not read.
     pub module: u64,
+    /// Bytes of all module files together, decompressed.
+    pub modules: u64,
     /// Bytes of memory that is kept of the image: names, what modules say, indexes.
     pub kept: u64,
 }
@@ -39,7 +41,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 1_000_000, bytes: 32 << 30, ratio: 400, module: 128 << 20, kept: 512 << 20 }
+        Self { entries: 1_000_000, bytes: 32 << 30, ratio: 400, module: 128 << 20, modules: 4 << 30, kept: 512 << 20 }
     }
 }
 
@@ -49,6 +51,7 @@ pub(super) struct Budget<'l> {
     pub(super) limits: &'l Limits,
     entries: AtomicU64,
     bytes: AtomicU64,
+    modules: AtomicU64,
     kept: AtomicU64,
     /// The first refusal: what a reader says of it is lost on the way up through decoder and archive.
     refusal: Mutex<Option<Fault>>,
@@ -57,7 +60,7 @@ pub(super) struct Budget<'l> {
 impl<'l> Budget<'l> {
     pub(super) fn new(limits: &'l Limits) -> Self {
         let zero = AtomicU64::default;
-        Self { limits, entries: zero(), bytes: zero(), kept: zero(), refusal: Mutex::default() }
+        Self { limits, entries: zero(), bytes: zero(), modules: zero(), kept: zero(), refusal: Mutex::default() }
     }
 
     /// One more entry of an archive.
@@ -68,6 +71,11 @@ impl<'l> Budget<'l> {
     /// More bytes came out of a decoder.
     pub(super) fn bytes(&self, count: u64) -> Result<(), Fault> {
         self.take(&self.bytes, count, self.limits.bytes, "bytes in its decompressed layers")
+    }
+
+    /// More bytes came out of a compressed module.
+    pub(super) fn module(&self, count: u64) -> Result<(), Fault> {
+        self.take(&self.modules, count, self.limits.modules, "bytes in its decompressed modules")
     }
 
     /// More memory is kept.

@@ -7,6 +7,8 @@ use crate::inspect::module_file::ModuleFile;
 
 /// As many links as Linux follows on the way to one file.
 const LINKS: usize = 40;
+/// As many names as two of Linux's longest paths have; only links that are made for it lead through more.
+const STEPS: usize = 4096;
 
 /// A file, directory or link of an image.
 #[derive(Debug, Clone)]
@@ -193,17 +195,26 @@ impl Tree {
         let mut leaves = Vec::new();
         let mut todo: VecDeque<String> = parts(path).map(str::to_owned).collect();
         let mut trail: Vec<String> = Vec::new();
-        let mut links = 0;
+        // What each name of the trail is, if it is a directory.
+        let mut directories: Vec<Option<&Directory>> = Vec::new();
+        let (mut links, mut steps) = (0, 0);
         while let Some(part) = todo.pop_front() {
+            steps += 1;
+            if steps > STEPS {
+                return Way { end: End::Loop, leaves };
+            }
             if part == ".." {
                 trail.pop();
+                directories.pop();
                 continue;
             }
-            let Some(node) = self.at(&trail).and_then(|directory| directory.children.get(&part)) else {
+            let directory = directories.last().copied().unwrap_or(Some(&self.root));
+            let Some(node) = directory.and_then(|directory| directory.children.get(&part)) else {
                 trail.push(part);
                 return Way { end: End::Missing(trail.join("/")), leaves };
             };
             trail.push(part);
+            directories.push(if let Node::Directory(directory) = node { Some(directory) } else { None });
             let Node::Symlink(target) = node else { continue };
             if todo.is_empty() && !last {
                 continue;
@@ -220,8 +231,10 @@ impl Tree {
                 leaves.push((trail.join("/"), target.clone()));
             }
             trail.pop();
+            directories.pop();
             if target.starts_with('/') {
                 trail.clear();
+                directories.clear();
             }
             for part in parts(target).collect::<Vec<_>>().into_iter().rev() {
                 todo.push_front(part.to_owned());
@@ -379,6 +392,8 @@ mod tests {
         assert!(
             matches!(tree.follow("a/host/kernel/x.ko").end, End::Host(path) if path == "lib/modules/6.1.0/kernel/x.ko")
         );
+        let long = layer(&[("a/long", link(&"../a/".repeat(STEPS))), ("a/x", file(7))]);
+        assert!(matches!(long.follow("a/long/x").end, End::Loop));
         assert!(matches!(tree.follow("a/dangling").end, End::Missing(path) if path == "a/nowhere"));
         assert_eq!(tree.below("a").len(), 6);
     }

@@ -124,6 +124,18 @@ const BROKEN: &[Broken] = &[
         &["more than 100 times its size"],
     ),
     (
+        "modules that become too much",
+        |case| {
+            case.change = Box::new(|items| {
+                let zeros = fixture::gzip(&vec![0; 1 << 20]);
+                items.insert("opt/lib/modules/bomb.ko.gz".to_owned(), Item::File(zeros));
+            });
+            case.request = Box::new(|request| request.limits.modules = 1 << 19);
+        },
+        "image.hostile",
+        &["more than 524288 bytes in its decompressed modules"],
+    ),
+    (
         "a name that is too long",
         |case| {
             case.change = Box::new(|items| drop(items.insert("x".repeat(300), Item::File(vec![]))));

@@ -18,6 +18,7 @@ pub const HOST_PACKAGES: &[&str] = &[
     "util-linux",
     "uidmap",
     "xz-utils",
+    "zstd",
 ];
 
 /// Programs, and the packages that bring them. `uidmap` is needed by ordinary users only.
