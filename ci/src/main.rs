@@ -138,7 +138,7 @@ fn with_an_engine() -> Result<ExitCode> {
         }
     }
     registry_image()?;
-    run(cargo().args(["test", "--workspace", "--test", "registry", "--quiet", "--", "--ignored"]))?;
+    run(cargo().args(["test", "--workspace", "--test=registry", "--test=toolkit", "--quiet", "--", "--ignored"]))?;
     let words = ["--registry", &format!("container={REGISTRY_IMAGE}"), "--results", "target/day1-results-container"];
     e2e(&[words.as_slice(), &NODE, &["pull/pull-then-reboot@"]]
         .concat()

@@ -69,7 +69,7 @@ impl Image {
             .arg(".")
             .arg("--directory")
             .arg(beside.path())
-            .arg(".");
+            .arg("usr/bin/dnf");
         let mut tar = tar.stdout(Stdio::piped()).spawn().expect("started");
         let mut import = Command::new("docker");
         import.args(["import", "-", &tag]).stdin(tar.stdout.take().expect("an output")).stdout(Stdio::null());
