@@ -112,6 +112,31 @@ fn a_missing_machine_config_file_is_refused_with_its_place() {
     assert!(error.contains("name.yaml:3:11") && error.contains("absent.yaml"), "{error}");
 }
 
+/// As `day1 run` and `day1 verify` say it, and before anything is listed or read.
+#[test]
+fn what_is_no_machine_config_is_told_by_its_own_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = dir.path().join("mine.yaml");
+    std::fs::write(&file, "kind: MachineConfg\napiVersion: machineconfiguration.openshift.io/v1\n").expect("written");
+    let verify = ["verify", "--image", "oci:nowhere", "--module", "x", "--node", "debian-13", "--results"];
+    for (words, results) in [(&["run", "--list", "--node", "debian-13", "--results"][..], "a"), (&verify, "b")] {
+        let command = &mut day1();
+        command.current_dir(&root).args(words).arg(dir.path().join(results)).arg("--machine-config").arg(&file);
+        let (code, _, error) = outcome(command);
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains("mine.yaml:1:") && error.contains("MachineConf"), "{error}");
+    }
+}
+
+#[test]
+fn to_shake_no_times_is_refused() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (code, _, error) = outcome(day1().current_dir(root).args(["run", "--shake", "0", "pull-then-reboot"]));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("--shake"), "{error}");
+}
+
 #[test]
 fn an_unknown_node_image_is_refused_with_the_known_ones() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

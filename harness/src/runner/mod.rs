@@ -31,6 +31,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use crate::cache::Cache;
 use crate::checks::Verdict;
 use crate::lab::{self, OtherConfig};
+use crate::mco;
 use crate::node::NodeImage;
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
@@ -215,6 +216,7 @@ fn under_other_config(
     let Some(file) = &options.machine_config else { return Ok(scenarios) };
     let other = OtherConfig::read(file);
     let other = other.map_err(|error| format!("error: cannot read the MachineConfig {}: {error}", file.display()))?;
+    mco::MachineConfig::read(file).map_err(|error| format!("error: {error}"))?;
     let (mut under, all) = (Vec::new(), scenarios.len());
     for (scenario, mutant) in scenarios {
         let changed = other.under(&scenario).map_err(|error| format!("error: {error}"))?;
