@@ -468,8 +468,11 @@ impl Target {
                 && member.scenario["boots"][3]["expect"]["kernel.running"]["kernel"] != self.number;
             (!elsewhere).then(|| Claim::of(&member.proves, &trial, result))
         });
+        let claims: Vec<Claim> = claims.collect();
+        let own = results.iter().filter(|(trial, _)| claims.iter().any(|claim| claim.trial == **trial));
+        let modes = Claim::of_modes(own);
         NodeVerdict {
-            claims: claims.collect(),
+            claims: claims.into_iter().chain(modes).collect(),
             node: self.node.clone(),
             node_release: self.node_release.clone(),
             kernel: self.kernel.clone(),

@@ -99,9 +99,18 @@ impl Claim {
             let boot = finding.boot.map(|boot| format!("boot {boot}: ")).unwrap_or_default();
             format!("{boot}{} ({})", finding.message, finding.check)
         };
-        let wrong = |outcome: Outcome| outcome != Outcome::Pass;
         let findings = result.map(|result| result.findings.as_slice()).unwrap_or_default();
-        let (bad, good): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| wrong(finding.outcome));
+        let about_it = findings.iter().filter(|finding| finding.check != MODES);
+        let (bad, good): (Vec<_>, Vec<_>) = about_it.partition(|finding| finding.outcome != Outcome::Pass);
+        let modes = findings.iter().any(|finding| finding.check == MODES && finding.outcome == Outcome::Fail);
+        let verdict = match result.map(|result| result.verdict) {
+            None => Verdict::Skipped,
+            Some(Verdict::Fail) if modes && bad.is_empty() => Verdict::Pass,
+            Some(Verdict::Fail) if modes && bad.iter().all(|finding| finding.outcome != Outcome::Fail) => {
+                Verdict::Inconclusive
+            }
+            Some(verdict) => verdict,
+        };
         // What every trial shows of itself is no evidence for this claim.
         let mut own: Vec<_> =
             good.into_iter().filter(|finding| !EVERY_TRIAL.contains(&finding.check.as_str())).collect();
@@ -109,18 +118,35 @@ impl Claim {
         Self {
             claim: claim.to_owned(),
             trial: trial.to_owned(),
-            verdict: result.map_or(Verdict::Skipped, |result| result.verdict),
+            verdict,
             evidence: bad.into_iter().chain(own).map(told).collect(),
             reason: result.map_or(Some("it never ran".to_owned()), |result| result.reason.clone()),
         }
     }
+
+    /// That nobody but root can change what the MachineConfig brings; nothing where no trial says so.
+    pub(super) fn of_modes<'r>(results: impl Iterator<Item = (&'r String, &'r TrialResult)>) -> Option<Self> {
+        let all = results.flat_map(|(trial, result)| result.findings.iter().map(move |finding| (trial, finding)));
+        let (trial, finding) = all
+            .filter(|(_, finding)| finding.check == MODES)
+            .max_by_key(|(_, finding)| finding.outcome != Outcome::Pass)?;
+        Some(Self {
+            claim: "what root runs of the MachineConfig, nobody else can change".to_owned(),
+            trial: trial.clone(),
+            verdict: if finding.outcome == Outcome::Pass { Verdict::Pass } else { Verdict::Fail },
+            evidence: vec![format!("{} ({MODES})", finding.message)],
+            reason: None,
+        })
+    }
 }
 
+/// The check of the MachineConfig's files, which every trial makes: a claim of its own, and nobody else's fault.
+const MODES: &str = "config.modes";
+
 /// Checks that say of every node that nothing else is wrong with it.
-const EVERY_TRIAL: [&str; 8] = [
+const EVERY_TRIAL: [&str; 7] = [
     "evidence",
     "config.identical",
-    "config.modes",
     "config.on-disk",
     "journal.clean",
     "kernel.taint",
@@ -353,6 +379,32 @@ mod tests {
         assert_eq!(overall(vec![node(Seen::Ok, &[Skipped])]), Overall::Unclear);
         assert_eq!(overall(vec![node(Seen::Ok, &[])]), Overall::Unclear, "nothing was shown");
         assert_eq!(overall(vec![]), Overall::Unclear);
+    }
+
+    /// Upstream's script may be changed by everybody; that says nothing of a power cut.
+    #[test]
+    fn who_can_change_the_files_is_a_claim_of_its_own() {
+        let finding = |check: &str, outcome| crate::checks::Finding {
+            check: check.to_owned(),
+            boot: None,
+            outcome,
+            message: "0777".to_owned(),
+            evidence: vec![],
+            advice: None,
+        };
+        let trial = "vendor/loads@x".to_owned();
+        for (loaded, verdict) in [
+            (Outcome::Pass, Verdict::Pass),
+            (Outcome::Fail, Verdict::Fail),
+            (Outcome::Inconclusive, Verdict::Inconclusive),
+        ] {
+            let mut result = TrialResult::new(&trial, Path::new("x"), Verdict::Fail, None);
+            result.findings = vec![finding("module.replaced", loaded), finding(MODES, Outcome::Fail)];
+            let claim = Claim::of("it loads", &trial, Some(&result));
+            assert_eq!((claim.verdict, claim.evidence), (verdict, vec!["0777 (module.replaced)".to_owned()]));
+            let modes = Claim::of_modes([(&trial, &result)].into_iter()).expect("a claim");
+            assert_eq!((modes.verdict, modes.evidence), (Verdict::Fail, vec!["0777 (config.modes)".to_owned()]));
+        }
     }
 
     #[test]

@@ -129,6 +129,12 @@ impl Tree {
         match (directory.children.get_mut(name), node) {
             // A directory that stands twice keeps what is in it.
             (Some(Node::Directory(known)), Node::Directory(again)) => known.opaque |= again.opaque,
+            // A whiteout is about lower layers, wherever it stands in its own.
+            (Some(Node::Directory(known)), Node::Whiteout) => known.opaque = true,
+            (Some(_), Node::Whiteout) => {}
+            (Some(known @ Node::Whiteout), Node::Directory(anew)) => {
+                *known = Node::Directory(Directory { opaque: true, ..anew });
+            }
             (_, node) => {
                 directory.children.insert(name.clone(), node);
             }
@@ -361,6 +367,19 @@ mod tests {
         assert_eq!(tree.names("b"), ["new"]);
         assert_eq!(size(&tree, "c/in"), Some(2));
         assert_eq!(tree.names("/"), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_whiteout_is_about_lower_layers_only() {
+        let lower = layer(&[("a/old", file(1)), ("b/old", file(1)), ("x", file(1))]);
+        let upper = [("a/new", file(2)), ("b/new", file(2)), ("x", file(2))];
+        let whiteouts = ["a", "b", "x"].map(|at| (at, Node::Whiteout));
+        let anew = [("a", Node::Directory(Directory::default())), ("b", Node::Directory(Directory::default()))];
+        for entries in [[&upper[..], &whiteouts[..]].concat(), [&whiteouts[..], &anew[..], &upper[..]].concat()] {
+            let mut tree = lower.clone();
+            tree.cover(layer(&entries));
+            assert_eq!((tree.names("a"), tree.names("b"), size(&tree, "x")), (vec!["new"], vec!["new"], Some(2)));
+        }
     }
 
     #[test]
