@@ -253,10 +253,12 @@ check_module_file() {
 }
 
 # Checks that this kernel can load what the image mounted at $1 holds. MODULE_FILE is the module's file then, and
-# IMAGE_MODULES are all modules that the image brings for it, in the order of their loading; IMAGE_FILES are their files.
+# IMAGE_MODULES are all modules that the image brings for it, in the order of their loading; IMAGE_FILES are their files,
+# and NODE_FILES those of the node's own modules that they need.
 MODULE_FILE=
 IMAGE_MODULES=()
 IMAGE_FILES=()
+NODE_FILES=()
 check_image() {
     local tree=$1/opt/lib/modules/$KERNEL versions plan=$RUN/show-depends.log word file name listed ours
     if [[ ! -d $tree ]]; then
@@ -277,6 +279,7 @@ check_image() {
     MODULE_FILE=
     IMAGE_MODULES=()
     IMAGE_FILES=()
+    NODE_FILES=()
     ours=$(kernel_vermagic)
     # Of vmlinux only: a module's symbols may come from another module of the image instead, with another CRC.
     kernel_symbols 2>/dev/null | awk '$3 == "vmlinux"' >"$SYMBOLS"
@@ -292,6 +295,8 @@ check_image() {
                         return 1
                     fi
                 done
+                # shellcheck disable=SC2034 # read by the load script
+                NODE_FILES+=("$file")
                 continue
             fi
             check_module_file "$file" "$ours" || return 1

@@ -103,19 +103,35 @@ plan_running_module() {
 
 # --- the change, and its way back -----------------------------------------------------------------------
 
-# SELinux lets modprobe load files that are labelled as the kernel's own modules, and an image's are not. It gets
-# copies that are; all else of the image's directory it finds through links.
-label_modules() {
-    [[ -e $DAY1_ROOT/sys/fs/selinux/enforce ]] || return 0
-    local file copy copies=()
-    rm -rf "$LABELLED"
-    mkdir -p "$LABELLED" && cp -Rs "$MOUNT/opt/lib/modules/$KERNEL" "$LABELLED/" || return 1
-    for file in "${IMAGE_FILES[@]}"; do
-        copy=$LABELLED/${file#*/lib/modules/}
-        cp --remove-destination "$file" "$copy" || return 1
-        copies+=("$copy")
+# A directory of modules that has what modprobe is about to load, and the image's indexes: copies of the image's files,
+# labelled as the node's own, and links to the node's own. Nothing is written through a link of the image or the node.
+copy_modules() {
+    local reference=$HOST_MODULES/kernel tree=$LABELLED/$KERNEL index file copies=()
+    [[ -d $reference ]] || reference=$HOST_MODULES
+    rm -rf "$LABELLED" && mkdir -p "$tree" || return 1
+    for index in "$MOUNT/opt/lib/modules/$KERNEL"/modules.*; do
+        ln -s "$index" "$tree/" || return 1
     done
-    chcon --reference="$HOST_MODULES/kernel" "${copies[@]}" && link_module_root "$LABELLED"
+    for file in "${IMAGE_FILES[@]}"; do
+        copies+=("$tree/${file#*"/lib/modules/$KERNEL/"}")
+        mkdir -p "${copies[-1]%/*}" && cp "$file" "${copies[-1]}" || return 1
+    done
+    for file in "${NODE_FILES[@]}"; do
+        index=$tree/${file#*"/lib/modules/$KERNEL/"}
+        mkdir -p "${index%/*}" && ln -s "$(realpath "$file")" "$index" || return 1
+    done
+    chcon --reference="$reference" "${copies[@]}"
+}
+
+# Where SELinux is enforced, modprobe may load only files that are labelled as the kernel's own modules, and an image's
+# are not.
+label_modules() {
+    [[ $(cat "$DAY1_ROOT/sys/fs/selinux/enforce" 2>/dev/null) == 1 ]] || return 0
+    local output=$RUN/label.log
+    if ! bounded "$(left)" "$output" copy_modules || ! link_module_root "$LABELLED"; then
+        error "cannot label the modules of image $REFERENCE as SELinux wants them: $(one_line "$output")"
+        return 1
+    fi
 }
 
 install_firmware() {
@@ -238,8 +254,8 @@ condition() {
 ends() { printf '%s\n' "$1" >"$LOAD_RESULT"; }
 cleanup() {
     rollback
-    unmount_image
     rm -rf "$LABELLED"
+    unmount_image
 }
 
 # Mounts the recorded image, and sees whether it is what it was when it was recorded.
@@ -280,8 +296,7 @@ load() {
     1) exit 1 ;;
     2) succeed "$OOT (srcversion $(srcversion_of "$OOT")) is loaded already, nothing to do" ;;
     esac
-    label_modules 2>"$RUN/label.log" ||
-        die "cannot label the modules of image $REFERENCE as SELinux wants them: $(one_line "$RUN/label.log")"
+    label_modules || exit 1
     install_firmware || exit 1
     # With no time left the swap would be cut and undone; mounting and reading the image took it.
     [[ $(now) -lt $DEADLINE ]] ||
@@ -295,7 +310,7 @@ load() {
 }
 
 recover() {
-    [[ -f $REMOVED || -f $RUN/mounted ]] || exit 0
+    [[ -f $REMOVED || -f $RUN/mounted || -d $LABELLED ]] || exit 0
     say "the load was cut short; putting back what it removed"
     cleanup
 }

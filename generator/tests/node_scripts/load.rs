@@ -379,6 +379,66 @@ fn with_selinux_modprobe_gets_copies_that_are_labelled_as_the_kernel_s_own_modul
 }
 
 #[test]
+fn with_selinux_modules_behind_links_are_copied_too() {
+    for (link, target, indexed) in [
+        ("day1_nic.ko", "../common/day1_nic.ko", "day1_nic.ko"),
+        ("extra", "../common", "extra/day1_nic.ko"),
+        ("", "common", "day1_nic.ko"),
+    ] {
+        let node = StubNode::new();
+        node.push("id1", "common", &[oot()]);
+        let modules = format!("{}/opt/lib/modules", node.pushed_root());
+        let index = if link.is_empty() { "common" } else { KERNEL };
+        node.write(&format!("{modules}/{index}/modules.dep"), &format!("{indexed}:\n"));
+        let link = node.path(&format!("{modules}/{KERNEL}/{link}"));
+        std::os::unix::fs::symlink(target, link.to_str().unwrap().trim_end_matches('/')).unwrap();
+        let node = node.with_pulled_image();
+        node.write("sys/fs/selinux/enforce", "1");
+        let outcome = node.load();
+        assert_eq!(outcome.code, 0, "{indexed}: {}", outcome.log);
+        assert!(node.loaded("day1_nic") && !node.loaded("e1000"));
+        assert!(node.exists(&format!("{}/opt/lib/modules/common/day1_nic.ko", node.stored_root("id1"))));
+    }
+}
+
+/// The second one leads out of the directory of the node's modules, as weak-modules has them.
+#[test]
+fn with_selinux_the_node_s_own_modules_are_found_and_stay_what_they_are() {
+    for own in ["kernel/mii.ko", "weak-updates/mii.ko"] {
+        let node = StubNode::new();
+        node.push("id1", KERNEL, &[oot().with("depends", "mii")]);
+        let tree = format!("{}/opt/lib/modules/{KERNEL}", node.pushed_root());
+        let modules = format!("lib/modules/{KERNEL}");
+        std::os::unix::fs::symlink(node.path(&modules), node.path(&format!("{tree}/host"))).unwrap();
+        node.write(&format!("{tree}/modules.dep"), &format!("day1_nic.ko: host/{own}\nhost/{own}:\n"));
+        node.add_kernel_module("mii");
+        if own.starts_with("weak") {
+            node.write(&format!("{modules}/weak-updates/.keep"), "");
+            let file = node.path(&format!("{modules}/kernel/mii.ko"));
+            node.write("lib/modules/other/mii.ko", &std::fs::read_to_string(&file).unwrap());
+            std::fs::remove_file(file).unwrap();
+            std::os::unix::fs::symlink("../../other/mii.ko", node.path(&format!("{modules}/{own}"))).unwrap();
+        }
+        let node = node.with_pulled_image();
+        node.write("sys/fs/selinux/enforce", "1");
+        let outcome = node.load();
+        assert_eq!(outcome.code, 0, "{own}: {}", outcome.log);
+        assert!(node.loaded("day1_nic") && node.loaded("mii"));
+        assert!(node.path(&format!("{modules}/{own}")).is_file());
+    }
+}
+
+#[test]
+fn where_selinux_is_permissive_nothing_needs_a_label() {
+    let node = accepted(&[oot()]);
+    node.write("sys/fs/selinux/enforce", "0");
+    node.write("chcon-fails", "");
+    let outcome = node.load();
+    assert_eq!(outcome.code, 0, "{}", outcome.log);
+    assert!(!node.read("calls").contains("chcon"));
+}
+
+#[test]
 fn what_can_t_be_labelled_is_told_before_anything_is_changed() {
     let node = accepted(&[oot()]);
     node.write("sys/fs/selinux/enforce", "1");
