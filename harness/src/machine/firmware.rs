@@ -89,8 +89,12 @@ impl Firmware {
     }
 
     fn described_in(dirs: &[PathBuf], architecture: &str, secure_boot: bool) -> Result<Self, FirmwareError> {
-        let found = descriptors(dirs).into_iter().find(|one| one.fits(architecture, secure_boot));
-        let Some((code, variables)) = found.and_then(|one| one.mapping.files()) else {
+        let fitting = descriptors(dirs).into_iter().filter(|one| one.fits(architecture, secure_boot));
+        // Debian 12 describes an AAVMF with Secure Boot that it does not have.
+        let mut there = fitting
+            .filter_map(|one| one.mapping.files())
+            .filter(|(code, variables)| code.is_file() && variables.is_file());
+        let Some((code, variables)) = there.next() else {
             return Err(FirmwareError::Missing {
                 architecture: architecture.to_owned(),
                 secure_boot,
@@ -285,13 +289,16 @@ mod tests {
 
     #[test]
     fn other_files_are_another_firmware() {
-        let dir = host(&[("60-plain", "x86_64", &[])]);
+        let dir = host(&[("60-plain", "x86_64", &[]), ("70-plain", "x86_64", &[])]);
         let dirs = [dir.path().to_owned()];
         let before = found(&dirs, "x86_64", false).expect("found");
         assert_eq!(found(&dirs, "x86_64", false), Ok(before.clone()));
         fs::write(dir.path().join("60-plain.code"), "an update").expect("written");
         assert_ne!(found(&dirs, "x86_64", false).expect("found"), before);
         fs::remove_file(dir.path().join("60-plain.vars")).expect("removed");
-        assert!(found(&dirs, "x86_64", false).expect_err("no file").contains("60-plain.vars"));
+        let other = found(&dirs, "x86_64", false).expect("one whose files are there");
+        assert!(other.code().ends_with("70-plain.code"), "{other:?}");
+        fs::remove_file(dir.path().join("70-plain.code")).expect("removed");
+        assert!(found(&dirs, "x86_64", false).expect_err("no files").contains("apt-get install ovmf"));
     }
 }
