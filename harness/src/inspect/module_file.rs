@@ -17,7 +17,7 @@ pub(crate) struct ModuleFile {
     pub(crate) info: Result<ModuleInfo, String>,
     /// What the trusted certificates say of its signature; none where none are given.
     pub(crate) trust: Option<Trust>,
-    /// The bytes that came out of its decompression, or could have.
+    /// The bytes that came out of its decompression; of a damaged one, about as many as may have.
     pub(crate) decompressed: u64,
 }
 
@@ -58,7 +58,7 @@ impl ModuleFile {
         let decompressed = match compression.map(|kind| kind.decompress(bytes, limit)) {
             Some(Err(error)) => {
                 file.info = Err(format!("its compression is damaged: {error}"));
-                file.decompressed = limit;
+                file.decompressed = limit.min(64 * bytes.len() as u64);
                 return file;
             }
             Some(Ok(decompressed)) => Some(decompressed),

@@ -228,7 +228,10 @@ pub(super) fn read(bytes: &[u8]) -> Option<Signature> {
             signature.key = Some(key.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"));
             signature.hash = Some(hash_name(&info.digest_alg.oid));
         }
-        Err(reason) if signature.is_pkcs7 => signature.broken = Some(format!("it is no PKCS#7 message: {reason}")),
+        // The kernel's decoder takes indefinite lengths as well, and this one does not: nothing is known of those.
+        Err(reason) if signature.is_pkcs7 && !message.starts_with(&[0x30, 0x80]) => {
+            signature.broken = Some(format!("it is no PKCS#7 message: {reason}"));
+        }
         Err(_) => {}
     }
     Some(signature)

@@ -269,7 +269,7 @@ impl Config {
 }
 
 /// The rules of `day1 lint` which say that a file holds no MachineConfig.
-const SHAPE: [&str; 3] = ["syntax", "nothing-to-check", "machine-config"];
+const SHAPE: [&str; 2] = ["syntax", "nothing-to-check"];
 
 /// The repository that the node pulls from.
 fn repository(request: &Request, other: Option<&OtherConfig>) -> String {
@@ -382,7 +382,9 @@ fn write(dir: &Path, config: &Config, keys: &[TrustedKey], family: &[Member]) ->
     for entry in fs::read_dir(&scenarios).into_iter().flatten() {
         let path = entry.map_err(file(&scenarios))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_ours = name == FAMILY || name == files::MACHINE_CONFIG || name.starts_with(TRUSTED);
+        let number = name.strip_prefix(TRUSTED).and_then(|rest| rest.strip_suffix(".der"));
+        let is_key = number.is_some_and(|number| number.parse::<usize>().is_ok());
+        let is_ours = name == FAMILY || name == files::MACHINE_CONFIG || is_key;
         if !is_ours {
             return Err(Error::Occupied(path));
         }

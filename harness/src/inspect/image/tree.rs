@@ -153,7 +153,7 @@ impl Tree {
     fn directory(&mut self, path: &[String]) -> Option<&mut Directory> {
         let way = self.walk(&path.join("/"), true);
         let real = match way.end {
-            End::Found { node: Node::Directory(_), path } => path,
+            End::Found { node: Node::Directory(_) | Node::Whiteout, path } => path,
             End::Missing(_) => self.reach(path)?,
             // In an unpacked layer, the node's modules are a directory like any other.
             End::Host(path) => path,
@@ -163,6 +163,9 @@ impl Tree {
         for part in parts(&real) {
             let child =
                 directory.children.entry(part.to_owned()).or_insert_with(|| Node::Directory(Directory::default()));
+            if matches!(child, Node::Whiteout) {
+                *child = Node::Directory(Directory { opaque: true, ..Directory::default() });
+            }
             let Node::Directory(next) = child else { return None };
             directory = next;
         }
@@ -173,7 +176,7 @@ impl Tree {
     fn reach(&self, path: &[String]) -> Option<String> {
         for there in (0..path.len()).rev() {
             match self.walk(&path[..there].join("/"), true).end {
-                End::Found { node: Node::Directory(_), path: real } | End::Host(real) => {
+                End::Found { node: Node::Directory(_) | Node::Whiteout, path: real } | End::Host(real) => {
                     let rest = path[there..].join("/");
                     return Some(if real.is_empty() { rest } else { format!("{real}/{rest}") });
                 }
@@ -375,7 +378,11 @@ mod tests {
         let upper = [("a/new", file(2)), ("b/new", file(2)), ("x", file(2))];
         let whiteouts = ["a", "b", "x"].map(|at| (at, Node::Whiteout));
         let anew = [("a", Node::Directory(Directory::default())), ("b", Node::Directory(Directory::default()))];
-        for entries in [[&upper[..], &whiteouts[..]].concat(), [&whiteouts[..], &anew[..], &upper[..]].concat()] {
+        for entries in [
+            [&upper[..], &whiteouts[..]].concat(),
+            [&whiteouts[..], &anew[..], &upper[..]].concat(),
+            [&whiteouts[..], &upper[..]].concat(),
+        ] {
             let mut tree = lower.clone();
             tree.cover(layer(&entries));
             assert_eq!((tree.names("a"), tree.names("b"), size(&tree, "x")), (vec!["new"], vec!["new"], Some(2)));
