@@ -106,19 +106,20 @@ plan_running_module() {
 # A directory of modules that has what modprobe is about to load, and the image's indexes: copies of the image's files,
 # labelled as the node's own, and links to the node's own. Nothing is written through a link of the image or the node.
 copy_modules() {
-    local reference=$HOST_MODULES/kernel tree=$LABELLED/$KERNEL index file copies=()
+    local reference=$HOST_MODULES/kernel tree=$LABELLED/$KERNEL index file copy copies=()
     [[ -d $reference ]] || reference=$HOST_MODULES
     rm -rf "$LABELLED" && mkdir -p "$tree" || return 1
     for index in "$MOUNT/opt/lib/modules/$KERNEL"/modules.*; do
         ln -s "$index" "$tree/" || return 1
     done
     for file in "${IMAGE_FILES[@]}"; do
-        copies+=("$tree/${file#*"/lib/modules/$KERNEL/"}")
-        mkdir -p "${copies[-1]%/*}" && cp "$file" "${copies[-1]}" || return 1
+        copy=$tree/${file#*"/lib/modules/$KERNEL/"}
+        mkdir -p "${copy%/*}" && cp "$file" "$copy" || return 1
+        copies+=("$copy")
     done
     for file in "${NODE_FILES[@]}"; do
-        index=$tree/${file#*"/lib/modules/$KERNEL/"}
-        mkdir -p "${index%/*}" && ln -s "$(realpath "$file")" "$index" || return 1
+        copy=$tree/${file#*"/lib/modules/$KERNEL/"}
+        mkdir -p "${copy%/*}" && ln -s "$(realpath "$file")" "$copy" || return 1
     done
     chcon --reference="$reference" "${copies[@]}"
 }

@@ -1,6 +1,22 @@
-//! Units that a CoreOS node has: of systemd, of the distribution, of the cluster's node software.
+//! What a CoreOS node has: units of systemd, of the distribution, of the cluster's node software; directories that are links.
 
 use crate::scenario::nearest;
+
+/// Directories of CoreOS's root that are links into /var.
+const LINKS: [(&str, &str); 6] = [
+    ("/usr/local", "/var/usrlocal"),
+    ("/opt", "/var/opt"),
+    ("/home", "/var/home"),
+    ("/root", "/var/roothome"),
+    ("/srv", "/var/srv"),
+    ("/mnt", "/var/mnt"),
+];
+
+/// A path with CoreOS's links followed.
+pub(super) fn followed(path: &str) -> String {
+    let link = LINKS.iter().find(|(link, _)| path == *link || path.starts_with(&format!("{link}/")));
+    link.map_or_else(|| path.to_owned(), |(link, target)| format!("{target}{}", &path[link.len()..]))
+}
 
 /// Targets of systemd (systemd.special(7) and `systemd-257/units`) and of OpenShift's nodes.
 const TARGETS: [&str; 78] = [

@@ -2,7 +2,7 @@
 
 use super::behaviour::Behaviour;
 use super::config::{Config, Unit};
-use super::known::{is_early, is_surely_after_local_fs};
+use super::known::{followed, is_early, is_surely_after_local_fs};
 use super::report::Findings;
 use super::rules::{
     DBUS_ORDER, MOUNT_DEPENDENCY, NETWORK_ONLINE, NOT_ORDERED, NOT_REMAINING, ORDER_VOID, PASSIVE_TARGET,
@@ -174,22 +174,6 @@ fn early(behaviour: &Behaviour<'_>, findings: &mut Findings) {
             findings.add(&DBUS_ORDER, &runs, message);
         }
     }
-}
-
-/// Directories of CoreOS's root that are links into /var.
-const LINKS: [(&str, &str); 6] = [
-    ("/usr/local", "/var/usrlocal"),
-    ("/opt", "/var/opt"),
-    ("/home", "/var/home"),
-    ("/root", "/var/roothome"),
-    ("/srv", "/var/srv"),
-    ("/mnt", "/var/mnt"),
-];
-
-/// A path with CoreOS's links followed.
-fn followed(path: &str) -> String {
-    let link = LINKS.iter().find(|(link, _)| path == *link || path.starts_with(&format!("{link}/")));
-    link.map_or_else(|| path.to_owned(), |(link, target)| format!("{target}{}", &path[link.len()..]))
 }
 
 fn mounts(behaviour: &Behaviour<'_>, place: &super::report::Place, findings: &mut Findings) {

@@ -2,7 +2,7 @@
 
 use super::behaviour::{Behaviour, execs};
 use super::config::{Config, Unit};
-use super::known::{is_known_target, misspelt, needed_by_the_node};
+use super::known::{followed, is_known_target, misspelt, needed_by_the_node};
 use super::report::Findings;
 use super::rules::{
     EXEC_LABEL, EXEC_PATH, EXEC_QUOTING, EXEC_UNKNOWN, FAILURE_IGNORED, MASKED, NO_INSTALL, NO_SHEBANG, NO_TIMEOUT,
@@ -183,18 +183,8 @@ fn lines(config: &Config, behaviour: &Behaviour<'_>, findings: &mut Findings) {
     }
 }
 
-/// Directories of CoreOS that are links, and where they lead.
-const LINKS: [(&str, &str); 6] = [
-    ("/usr/local/", "/var/usrlocal/"),
-    ("/opt/", "/var/opt/"),
-    ("/home/", "/var/home/"),
-    ("/root/", "/var/roothome/"),
-    ("/srv/", "/var/srv/"),
-    ("/mnt/", "/var/mnt/"),
-];
-
-/// Directories of data, whose label is no program's. All of /var is but the two that hold programs.
-const DATA: [&str; 6] = ["/var/", "/root/", "/home/", "/srv/", "/mnt/", "/tmp/"];
+/// Directories of data, whose label is no program's, with links followed. All of /var is but the two that hold programs.
+const DATA: [&str; 2] = ["/var/", "/tmp/"];
 
 /// Those two.
 const PROGRAMS: [&str; 2] = ["/var/usrlocal/", "/var/opt/"];
@@ -203,11 +193,8 @@ const PROGRAMS: [&str; 2] = ["/var/usrlocal/", "/var/opt/"];
 const BY_CONFIG: [&str; 6] = ["/usr/local/", "/etc/", "/opt/", "/var/", "/root/", "/home/"];
 
 fn executed(config: &Config, program: &str, place: &super::report::Place, unit: &Unit, findings: &mut Findings) {
-    let by_either_name = config.file(program).or_else(|| {
-        let other =
-            |from: &str, to: &str| program.strip_prefix(from).and_then(|rest| config.file(&format!("{to}{rest}")));
-        LINKS.iter().find_map(|(link, target)| other(link, target).or_else(|| other(target, link)))
-    });
+    let real = followed(program);
+    let by_either_name = config.file(program).or_else(|| config.files.iter().find(|file| followed(&file.path) == real));
     let Some(file) = by_either_name else {
         if BY_CONFIG.iter().any(|dir| program.starts_with(dir)) && !program.contains(['%', '$']) {
             findings.add(
@@ -224,7 +211,7 @@ fn executed(config: &Config, program: &str, place: &super::report::Place, unit: 
         let message = format!("{} executes {program}, whose mode is {mode:04o}", unit.name);
         findings.add(&NOT_EXECUTABLE, place, message);
     }
-    let is_below = |dir: &&str| program.starts_with(*dir);
+    let is_below = |dir: &&str| real.starts_with(*dir);
     if DATA.iter().any(is_below) && !PROGRAMS.iter().any(is_below) {
         findings.add(&EXEC_LABEL, place, format!("{} executes {program}, which lies among data", unit.name));
     }
