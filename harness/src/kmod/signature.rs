@@ -191,13 +191,13 @@ fn common_name(name: &Name) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// The module's own bytes, and its signature with the kind that its trailer gives.
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], u8)> {
+/// The module's own bytes, and its signature with the trailer behind it.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let before = bytes.strip_suffix(MAGIC)?;
     let (rest, trailer) = before.split_at_checked(before.len().checked_sub(TRAILER)?)?;
     let length = u32::from_be_bytes(trailer.get(8..12)?.try_into().ok()?);
     let (module, signature) = rest.split_at_checked(rest.len().checked_sub(usize::try_from(length).ok()?)?)?;
-    Some((module, signature, trailer[2]))
+    Some((module, signature, trailer))
 }
 
 /// The one who signed, of a PKCS#7 message. The kernel takes any number of them, its build signs once.
@@ -210,12 +210,18 @@ fn signer(message: &[u8]) -> Result<SignerInfo, String> {
 /// The signature behind a module; none where nothing says that there is one.
 pub(super) fn read(bytes: &[u8]) -> Option<Signature> {
     let mut signature = Signature { is_pkcs7: true, broken: None, length: 0, signer: None, key: None, hash: None };
-    let Some((_, message, kind)) = split(bytes) else {
+    let Some((_, message, trailer)) = split(bytes) else {
         signature.broken = Some("it is longer than what lies before its end".to_owned());
         return bytes.ends_with(MAGIC).then_some(signature);
     };
-    signature.is_pkcs7 = kind == PKCS7;
+    // algo, hash, id_type, signer_len, key_id_len, three of padding, sig_len.
+    let others = [&trailer[..2], &trailer[3..8]].concat();
+    signature.is_pkcs7 = trailer[2] == PKCS7;
     signature.length = message.len();
+    if signature.is_pkcs7 && others.iter().any(|byte| *byte != 0) {
+        signature.broken = Some("its trailer has fields that a PKCS#7 signature leaves empty".to_owned());
+        return Some(signature);
+    }
     match signer(message) {
         Ok(info) => {
             let key = match &info.sid {

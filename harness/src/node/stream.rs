@@ -65,6 +65,14 @@ pub struct Artifact {
     pub signature: Option<String>,
 }
 
+/// Which release a name stands for.
+#[derive(Serialize, Deserialize)]
+struct Pin {
+    artifact: Artifact,
+    /// The key of the cache entry that was made of it, by the definition of that time.
+    entry: String,
+}
+
 #[derive(Deserialize)]
 struct Metadata {
     #[serde(default)]
@@ -111,7 +119,7 @@ impl CoreosStream {
     }
 
     /// The release that the cache has under this name.
-    pub(super) fn pinned(&self, cache: &Cache, name: &str) -> Option<Artifact> {
+    fn pinned(&self, cache: &Cache, name: &str) -> Option<Pin> {
         serde_json::from_slice(&fs::read(self.pin(cache, name)).ok()?).ok()
     }
 
@@ -144,8 +152,9 @@ impl CoreosStream {
         let artifact = Artifact { release, location, sha256, uncompressed_sha256: None, signature: None };
         let pin = self.pin(cache, name);
         fs::create_dir_all(pin.parent().expect("a directory")).expect("made");
-        fs::write(&pin, serde_json::to_vec(&artifact).expect("encoded")).expect("written");
-        let entry = cache.root().join(super::CACHE_KIND).join(self.key(name, &artifact));
+        let pinned = Pin { entry: self.key(name, &artifact), artifact };
+        fs::write(&pin, serde_json::to_vec(&pinned).expect("encoded")).expect("written");
+        let entry = cache.root().join(super::CACHE_KIND).join(pinned.entry);
         fs::create_dir_all(&entry).expect("made");
         let facts = super::Facts {
             kernels: vec![super::Kernel { release: kernel.to_owned(), suite: String::new() }],
@@ -160,7 +169,7 @@ impl CoreosStream {
 
     /// Whether the name stands for a release that the cache has.
     pub(super) fn find(&self, cache: &Cache, name: &str) -> Option<(Artifact, std::path::PathBuf)> {
-        let artifact = self.pinned(cache, name)?;
+        let Pin { artifact, .. } = self.pinned(cache, name)?;
         let entry = cache.find(super::CACHE_KIND, &self.key(name, &artifact))?;
         Some((artifact, entry))
     }
@@ -169,20 +178,22 @@ impl CoreosStream {
     pub(super) fn update(&self, cache: &Cache, name: &str, progress: &dyn Progress) -> Result<(), Error> {
         let artifact = self.newest(progress)?;
         let before = self.pinned(cache, name);
+        let entry = self.key(name, &artifact);
         let make = |dir: &Path| self.make(&artifact, cache, dir, progress);
-        cache.entry(super::CACHE_KIND, &self.key(name, &artifact), NEED_MIB, make)?;
+        cache.entry(super::CACHE_KIND, &entry, NEED_MIB, make)?;
+        let now = Pin { artifact, entry };
         let pin = self.pin(cache, name);
         let dir = pin.parent().unwrap_or(cache.root());
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        let text =
-            serde_json::to_vec_pretty(&artifact).map_err(std::io::Error::from).map_err(Error::io("encode", &pin))?;
+        let text = serde_json::to_vec_pretty(&now).map_err(std::io::Error::from).map_err(Error::io("encode", &pin))?;
         let file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io("create a file in", dir))?;
         fs::write(file.path(), text).map_err(Error::io("write", file.path()))?;
         file.persist(&pin).map_err(|error| Error::io("rename", &pin)(error.error))?;
         match before {
-            Some(old) if self.key(name, &old) != self.key(name, &artifact) => {
-                progress.step(&format!("{name} was release {} and is {} now", old.release, artifact.release));
-                cache.remove(super::CACHE_KIND, &self.key(name, &old)).map(|_| ()).map_err(Error::from)
+            Some(old) if old.entry != now.entry => {
+                let (old_release, release) = (&old.artifact.release, &now.artifact.release);
+                progress.step(&format!("{name} was release {old_release} and is {release} now"));
+                cache.remove(super::CACHE_KIND, &old.entry).map(|_| ()).map_err(Error::from)
             }
             _ => Ok(()),
         }
@@ -190,10 +201,10 @@ impl CoreosStream {
 
     /// Removes what the cache has under this name.
     pub(super) fn forget(&self, cache: &Cache, name: &str) -> Result<bool, Error> {
-        let Some(artifact) = self.pinned(cache, name) else { return Ok(false) };
+        let Some(pinned) = self.pinned(cache, name) else { return Ok(false) };
         let pin = self.pin(cache, name);
         fs::remove_file(&pin).map_err(Error::io("remove", &pin))?;
-        Ok(cache.remove(super::CACHE_KIND, &self.key(name, &artifact))?)
+        Ok(cache.remove(super::CACHE_KIND, &pinned.entry)?)
     }
 
     /// What the stream has now.
@@ -318,6 +329,27 @@ mod tests {
         let artifact = chosen(&xz).expect("one");
         assert_eq!(artifact.location, "https://other/disk.xz");
         assert_eq!(artifact.uncompressed_sha256, Some(sha));
+    }
+
+    #[test]
+    fn a_disk_goes_with_its_name_although_other_signers_are_demanded_now() {
+        let temp = tempfile::tempdir().expect("temporary directory");
+        let cache = Cache::open(Some(temp.path())).expect("a cache");
+        let stranger = CoreosStream {
+            signature: Signature::Keys {
+                keys: temp.path().join("keys.asc"),
+                fingerprints: vec![Fingerprint::new(&"A".repeat(40)).expect("one")],
+            },
+            ..stream()
+        };
+        stream().pretend_cached(&cache, "mine", "6.12");
+        assert!(stream().find(&cache, "mine").is_some());
+        assert!(stranger.find(&cache, "mine").is_none(), "nobody verified it against these keys");
+        assert!(stranger.forget(&cache, "mine").expect("removed"));
+        assert!(stream().find(&cache, "mine").is_none());
+        let left: Vec<_> =
+            fs::read_dir(temp.path().join(super::super::CACHE_KIND)).expect("a directory").flatten().collect();
+        assert!(!left.iter().any(|entry| entry.path().is_dir()), "{left:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ const FAILS: &str = "a kernel that enforces signatures answers `Key was rejected
 
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     let enforced = part(kernel, "config", |kernel| kernel.has_option("MODULE_SIG_FORCE"));
+    let judges = part(kernel, "config", |kernel| kernel.has_option("MODULE_SIG"));
     let wanted = !context.request.trusted_keys.is_empty();
     let (mut signed, mut unsigned, mut wrong, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut broken = Vec::new();
@@ -62,10 +63,21 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
         );
     }
     if !broken.is_empty() {
+        let (finding, why) = if judges == Ok(false) {
+            (
+                Finding::warning(CHECK, "the signature is damaged"),
+                "this kernel reads no signatures (CONFIG_MODULE_SIG is not set); one that does answers `Bad message` and loads nothing",
+            )
+        } else {
+            (
+                Finding::error(CHECK, "the signature is damaged"),
+                "the kernel answers `Bad message`, also where signatures are not enforced: no node loads the module",
+            )
+        };
         findings.push(
-            Finding::error(CHECK, "the signature is damaged")
+            finding
                 .seen(broken)
-                .why("the kernel answers `Bad message`, also where signatures are not enforced: no node loads the module")
+                .why(why)
                 .advise("sign the module again, after stripping and before compressing it; nothing may change its bytes afterwards")
                 .source(SOURCE),
         );

@@ -147,6 +147,22 @@ fn signatures_are_verified_by_the_trusted_keys() {
 }
 
 #[test]
+fn a_trailer_with_more_than_its_kind_has_is_damaged_to_kernels_that_read_it() {
+    let damaged = |option: &str| {
+        let mut case = Case::good();
+        let mut nic = Signer::new("Vendor").sign(&case.nic.build());
+        // `algo`, the first byte of struct module_signature, before the 28 bytes of the magic.
+        let algo = nic.len() - 28 - 12;
+        nic[algo] = 1;
+        case.layers.push(Items::from([(at("extra/nic.ko"), Item::File(nic))]));
+        case.kernel.entry("config").or_default().push_str(option);
+        case
+    };
+    expect("read", &damaged("CONFIG_MODULE_SIG=y\n"), Outcome::Error, "module.signature", &["damaged", "leaves empty"]);
+    expect("not read", &damaged(""), Outcome::Warning, "module.signature", &["damaged", "MODULE_SIG is not"]);
+}
+
+#[test]
 fn without_a_kernel_what_needs_one_is_told_as_not_checked() {
     let mut case = Case::good();
     case.request = Box::new(|request| request.kernel = KernelChoice::Unknown);
