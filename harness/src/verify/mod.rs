@@ -4,6 +4,7 @@
 //! Nothing of what the vendor ships is changed: the image is copied byte for byte into the trials' registry, and the
 //! MachineConfig boots as it is.
 
+mod directory;
 mod family;
 mod report;
 
@@ -15,9 +16,11 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+pub use directory::files;
 pub use family::{Card, FAMILY, MachineConfig, Member, Subject};
 pub use report::{Claim, ConfigFacts, NodeVerdict, Overall, VERIFICATION_VERSION, Verification, describe};
 
+use self::directory::{trusted_key, write};
 use crate::inspect::{self, Inspection, KernelChoice, Limits};
 use crate::kmod::TrustedKey;
 use crate::lab::OtherConfig;
@@ -27,18 +30,6 @@ use crate::process;
 use crate::report::{RunResults, TrialResult};
 use crate::runner;
 use crate::text::{number, printable};
-
-/// What a verification leaves in its directory, beside the run's own results.
-pub mod files {
-    /// The scenarios, to be run again with `day1 run --scenarios`.
-    pub const SCENARIOS: &str = "scenarios";
-    /// The MachineConfig, as it was given, or as the generator made it.
-    pub const MACHINE_CONFIG: &str = "machine-config.yaml";
-    /// The report for a person.
-    pub const REPORT: &str = "report.txt";
-    /// The report for programs.
-    pub const REPORT_JSON: &str = "report.json";
-}
 
 /// What to verify, and on what.
 #[derive(Debug, Clone)]
@@ -152,7 +143,7 @@ pub fn verify(request: &Request, tell: &dyn Fn(&str)) -> Result<Verification, Er
     let aliases: Vec<String> = targets.iter().flat_map(|target| aliases(&target.inspection, &request.module)).collect();
     let subject = subject(request, &config, &targets, Card::of(&aliases));
     let family = subject.family();
-    write(dir, &config, &request.trusted_keys, &family)?;
+    write(dir, &config.text, &request.trusted_keys, &family)?;
     let good: Vec<&Target> = targets.iter().filter(|target| target.inspection.is_good()).collect();
     let mut left_out = BTreeMap::new();
     let results = if good.is_empty() {
@@ -364,48 +355,6 @@ fn targets(request: &Request, tell: &dyn Fn(&str)) -> Result<Vec<Target>, Error>
         }
     }
     Ok(targets)
-}
-
-/// The file of a certificate, counted from 1.
-fn trusted_key(number: usize) -> String {
-    format!("{TRUSTED}{number}.der")
-}
-
-/// How the names of such files begin.
-const TRUSTED: &str = "trusted-";
-
-/// Writes the scenarios, the MachineConfig and the certificates, in the place of those of an earlier verification.
-fn write(dir: &Path, config: &Config, keys: &[TrustedKey], family: &[Member]) -> Result<(), Error> {
-    let scenarios = dir.join(files::SCENARIOS);
-    let own = scenarios.join(FAMILY);
-    // Nothing but what an earlier verification wrote.
-    for entry in fs::read_dir(&scenarios).into_iter().flatten() {
-        let path = entry.map_err(file(&scenarios))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let number = name.strip_prefix(TRUSTED).and_then(|rest| rest.strip_suffix(".der"));
-        let is_key = number.is_some_and(|number| number.parse::<usize>().is_ok());
-        let is_ours = name == FAMILY || name == files::MACHINE_CONFIG || is_key;
-        if !is_ours {
-            return Err(Error::Occupied(path));
-        }
-    }
-    if scenarios.exists() {
-        fs::remove_dir_all(&scenarios).map_err(file(&scenarios))?;
-    }
-    fs::create_dir_all(&own).map_err(file(&own))?;
-    let path = scenarios.join(files::MACHINE_CONFIG);
-    fs::write(&path, &config.text).map_err(file(&path))?;
-    for (number, key) in (1..).zip(keys) {
-        let path = scenarios.join(trusted_key(number));
-        fs::write(&path, key.der()).map_err(file(&path))?;
-    }
-    for member in family {
-        let path = own.join(format!("{}.yaml", member.name));
-        let text =
-            serde_yaml::to_string(&member.scenario).map_err(|error| file(&path)(std::io::Error::other(error)))?;
-        fs::write(&path, text).map_err(file(&path))?;
-    }
-    Ok(())
 }
 
 /// Runs the family by `day1 run`, whose own words then don't mix with the report's.
