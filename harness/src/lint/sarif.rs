@@ -65,9 +65,29 @@ fn result(finding: &Finding) -> SarifResult {
         .build()
 }
 
-/// A path as a URI reference.
+/// A path as a URI, or as a reference below the directory that lint ran in: readers of SARIF resolve that against the
+/// top of the repository, and take a path that begins with `/` for one in it.
 fn uri(file: &str) -> String {
     const KEPT: percent_encoding::AsciiSet =
         percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-    percent_encoding::utf8_percent_encode(file, &KEPT).to_string()
+    let scheme = if file.starts_with('/') { "file://" } else { "" };
+    let file = file.strip_prefix("./").unwrap_or(file);
+    format!("{scheme}{}", percent_encoding::utf8_percent_encode(file, &KEPT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_becomes_an_address() {
+        for (path, address) in [
+            ("99-worker.yaml", "99-worker.yaml"),
+            ("./config/99 worker.yaml", "config/99%20worker.yaml"),
+            ("../99-worker.yaml", "../99-worker.yaml"),
+            ("/etc/99-worker.yaml", "file:///etc/99-worker.yaml"),
+        ] {
+            assert_eq!(uri(path), address);
+        }
+    }
 }
