@@ -1,7 +1,7 @@
 //! Uncompressing a disk, by what its first bytes say that it is.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -10,6 +10,8 @@ use super::{Error, Progress};
 
 /// No disk of ours is larger; what is, is no disk but a bomb.
 const LIMIT: u64 = 64 << 30;
+/// What is written at a time, or left out as zeros.
+const PIECE: usize = 1 << 18;
 
 /// Writes what is in `from` to `to`, which must not be there yet; compares it with a sha256.
 pub(super) fn unpack(from: &Path, to: &Path, sha256: Option<&str>, progress: &dyn Progress) -> Result<(), Error> {
@@ -20,11 +22,11 @@ pub(super) fn unpack(from: &Path, to: &Path, sha256: Option<&str>, progress: &dy
         problem: format!("it can't be uncompressed: {source}"),
     };
     let mut reader = uncompressed(&mut source).map_err(damaged)?;
-    let target = File::create_new(to).map_err(Error::io("create", to))?;
-    let mut target = BufWriter::with_capacity(1 << 20, target);
-    let (mut hash, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
+    let mut target = File::create_new(to).map_err(Error::io("create", to))?;
+    let (mut hash, mut length, mut buffer) = (Sha256::new(), 0, Vec::with_capacity(PIECE));
     loop {
-        let read = reader.read(&mut buffer).map_err(damaged)?;
+        buffer.clear();
+        let read = reader.by_ref().take(PIECE as u64).read_to_end(&mut buffer).map_err(damaged)?;
         if read == 0 {
             break;
         }
@@ -33,11 +35,16 @@ pub(super) fn unpack(from: &Path, to: &Path, sha256: Option<&str>, progress: &dy
             let source = std::io::Error::other(format!("it becomes larger than {} GiB", LIMIT >> 30));
             return Err(damaged(source));
         }
-        hash.update(&buffer[..read]);
-        target.write_all(&buffer[..read]).map_err(Error::io("write", to))?;
+        hash.update(&buffer);
+        // Most of a raw disk is zeros, which take no room as a hole.
+        if buffer.iter().all(|byte| *byte == 0) {
+            target.seek_relative(read as i64).map_err(Error::io("write", to))?;
+        } else {
+            target.write_all(&buffer).map_err(Error::io("write", to))?;
+        }
         progress.transferred(length, None);
     }
-    target.flush().map_err(Error::io("write", to))?;
+    target.set_len(length).map_err(Error::io("write", to))?;
     drop(reader);
     // A second zstd frame, for one: half a disk must not pass for a whole one.
     if !source.fill_buf().map_err(Error::io("read", from))?.is_empty() {
@@ -69,6 +76,7 @@ fn uncompressed<'r>(source: &'r mut BufReader<File>) -> std::io::Result<Box<dyn 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::MetadataExt;
 
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
@@ -87,16 +95,30 @@ mod tests {
         Ok(fs::read(&to).expect("read"))
     }
 
-    fn gzip() -> Vec<u8> {
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(b"a disk\n").expect("written");
+        encoder.write_all(bytes).expect("written");
         encoder.finish().expect("finished")
+    }
+
+    #[test]
+    fn zeros_take_no_room() {
+        let mut disk = vec![0; 32 << 20];
+        disk[5] = 1;
+        disk[20 << 20] = 1;
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, gzip(&disk)).expect("written");
+        unpack(&from, &to, Some(&hex::encode(Sha256::digest(&disk))), &()).expect("unpacked");
+        assert!(fs::read(&to).expect("read") == disk, "a byte is another one");
+        let room = fs::metadata(&to).expect("there").blocks() * 512;
+        assert!(room <= 4 << 20, "{room} bytes");
     }
 
     #[test]
     fn what_is_compressed_is_told_by_its_first_bytes() {
         let of = |text: &str| STANDARD.decode(text).expect("base64");
-        for bytes in [of(XZ), of(ZSTD), gzip(), b"a disk\n".to_vec()] {
+        for bytes in [of(XZ), of(ZSTD), gzip(b"a disk\n"), b"a disk\n".to_vec()] {
             let disk = unpacked(&bytes, Some("245fc12d96df14899c9accc1343ac0308efe8bda0efd37b6044cf2032c83960d"));
             assert_eq!(disk.expect("unpacked"), b"a disk\n");
         }
@@ -106,7 +128,7 @@ mod tests {
     fn a_torn_or_other_disk_is_refused() {
         let xz = STANDARD.decode(XZ).expect("base64");
         let zstd = STANDARD.decode(ZSTD).expect("base64");
-        for bytes in [&xz[..xz.len() - 9], &gzip()[..20], &zstd[..zstd.len() - 3]] {
+        for bytes in [&xz[..xz.len() - 9], &gzip(b"a disk\n")[..20], &zstd[..zstd.len() - 3]] {
             let error = unpacked(bytes, None).expect_err("torn").to_string();
             assert!(error.contains("can't be uncompressed"), "{error}");
         }
