@@ -13,6 +13,8 @@ use super::tree::{Contents, Directory, File, Node, Tree};
 use crate::inspect::module_file::{ModuleFile, module_name};
 use crate::kmod::{Compression, TrustedKey};
 
+/// The largest size that an entry's own header holds as octal digits.
+const LARGEST_USTAR: u64 = 0o777_7777_7777;
 const BUFFER: usize = 256 * 1024;
 /// What of an executable file is looked at: where ELF files name their loader, and scripts their interpreter.
 const HEAD: u64 = 4096;
@@ -220,6 +222,10 @@ fn take<R: Read>(
 ) -> Result<(), Fault> {
     let size = entry.size();
     // Readers that disagree about where an entry ends see different archives.
+    if let Some(stated) = extended.size.filter(|stated| *stated > LARGEST_USTAR && size == 0) {
+        // As Go's archiver writes it. Where the next entry begins, the reader of raw entries does not know then.
+        return Err(broken(format!("its archive has a file of {stated} bytes; one above 8 GiB is not read here")));
+    }
     if extended.size.is_some_and(|stated| stated != size) {
         return Err(reading.budget.refuse("a file's two headers in its archive disagree about its size".to_owned()));
     }

@@ -22,6 +22,8 @@ use super::{Blobs, Error, Fault, Root, credentials};
 const CONNECT: Duration = Duration::from_secs(20);
 /// Between two pieces of an answer.
 const SILENCE: Duration = Duration::from_secs(60);
+/// For a whole manifest, of at most [`Limits::DOCUMENT`] bytes, with all logins.
+const MANIFEST: Duration = Duration::from_secs(120);
 const ACCEPTED: &[&str] = &[
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
@@ -101,8 +103,14 @@ impl Registry {
     }
 
     fn pull_manifest(&self, reference: &Reference) -> Result<Bytes, Error> {
-        let answer = self.runtime.block_on(self.client.pull_manifest_raw(reference, &self.auth, ACCEPTED));
-        let (bytes, _) = answer.map_err(|error| self.failed(&reference.to_string(), &error))?;
+        let asked = self.client.pull_manifest_raw(reference, &self.auth, ACCEPTED);
+        // The client takes an answer of any length; one without end must end.
+        let answer = self.runtime.block_on(async { tokio::time::timeout(MANIFEST, asked).await });
+        let late = |_| Error::Registry {
+            reference: reference.to_string(),
+            reason: format!("its manifest did not arrive whole within {} s", MANIFEST.as_secs()),
+        };
+        let (bytes, _) = answer.map_err(late)?.map_err(|error| self.failed(&reference.to_string(), &error))?;
         if bytes.len() as u64 > Limits::DOCUMENT {
             let reason = format!("its manifest has more than {} bytes", Limits::DOCUMENT);
             return Err(Error::Fault(Fault::Hostile { reason }));

@@ -1,6 +1,7 @@
 //! Images that are damaged, or made to harm who reads them.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::fixture::{self, Item, Items};
@@ -62,6 +63,18 @@ const BROKEN: &[Broken] = &[
         },
         "image.layers",
         &["can't be unpacked"],
+    ),
+    (
+        "a file larger than its own header can say",
+        |case| case.archive = Box::new(|archive| with_stated_size(archive, 9 << 30)),
+        "image.layers",
+        &["a file of 9663676416 bytes; one above 8 GiB is not read here"],
+    ),
+    (
+        "a file of two sizes",
+        |case| case.archive = Box::new(|archive| with_stated_size(archive, 512)),
+        "image.hostile",
+        &["disagree about its size"],
     ),
     (
         "a path that leads out",
@@ -227,6 +240,20 @@ fn renamed(mut archive: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     let sum: u32 = archive[place..place + 512].iter().map(|byte| u32::from(*byte)).sum();
     archive[place + 148..place + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     archive
+}
+
+/// The archive behind a file that is empty by its own header, and has this size by an extended one.
+fn with_stated_size(archive: Vec<u8>, size: u64) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_pax_extensions([("size", size.to_string().as_bytes())]).expect("appended");
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    builder.append_data(&mut header, "disk.img", io::empty()).expect("appended");
+    let mut first = builder.into_inner().expect("finished");
+    // Without the two blocks that end an archive.
+    first.truncate(first.len() - 1024);
+    first.extend(archive);
+    first
 }
 
 #[test]
