@@ -17,8 +17,12 @@ use crate::cache::Cache;
 
 /// Where unfinished downloads lie in the cache, by checksum.
 const PARTS: &str = "downloads";
-/// Tries in a row that bring nothing; one that brings bytes starts the count anew.
+/// Tries in a row that bring next to nothing; one that brings more starts the count anew.
 const TRIES: u32 = 5;
+/// Bytes of a try that was worth it.
+const WORTH: u64 = 64 << 10;
+/// No disk is larger; a server that sends on and on may not fill this host's.
+const LIMIT: u64 = 64 << 30;
 /// Before the second try; doubled with each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(20);
@@ -102,7 +106,7 @@ pub(super) fn resumable(cache: &Cache, url: &str, sha256: &str, progress: &dyn P
             Err(Failure::Own(source)) => return Err(Error::io("write", &path)(source)),
             Err(failure) => failure,
         };
-        left = if part.length > before { TRIES } else { left - 1 };
+        left = if part.length >= before + WORTH { TRIES } else { left - 1 };
         if left == 0 || !failure.may_pass() {
             let kept = format!("; {} are kept, and the next try goes on there", mib(part.length));
             return Err(failed(failure.text() + if part.length > 0 { &kept } else { "" }));
@@ -175,6 +179,9 @@ impl Part<'_> {
             file.write_all(&buffer[..read]).map_err(Failure::Own)?;
             self.hash.update(&buffer[..read]);
             self.length += read as u64;
+            if self.length > LIMIT {
+                return Err(Failure::Refused(format!("it is larger than {} GiB", LIMIT >> 30)));
+            }
             progress.transferred(self.length, total);
         }
         match total {
@@ -198,6 +205,8 @@ enum Failure {
     Answer(String),
     /// The server says so.
     Status(StatusCode),
+    /// What no other try changes.
+    Refused(String),
     /// This host's own disk.
     Own(io::Error),
 }
@@ -211,13 +220,13 @@ impl Failure {
                 status.is_server_error()
                     || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(status)
             }
-            Self::Own(_) => false,
+            Self::Refused(_) | Self::Own(_) => false,
         }
     }
 
     fn text(&self) -> String {
         match self {
-            Self::Network(text) | Self::Answer(text) => text.clone(),
+            Self::Network(text) | Self::Answer(text) | Self::Refused(text) => text.clone(),
             Self::Status(status) => format!("the server answers {status}"),
             Self::Own(error) => error.to_string(),
         }
@@ -228,7 +237,7 @@ impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
         let is_hopeless = error.is_builder() || error.is_redirect();
         let text = causes(&error.without_url());
-        if is_hopeless { Self::Own(io::Error::other(text)) } else { Self::Network(text) }
+        if is_hopeless { Self::Refused(text) } else { Self::Network(text) }
     }
 }
 
