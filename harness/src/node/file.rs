@@ -1,7 +1,7 @@
 //! A disk's file as a node image, its checksum pinned.
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +13,7 @@ use super::catalogue::Kind;
 use super::word::word;
 use super::{Architecture, Error, Progress, unpack};
 use crate::cache::{self, Cache};
+use crate::input::open_regular;
 use crate::process;
 
 /// Changes when another disk is made of the same file.
@@ -42,7 +43,7 @@ word!(
 impl DiskFile {
     /// Pins a file as it is now.
     pub fn pin(path: &Path, architecture: Architecture) -> Result<Self, Error> {
-        let path = path.canonicalize().map_err(Error::io("find", path))?;
+        let path = path.canonicalize().map_err(unreadable(path))?;
         let sha256 = digest(&path)?;
         let sha256 = Sha256Digest::new(&sha256).expect("a sha256 in hex");
         Ok(Self { kind: Kind::File, path, sha256, architecture })
@@ -80,14 +81,15 @@ impl DiskFile {
 }
 
 fn digest(path: &Path) -> Result<String, Error> {
-    let unreadable = |error: std::io::Error| Error::Disk {
-        origin: path.display().to_string(),
-        problem: format!("it can't be read: {error}"),
-    };
-    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let mut file = open_regular(path).map_err(unreadable(path))?;
     let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).map_err(unreadable)?;
+    std::io::copy(&mut file, &mut hash).map_err(unreadable(path))?;
     Ok(hex::encode(hash.finalize()))
+}
+
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Error + use<> {
+    let origin = path.display().to_string();
+    move |error| Error::Disk { origin: origin.clone(), problem: format!("it can't be read: {error}") }
 }
 
 /// What `qemu-img info` says.
@@ -115,23 +117,48 @@ pub(super) fn adopt(disk: &Path, origin: &str) -> Result<(), Error> {
             "it is only a part of a disk and refers to {other:?}; `qemu-img convert -O qcow2` makes a whole one"
         )));
     }
-    match info.format.as_str() {
-        "qcow2" => {}
-        "raw" => {
-            let mut start = [0; 512];
-            let mut file = fs::File::open(disk).map_err(Error::io("open", disk))?;
-            if file.read_exact(&mut start).is_err() || start[510..] != [0x55, 0xaa] {
-                return Err(foreign("it is neither qcow2 nor a raw disk with a partition table".to_owned()));
-            }
-            let raw = disk.with_extension("raw");
-            fs::rename(disk, &raw).map_err(Error::io("rename", disk))?;
-            run(Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(disk))?;
-            fs::remove_file(&raw).map_err(Error::io("remove", &raw))?;
+    let format = info.format.as_str();
+    if !["qcow2", "raw"].contains(&format) {
+        return Err(foreign(format!("it is {format}; nodes boot from qcow2 or raw disks")));
+    }
+    if format == "qcow2" {
+        match process::output(Command::new("qemu-img").args(["check", "-q", "-f", format]).arg(disk)) {
+            // 3: clusters that nothing refers to, which are no damage.
+            Err(process::Error::Failed { status, .. }) if status.code() == Some(3) => {}
+            Err(error) => return Err(foreign(format!("it is damaged: {error}"))),
+            Ok(_) => {}
         }
-        other => return Err(foreign(format!("it is {other}; nodes boot from qcow2 or raw disks"))),
+    }
+    if !has_partitions(disk, format).map_err(|error| foreign(error.to_string()))? {
+        return Err(foreign(match format {
+            "raw" => "it is neither qcow2 nor a raw disk with a partition table".to_owned(),
+            _ => "it has no partition table, so nothing boots from it".to_owned(),
+        }));
+    }
+    if format == "raw" {
+        let raw = disk.with_extension("raw");
+        fs::rename(disk, &raw).map_err(Error::io("rename", disk))?;
+        run(Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(disk))?;
+        fs::remove_file(&raw).map_err(Error::io("remove", &raw))?;
     }
     // Nodes write to overlays; nothing may ever change the base under them.
     fs::set_permissions(disk, fs::Permissions::from_mode(0o444)).map_err(Error::io("protect", disk))
+}
+
+/// Whether the first sector is one that a partition table begins with, of MBR's kind or before GPT's.
+fn has_partitions(disk: &Path, format: &str) -> Result<bool, process::Error> {
+    let argument = |name: &str, path: &Path| {
+        let mut argument = OsString::from(name);
+        argument.push(path);
+        argument
+    };
+    let first = disk.with_extension("first-sector");
+    let mut dd = Command::new("qemu-img");
+    dd.args(["dd", "-f", format, "-O", "raw", "bs=512", "count=1"]).arg(argument("if=", disk));
+    process::output(dd.arg(argument("of=", &first)))?;
+    let sector = fs::read(&first).unwrap_or_default();
+    let _ = fs::remove_file(&first);
+    Ok(sector.get(510..512) == Some(&[0x55, 0xaa]))
 }
 
 #[cfg(test)]
@@ -155,19 +182,41 @@ mod tests {
 
     #[test]
     fn a_raw_disk_becomes_a_qcow2_one_and_what_is_no_disk_is_refused() {
-        adopted(|disk| {
-            let mut bytes = vec![0; 1 << 20];
-            bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
-            fs::write(disk, bytes).expect("written");
-        })
-        .expect("a raw disk");
+        adopted(raw).expect("a raw disk");
         let error = adopted(|disk| fs::write(disk, "no disk at all").expect("written")).expect_err("refused");
         assert!(error.contains("the disk is no disk for a node: it is neither qcow2 nor a raw disk"), "{error}");
     }
 
+    fn raw(disk: &Path) {
+        let mut bytes = vec![7; 1 << 20];
+        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+        fs::write(disk, bytes).expect("written");
+    }
+
+    fn qcow2(disk: &Path) {
+        let source = disk.with_extension("source");
+        raw(&source);
+        let arguments = ["convert", "-f", "raw", "-O", "qcow2", source.to_str().expect("UTF-8")];
+        qemu_img(&arguments, disk);
+    }
+
+    #[test]
+    fn a_qcow2_disk_that_was_cut_or_that_nothing_boots_from_is_refused() {
+        adopted(qcow2).expect("a whole disk");
+        let error = adopted(|disk| {
+            qcow2(disk);
+            let file = fs::File::options().write(true).open(disk).expect("opened");
+            file.set_len(file.metadata().expect("there").len() / 2).expect("cut");
+        });
+        let error = error.expect_err("refused");
+        assert!(error.contains("it is damaged: qemu-img check"), "{error}");
+        let error = adopted(|disk| qemu_img(&["create", "-q", "-f", "qcow2", "-o", "size=1M"], disk));
+        let error = error.expect_err("refused");
+        assert!(error.contains("no partition table"), "{error}");
+    }
+
     #[test]
     fn a_disk_that_reads_another_file_of_this_host_is_refused() {
-        adopted(|disk| qemu_img(&["create", "-q", "-f", "qcow2", "-o", "size=1M"], disk)).expect("a whole disk");
         let elsewhere = tempfile::tempdir().expect("temporary directory");
         let data_file = format!("data_file={}", elsewhere.path().join("data").display());
         for option in ["backing_file=/etc/hostname,backing_fmt=raw", &data_file] {
