@@ -4,13 +4,14 @@
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
 //! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `lint` sees `mco` and
 //! `scenario`, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`; `timeline` imports nothing of
-//! ours. `architecture`, `cache`, `containers`, `process`, `text` and `within` are the floor under all of it.
+//! ours. `architecture`, `cache`, `containers`, `input`, `process`, `text` and `within` are the floor under all of it.
 
 pub mod architecture;
 pub mod bench;
 pub mod cache;
 pub mod checks;
 pub mod containers;
+mod input;
 pub mod inspect;
 pub mod kmod;
 pub mod lab;

@@ -2,13 +2,14 @@
 //! that need it say so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use day1_generator::KernelRelease;
 
-use super::module_file::{ModuleFile, module_name, open_regular};
+use super::module_file::{ModuleFile, module_name};
 use super::symvers::Symvers;
+use crate::input;
 use crate::kmod::{Compression, SoftDeps};
 
 /// Of a list, decompressed. Those of a distribution's kernel have a few MiB.
@@ -126,7 +127,7 @@ impl Kernel {
     fn find_vermagic(&self, dir: &Path) -> Option<(String, String)> {
         let files = self.modules.iter().flat_map(BTreeMap::values).map(|module| module.path.as_str());
         for path in files.filter(|path| dir.join(path).is_file()).take(8) {
-            let Ok(bytes) = read_file(&dir.join(path), MODULE) else { continue };
+            let Ok(bytes) = input::read(&dir.join(path), MODULE) else { continue };
             if let Ok(info) = ModuleFile::read(&bytes, MODULE, &[]).info
                 && let Some(vermagic) = info.vermagic
             {
@@ -159,18 +160,9 @@ pub(crate) fn is_hardware(pattern: &str) -> bool {
     pattern.contains(':') && !NAMES.iter().any(|start| pattern.starts_with(start))
 }
 
-fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_regular(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("it has more than {limit} bytes")));
-    }
-    Ok(bytes)
-}
-
 /// The text of a file; none where it is not there. Not all of them are UTF-8: modinfo has authors' names.
 fn read_list(path: &Path) -> Result<Option<String>, KernelError> {
-    match read_file(path, LIST) {
+    match input::read(path, LIST) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(KernelError::Read { path: path.to_owned(), source }),
@@ -184,7 +176,7 @@ fn symvers(dir: &Path) -> Result<Option<Symvers>, KernelError> {
             continue;
         }
         let failed = |source| KernelError::Read { path: path.clone(), source };
-        let bytes = read_file(&path, LIST).map_err(failed)?;
+        let bytes = input::read(&path, LIST).map_err(failed)?;
         let bytes = match Compression::of(&bytes) {
             Some(kind) => kind.decompress(&bytes, LIST).map_err(failed)?,
             None => bytes,

@@ -1,9 +1,5 @@
 //! One module file of an image or of a kernel: how it is compressed, and what it says of itself.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::Path;
-
 use crate::kmod::{Compression, ModuleInfo, Trust, TrustedKey, trust};
 
 /// A module file, read.
@@ -96,14 +92,6 @@ impl ModuleFile {
             + sum(&mut info.parameters.values().filter_map(|parameter| parameter.description.as_ref()))
             + 16 * ENTRY
     }
-}
-
-/// Opens a file. Opening a pipe that somebody put in its place would take for ever.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    File::open(path)
 }
 
 /// What a module claims is compared with all that the kernel's claim: it may not take for ever.

@@ -7,11 +7,14 @@ use day1_generator::Day1Config;
 use super::PlanError;
 use super::roles::{self, Roles};
 use super::worker::{driver_repository, worker_image};
+use crate::input;
 use crate::scenario::{Base, ConfigSource, Scenario};
 
 /// A MachineConfig from outside the scenarios.
 #[derive(Debug, Clone)]
 pub struct OtherConfig {
+    /// All of it.
+    text: String,
     /// Its file, absolute.
     file: String,
     /// The driver's repository that it names, where that can be told.
@@ -25,14 +28,20 @@ pub struct OtherConfig {
 impl OtherConfig {
     /// Reads the file; nothing is refused yet, for that is told with the scenario's line.
     pub fn read(file: &Path) -> std::io::Result<Self> {
-        let text = std::fs::read_to_string(file)?;
+        let text = input::read_text(file)?;
         let roles = roles::detect(file, &text, Roles::default()).unwrap_or_default();
         Ok(Self {
             file: file.canonicalize()?.display().to_string(),
             repository: driver_repository(&text),
             load_unit: roles.load,
             has_worker: worker_image(&text).is_some(),
+            text,
         })
+    }
+
+    /// All of its file.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The driver's repository that it names, where that can be told.

@@ -1,12 +1,12 @@
 //! A file as it was given, and what of it is worth looking at.
 
-use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use super::report::{Findings, Inside, Place};
 use super::rules::{NOTHING_TO_CHECK, SYNTAX};
+use crate::input;
 use crate::scenario::{Document, Node, Path};
 
 /// A file to be checked.
@@ -49,13 +49,13 @@ impl Source {
     pub fn read(path: &FsPath) -> Result<Self, Error> {
         let stdin = path == FsPath::new("-");
         let name = if stdin { "<stdin>".to_owned() } else { path.display().to_string() };
-        let mut bytes = Vec::new();
+        // Not only of regular files: `<(command)` is a pipe.
         let read = if stdin {
-            std::io::stdin().read_to_end(&mut bytes)
+            input::bounded(std::io::stdin(), input::TEXT)
         } else {
-            std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes))
+            std::fs::File::open(path).and_then(|file| input::bounded(file, input::TEXT))
         };
-        read.map_err(|source| Error::Read { name: name.clone(), source })?;
+        let bytes = read.map_err(|source| Error::Read { name: name.clone(), source })?;
         let text = String::from_utf8(bytes)
             .map_err(|error| Error::NotText { name: name.clone(), byte: error.utf8_error().valid_up_to() })?;
         Ok(Self { name, text })

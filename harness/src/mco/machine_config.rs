@@ -1,6 +1,5 @@
 //! A MachineConfig as text: YAML or JSON, one document or several.
 
-use std::fs;
 use std::path::Path;
 
 use serde::de::{DeserializeOwned, Error as _};
@@ -29,7 +28,7 @@ pub struct MachineConfig {
 impl MachineConfig {
     /// Reads the MachineConfigs of a file.
     pub fn read(path: &Path) -> Result<Vec<Self>, Error> {
-        let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = crate::input::read_text(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Self::parse(&text, &path.display().to_string())
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{Error, Progress};
+use crate::input::open_regular;
 
 /// No disk of ours is larger; what is, is no disk but a bomb.
 const LIMIT: u64 = 64 << 30;
@@ -15,7 +16,7 @@ const PIECE: usize = 1 << 18;
 
 /// Writes what is in `from` to `to`, which must not be there yet; compares it with a sha256.
 pub(super) fn unpack(from: &Path, to: &Path, sha256: Option<&str>, progress: &dyn Progress) -> Result<(), Error> {
-    let source = File::open(from).map_err(Error::io("open", from))?;
+    let source = open_regular(from).map_err(Error::io("open", from))?;
     let mut source = BufReader::with_capacity(1 << 20, source);
     let damaged = |source: std::io::Error| Error::Disk {
         origin: from.display().to_string(),

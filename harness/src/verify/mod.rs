@@ -217,7 +217,8 @@ impl Config {
         let (text, other) = match &request.machine_config {
             Some(path) => {
                 let failed = |source| Error::MachineConfig { path: path.clone(), source };
-                (fs::read_to_string(path).map_err(failed)?, Some(OtherConfig::read(path).map_err(failed)?))
+                let other = OtherConfig::read(path).map_err(failed)?;
+                (other.text().to_owned(), Some(other))
             }
             None => {
                 let parameters = parameters(request, &repository(request, None));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::Error;
+use crate::input;
 
 /// User and password.
 pub(super) type Login = (String, String);
@@ -98,7 +98,7 @@ fn files(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 pub(super) fn look_up(registry: &str, path: &str) -> Result<Option<Login>, Error> {
     for file in files(&|name| std::env::var_os(name)) {
         let bad = |reason: String| Error::Credentials { path: file.clone(), reason };
-        let text = match fs::read(&file) {
+        let text = match input::read(&file, input::TEXT) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(bad(error.to_string())),

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::limits::Limits;
 use super::manifest::{Descriptor, Document, Manifest};
 use super::{Blobs, Error, Fault, Root};
-use crate::inspect::module_file::open_regular;
+use crate::input::open_regular;
 use crate::kmod::Compression;
 
 /// The annotation of an index's entry that holds its tag.
