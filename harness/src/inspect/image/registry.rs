@@ -22,8 +22,8 @@ use super::{Blobs, Error, Fault, Root, credentials};
 const CONNECT: Duration = Duration::from_secs(20);
 /// Between two pieces of an answer.
 const SILENCE: Duration = Duration::from_secs(60);
-/// For a whole manifest, of at most [`Limits::DOCUMENT`] bytes, with all logins.
-const MANIFEST: Duration = Duration::from_secs(120);
+/// For a whole manifest, or the beginning of a blob, with all logins.
+const ANSWER: Duration = Duration::from_secs(120);
 const ACCEPTED: &[&str] = &[
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
@@ -64,9 +64,10 @@ impl Registry {
             config.protocol = ClientProtocol::HttpsExcept(vec![host.to_owned()]);
         }
         if local {
-            // Naming a proxy keeps the client from using the environment's, which would not find loopback.
+            // Naming a proxy keeps the client from using the environment's, which would not find loopback; then none is
+            // used for any host, also for one that the registry redirects to.
             config.http_proxy = Some(format!("http://{host}"));
-            config.no_proxy = Some(host.split(':').next().unwrap_or(host).to_owned());
+            config.no_proxy = Some("*".to_owned());
         }
         let failed = |reason: String| Error::Registry { reference: repository.to_owned(), reason };
         let client = Client::try_from(config).map_err(|error| failed(error.to_string()))?;
@@ -96,6 +97,10 @@ impl Registry {
             let reason = format!("has the digest {actual}");
             return Err(Error::Fault(Fault::Blob { digest: expected.to_owned(), reason }));
         }
+        if bytes.trim_ascii_start().starts_with(b"<") {
+            let reason = "it answers with a page for a browser: a login page, or no registry at all".to_owned();
+            return Err(Error::Registry { reference: reference.to_string(), reason });
+        }
         let size = bytes.len() as u64;
         self.root = Some((actual.clone(), bytes));
         let descriptor = Descriptor { digest: actual, size, ..Descriptor::default() };
@@ -104,18 +109,22 @@ impl Registry {
 
     fn pull_manifest(&self, reference: &Reference) -> Result<Bytes, Error> {
         let asked = self.client.pull_manifest_raw(reference, &self.auth, ACCEPTED);
-        // The client takes an answer of any length; one without end must end.
-        let answer = self.runtime.block_on(async { tokio::time::timeout(MANIFEST, asked).await });
-        let late = |_| Error::Registry {
-            reference: reference.to_string(),
-            reason: format!("its manifest did not arrive whole within {} s", MANIFEST.as_secs()),
-        };
-        let (bytes, _) = answer.map_err(late)?.map_err(|error| self.failed(&reference.to_string(), &error))?;
+        let answer = self.within(reference, "arrive whole", asked)?;
+        let (bytes, _) = answer.map_err(|error| self.failed(&reference.to_string(), &error))?;
         if bytes.len() as u64 > Limits::DOCUMENT {
             let reason = format!("its manifest has more than {} bytes", Limits::DOCUMENT);
             return Err(Error::Fault(Fault::Hostile { reason }));
         }
         Ok(bytes)
+    }
+
+    /// Waits for an answer. The client reads a manifest, a token or an error of any length; one without end must end.
+    fn within<T>(&self, reference: &Reference, to: &str, asked: impl Future<Output = T>) -> Result<T, Error> {
+        let answer = self.runtime.block_on(async { tokio::time::timeout(ANSWER, asked).await });
+        answer.map_err(|_| Error::Registry {
+            reference: reference.to_string(),
+            reason: format!("it did not {to} within {} s", ANSWER.as_secs()),
+        })
     }
 
     fn failed(&self, reference: &str, error: &OciDistributionError) -> Error {
@@ -168,7 +177,8 @@ impl Blobs for Registry {
         let size = i64::try_from(blob.size).unwrap_or(i64::MAX);
         let descriptor = OciDescriptor { size, ..descriptor };
         // A layer may name other places where it is; a node's registry has it, or the node does without.
-        let stream = self.runtime.block_on(self.client.pull_blob_stream(&reference, &descriptor));
+        let asked = self.client.pull_blob_stream(&reference, &descriptor);
+        let stream = self.within(&reference, "begin", asked)?;
         let stream = stream.map_err(|error| match self.failed(&reference.to_string(), &error) {
             Error::NotFound { told, .. } => Error::Fault(Fault::Blob {
                 digest: blob.digest.clone(),
