@@ -13,6 +13,8 @@ use x509_cert::der::{Decode, DecodePem, Encode};
 use x509_cert::ext::pkix::SubjectKeyIdentifier;
 use x509_cert::name::Name;
 
+use super::signer::DATA;
+
 /// Ends a signed module; `struct module_signature` and the signature lie before it (include/linux/module_signature.h).
 pub(super) const MAGIC: &[u8] = b"~Module signature appended~\n";
 const TRAILER: usize = 12;
@@ -24,8 +26,8 @@ pub(super) const PKCS7: u8 = 2;
 pub struct Signature {
     /// It is a PKCS#7 message, the only kind that today's kernels take.
     pub is_pkcs7: bool,
-    /// Why no kernel can read it, where that is so. One with `CONFIG_MODULE_SIG` then refuses the module, whether it enforces
-    /// signatures or not: it forgives only that there is none, or that it can't judge one.
+    /// Why no kernel can read it, or all refuse it, where that is so. One with `CONFIG_MODULE_SIG` then refuses the module,
+    /// whether it enforces signatures or not: it forgives only that there is none, or that it can't judge one.
     pub broken: Option<String>,
     /// Its length in bytes.
     pub length: usize,
@@ -151,6 +153,12 @@ impl TrustedKey {
 
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+/// ML-DSA-44, 65 and 87.
+const MLDSA: [ObjectIdentifier; 3] = [
+    ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17"),
+    ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18"),
+    ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19"),
+];
 
 fn key_kind(oid: &ObjectIdentifier) -> &'static str {
     match oid.to_string().as_str() {
@@ -187,8 +195,8 @@ fn common_name(name: &Name) -> String {
     let mut parts = name.0.iter().flat_map(|relative| relative.0.iter());
     let common = parts.rfind(|part| part.oid == COMMON_NAME);
     let text = common.map_or_else(|| name.to_string(), |part| String::from_utf8_lossy(part.value.value()).into_owned());
-    // It is printed.
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    // It is printed, and X.509 has 64 for a common name.
+    text.chars().take(256).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The module's own bytes, and its signature with the trailer behind it.
@@ -200,11 +208,40 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((module, signature, trailer))
 }
 
-/// The one who signed, of a PKCS#7 message. The kernel takes any number of them, its build signs once.
-fn signer(message: &[u8]) -> Result<SignerInfo, String> {
+/// A PKCS#7 message.
+fn signed_data(message: &[u8]) -> Result<SignedData, String> {
     let content = ContentInfo::from_der(message).map_err(|error| error.to_string())?;
-    let data: SignedData = content.content.decode_as().map_err(|error| error.to_string())?;
-    data.signer_infos.0.iter().next().cloned().ok_or_else(|| "it names nobody who signed".to_owned())
+    content.content.decode_as().map_err(|error| error.to_string())
+}
+
+/// The one who signed. The kernel takes any number of them, its build signs once.
+fn signer(data: &SignedData) -> Result<&SignerInfo, String> {
+    data.signer_infos.0.iter().next().ok_or_else(|| "it names nobody who signed".to_owned())
+}
+
+/// Why kernels refuse a message of this form behind a module, by whomever it is. `openssl cms -sign` makes such ones unless
+/// it is told not to (`verify_pkcs7_message_sig` in certs/system_keyring.c, `pkcs7_verify` in
+/// crypto/asymmetric_keys/pkcs7_verify.c).
+fn refusal(data: &SignedData) -> Option<String> {
+    let content = &data.encap_content_info;
+    if content.econtent.is_some() {
+        return Some(
+            "the signed bytes are within it: the kernel says `PKCS#7 signature with non-detached data`".to_owned(),
+        );
+    }
+    if content.econtent_type != DATA {
+        return Some(format!(
+            "it is over content of the kind {}, and a module's is over data (pkcs7-data)",
+            content.econtent_type
+        ));
+    }
+    // Since Linux 7.0 a kernel may take them by ML-DSA (CONFIG_PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA).
+    let over_attributes =
+        |info: &SignerInfo| info.signed_attrs.is_some() && !MLDSA.contains(&info.signature_algorithm.oid);
+    data.signer_infos.0.iter().any(over_attributes).then(|| {
+        "it is over attributes, and not over the module: the kernel says `Invalid module sig (has authattrs)`"
+            .to_owned()
+    })
 }
 
 /// The signature behind a module; none where nothing says that there is one.
@@ -222,7 +259,9 @@ pub(super) fn read(bytes: &[u8]) -> Option<Signature> {
         signature.broken = Some("its trailer has fields that a PKCS#7 signature leaves empty".to_owned());
         return Some(signature);
     }
-    match signer(message) {
+    let data = signed_data(message);
+    signature.broken = data.as_ref().ok().and_then(refusal);
+    match data.as_ref().map_err(Clone::clone).and_then(signer) {
         Ok(info) => {
             let key = match &info.sid {
                 SignerIdentifier::IssuerAndSerialNumber(named) => {
@@ -231,7 +270,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Signature> {
                 }
                 SignerIdentifier::SubjectKeyIdentifier(named) => named.0.as_bytes(),
             };
-            signature.key = Some(key.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"));
+            signature.key = Some(key.iter().take(64).map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"));
             signature.hash = Some(hash_name(&info.digest_alg.oid));
         }
         // The kernel's decoder takes indefinite lengths as well, and this one does not: nothing is known of those.
@@ -246,9 +285,17 @@ pub(super) fn read(bytes: &[u8]) -> Option<Signature> {
 /// Whether one of `keys` made the signature behind a module.
 pub fn trust(bytes: &[u8], keys: &[TrustedKey]) -> Trust {
     let Some((module, message, _)) = split(bytes) else { return Trust::Unsigned };
-    let info = match signer(message) {
+    let no_message = |reason: String| Trust::Unknown(format!("the signature is no PKCS#7 message: {reason}"));
+    let data = match signed_data(message) {
+        Ok(data) => data,
+        Err(reason) => return no_message(reason),
+    };
+    if let Some(reason) = refusal(&data) {
+        return Trust::Unknown(format!("no kernel takes the signature: {reason}"));
+    }
+    let info = match signer(&data) {
         Ok(info) => info,
-        Err(reason) => return Trust::Unknown(format!("the signature is no PKCS#7 message: {reason}")),
+        Err(reason) => return no_message(reason),
     };
     let Some(key) = keys.iter().find(|key| key.is_named_by(&info.sid)) else { return Trust::OtherKey };
     // Today's sign-file signs the module itself; with attributes, their bytes are what is signed.
@@ -256,7 +303,7 @@ pub fn trust(bytes: &[u8], keys: &[TrustedKey]) -> Trust {
         let count = attributes.to_der().map_or(0, |der| der.len());
         return Trust::Unknown(format!("it signs {count} bytes of attributes, which is not verified here"));
     }
-    match key.signed(module, &info) {
+    match key.signed(module, info) {
         Ok(true) => Trust::Valid(key.subject()),
         Ok(false) => Trust::Invalid(key.subject()),
         Err(reason) => Trust::Unknown(reason),
@@ -312,6 +359,27 @@ mod tests {
         let mut altered = signed;
         altered[70] ^= 1;
         assert_eq!(trust(&altered, &[key(&ours)]), Trust::Invalid("Vendor Signing Key".to_owned()));
+    }
+
+    #[test]
+    fn forms_that_every_kernel_refuses_are_broken_whoever_signed() {
+        let signer = Signer::new("Vendor");
+        let module = fixture::module();
+        for (signed, words) in [
+            (signer.sign_attributes(&module), Some("has authattrs")),
+            (signer.sign_within(&module), Some("non-detached data")),
+            (signer.sign_as_digest(&module), Some("over data (pkcs7-data)")),
+            (signer.sign_attributes_with_mldsa(&module), None),
+            (signer.sign(&module), None),
+        ] {
+            let signature = read(&signed).expect("a signature");
+            assert_eq!(signature.signer.as_deref(), Some("Vendor"));
+            assert_eq!(signature.broken.is_some(), words.is_some(), "{words:?} {signature:?}");
+            if let (Some(reason), Some(words)) = (signature.broken, words) {
+                assert!(reason.contains(words), "{reason}");
+                assert!(matches!(trust(&signed, &[key(&signer)]), Trust::Unknown(told) if told.contains(words)));
+            }
+        }
     }
 
     #[test]

@@ -24,7 +24,8 @@ const FORMAT: &str = "v1";
 const KEY: &str = "key.der";
 const CERTIFICATE: &str = "certificate.der";
 
-const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
+/// What a signature of a module is over, by its name in PKCS#7.
+pub(super) const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -80,13 +81,22 @@ impl ModuleKey {
     }
 }
 
-/// Puts a signature over the sha256 of the module behind it: a PKCS#7 message without data, attributes and certificate.
-pub(super) fn append(
-    mut module: Vec<u8>,
+/// Puts a signature over the sha256 of the module behind it.
+fn append(
+    module: Vec<u8>,
     certificate: &[u8],
     algorithm: AlgorithmIdentifierOwned,
     signature: Vec<u8>,
 ) -> Result<Vec<u8>, x509_cert::der::Error> {
+    attach(module, &message(certificate, algorithm, signature)?)
+}
+
+/// A signature by sha256 as the kernel takes it: without the signed bytes, attributes and the certificate.
+pub(super) fn message(
+    certificate: &[u8],
+    algorithm: AlgorithmIdentifierOwned,
+    signature: Vec<u8>,
+) -> Result<SignedData, x509_cert::der::Error> {
     let about = Certificate::from_der(certificate)?.tbs_certificate;
     let sha256 = AlgorithmIdentifierOwned { oid: SHA256, parameters: None };
     let info = SignerInfo {
@@ -101,15 +111,19 @@ pub(super) fn append(
         signature: OctetString::new(signature)?,
         unsigned_attrs: None,
     };
-    let data = SignedData {
+    Ok(SignedData {
         version: CmsVersion::V1,
         digest_algorithms: SetOfVec::try_from(vec![sha256])?,
         encap_content_info: EncapsulatedContentInfo { econtent_type: DATA, econtent: None },
         certificates: None,
         crls: None,
         signer_infos: SignerInfos(SetOfVec::try_from(vec![info])?),
-    };
-    let message = ContentInfo { content_type: SIGNED_DATA, content: Any::encode_from(&data)? }.to_der()?;
+    })
+}
+
+/// Puts a PKCS#7 message behind a module.
+pub(super) fn attach(mut module: Vec<u8>, data: &SignedData) -> Result<Vec<u8>, x509_cert::der::Error> {
+    let message = ContentInfo { content_type: SIGNED_DATA, content: Any::encode_from(data)? }.to_der()?;
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     module.extend(message);
     // `struct module_signature`: of PKCS#7 the kind and the length are told.

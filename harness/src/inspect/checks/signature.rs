@@ -6,6 +6,7 @@ use crate::kmod::Trust;
 
 const CHECK: &str = "module.signature";
 const SOURCE: &str = "kernel/module/signing.c: module_sig_check";
+const REFUSED: &str = "the signature is damaged, or of a form that every kernel refuses";
 const FAILS: &str = "a kernel that enforces signatures answers `Key was rejected by service`, or `Required key not available`: the load unit fails, and the in-tree driver stays";
 
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
@@ -65,20 +66,20 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     if !broken.is_empty() {
         let (finding, why) = if judges == Ok(false) {
             (
-                Finding::warning(CHECK, "the signature is damaged"),
-                "this kernel reads no signatures (CONFIG_MODULE_SIG is not set); one that does answers `Bad message` and loads nothing",
+                Finding::warning(CHECK, REFUSED),
+                "this kernel reads no signatures (CONFIG_MODULE_SIG is not set); one that does answers `Bad message` or `Key was rejected by service`, and loads nothing",
             )
         } else {
             (
-                Finding::error(CHECK, "the signature is damaged"),
-                "the kernel answers `Bad message`, also where signatures are not enforced: no node loads the module",
+                Finding::error(CHECK, REFUSED),
+                "the kernel answers `Bad message` or `Key was rejected by service`, also where signatures are not enforced: no node loads the module",
             )
         };
         findings.push(
             finding
                 .seen(broken)
                 .why(why)
-                .advise("sign the module again, after stripping and before compressing it; nothing may change its bytes afterwards")
+                .advise("sign the module again with the kernel's scripts/sign-file, after stripping and before compressing it; `openssl cms -sign` needs -binary and -noattr, and no -nodetach")
                 .source(SOURCE),
         );
     }

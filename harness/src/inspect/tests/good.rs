@@ -163,6 +163,33 @@ fn a_trailer_with_more_than_its_kind_has_is_damaged_to_kernels_that_read_it() {
 }
 
 #[test]
+fn a_signature_of_a_form_that_no_kernel_takes_is_found_with_any_key() {
+    type Sign = fn(&Signer, &[u8]) -> Vec<u8>;
+    let signer = Signer::new("Vendor");
+    let signed = |sign: Sign| {
+        let mut case = Case::good();
+        let core = Item::File(signer.sign(&case.core.build()));
+        let nic = Item::File(sign(&signer, &case.nic.build()));
+        case.layers.push(Items::from([(at("extra/nic.ko"), nic), (at("extra/nic_core.ko"), core)]));
+        case.kernel.entry("config").or_default().push_str("CONFIG_MODULE_SIG=y\n");
+        case
+    };
+    let forms: [(Sign, &str); 2] = [
+        (Signer::sign_attributes, "nic: it is over attributes"),
+        (Signer::sign_within, "nic: the signed bytes are within it"),
+    ];
+    for (sign, words) in forms {
+        let mut case = signed(sign);
+        expect("no key", &case, Outcome::Error, "module.signature", &[words, "-noattr"]);
+        let trusted = key(&signer);
+        case.request = Box::new(move |request| request.trusted_keys = vec![trusted.clone()]);
+        expect("its key", &case, Outcome::Error, "module.signature", &[words, "no node loads the module"]);
+    }
+    let mldsa = signed(Signer::sign_attributes_with_mldsa);
+    expect("ML-DSA", &mldsa, Outcome::Ok, "module.signature", &["nic: signer Vendor"]);
+}
+
+#[test]
 fn without_a_kernel_what_needs_one_is_told_as_not_checked() {
     let mut case = Case::good();
     case.request = Box::new(|request| request.kernel = KernelChoice::Unknown);
