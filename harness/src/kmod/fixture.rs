@@ -2,12 +2,13 @@
 
 const HEADER: usize = 64;
 const X86_64: u16 = 62;
+const RELOCATABLE: u16 = 1;
 
 /// A 64-bit little-endian relocatable ELF file with the given sections.
 pub(crate) fn elf(sections: &[(&str, &[u8])]) -> Vec<u8> {
     let sections: Vec<Section> =
         sections.iter().map(|(name, data)| Section { name, kind: 1, link: 0, data: data.to_vec() }).collect();
-    file(X86_64, &sections)
+    file(RELOCATABLE, X86_64, &sections)
 }
 
 struct Section<'n> {
@@ -17,7 +18,7 @@ struct Section<'n> {
     data: Vec<u8>,
 }
 
-fn file(machine: u16, sections: &[Section<'_>]) -> Vec<u8> {
+fn file(elf_type: u16, machine: u16, sections: &[Section<'_>]) -> Vec<u8> {
     let mut names = vec![0];
     let mut contents = Vec::new();
     let mut headers = vec![0; HEADER];
@@ -33,15 +34,15 @@ fn file(machine: u16, sections: &[Section<'_>]) -> Vec<u8> {
     headers.extend(section_header(name_of_names, &last, HEADER + contents.len()));
     contents.extend_from_slice(&last.data);
     let count = sections.len() + 2;
-    let mut file = elf_header(machine, HEADER + contents.len(), count);
+    let mut file = elf_header(elf_type, machine, HEADER + contents.len(), count);
     file.extend(contents);
     file.extend(headers);
     file
 }
 
-fn elf_header(machine: u16, section_headers: usize, count: usize) -> Vec<u8> {
+fn elf_header(elf_type: u16, machine: u16, section_headers: usize, count: usize) -> Vec<u8> {
     let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    header.extend([1, 0]); // relocatable
+    header.extend(elf_type.to_le_bytes());
     header.extend(machine.to_le_bytes());
     header.extend([1, 0, 0, 0]); // version 1
     header.extend([0; 16]); // no entry, no program headers
@@ -67,9 +68,18 @@ fn section_header(name: usize, section: &Section<'_>, offset: usize) -> Vec<u8> 
     header
 }
 
+const THIS_MODULE: &str = ".gnu.linkonce.this_module";
+
 /// A module as Debian's kernel build makes them, in little.
 pub(crate) fn module() -> Vec<u8> {
-    elf(&[(".modinfo", &modinfo()), ("__versions", &versions())])
+    let sections = [
+        section(".modinfo", modinfo()),
+        section("__versions", versions()),
+        section(THIS_MODULE, vec![0; 64]),
+        Section { name: ".symtab", kind: 2, link: 5, data: vec![0; 24] },
+        Section { name: ".strtab", kind: 3, link: 0, data: vec![0] },
+    ];
+    file(RELOCATABLE, X86_64, &sections)
 }
 
 fn modinfo() -> Vec<u8> {
@@ -115,16 +125,32 @@ pub(crate) struct Module {
     info: Vec<(String, String)>,
     uses: Vec<(String, Option<u32>, bool)>,
     exports: Vec<(String, u32, bool)>,
+    elf_type: u16,
     machine: u16,
     extended: bool,
+    this_module: bool,
+    symbols: bool,
 }
 
 #[allow(dead_code, reason = "each test uses some of it")]
 impl Module {
     /// A module of that name, without vermagic and licence.
     pub(crate) fn new(name: &str) -> Self {
-        let info = vec![("name".to_owned(), name.to_owned())];
-        Self { info, uses: Vec::new(), exports: Vec::new(), machine: X86_64, extended: false }
+        Self::nameless().info("name", name)
+    }
+
+    /// One that does not even say its name.
+    pub(crate) fn nameless() -> Self {
+        Self {
+            info: Vec::new(),
+            uses: Vec::new(),
+            exports: Vec::new(),
+            elf_type: RELOCATABLE,
+            machine: X86_64,
+            extended: false,
+            this_module: true,
+            symbols: true,
+        }
     }
 
     /// One more entry of its `.modinfo`.
@@ -170,6 +196,24 @@ impl Module {
         self
     }
 
+    /// Of another type of ELF file, by its number.
+    pub(crate) fn elf_type(mut self, elf_type: u16) -> Self {
+        self.elf_type = elf_type;
+        self
+    }
+
+    /// Without what modpost adds.
+    pub(crate) fn without_this_module(mut self) -> Self {
+        self.this_module = false;
+        self
+    }
+
+    /// As `strip --strip-all` leaves it.
+    pub(crate) fn stripped(mut self) -> Self {
+        self.symbols = false;
+        self
+    }
+
     /// CRCs as kernels from 6.14 on have them.
     pub(crate) fn extended_versions(mut self) -> Self {
         self.extended = true;
@@ -180,6 +224,9 @@ impl Module {
     pub(crate) fn build(&self) -> Vec<u8> {
         let info: Vec<u8> = self.info.iter().flat_map(|(key, value)| format!("{key}={value}\0").into_bytes()).collect();
         let mut sections = vec![section(".modinfo", info)];
+        if self.this_module {
+            sections.push(section(THIS_MODULE, vec![0; 64]));
+        }
         let crcs: Vec<(&str, u32)> =
             self.uses.iter().filter_map(|(symbol, crc, _)| Some((symbol.as_str(), (*crc)?))).collect();
         if self.extended {
@@ -219,10 +266,12 @@ impl Module {
                 add(symbol, if *weak { 2 } else { 1 }, 0, 0);
             }
         }
-        let strings_at = sections.len() as u32 + 2;
-        sections.push(Section { name: ".symtab", kind: 2, link: strings_at, data: symbols });
-        sections.push(Section { name: ".strtab", kind: 3, link: 0, data: strings });
-        file(self.machine, &sections)
+        if self.symbols {
+            let strings_at = sections.len() as u32 + 2;
+            sections.push(Section { name: ".symtab", kind: 2, link: strings_at, data: symbols });
+            sections.push(Section { name: ".strtab", kind: 3, link: 0, data: strings });
+        }
+        file(self.elf_type, self.machine, &sections)
     }
 }
 

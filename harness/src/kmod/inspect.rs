@@ -5,7 +5,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolSection};
+use object::read::elf::{ElfFile, FileHeader, SectionHeader};
+use object::{Architecture, Object, ObjectKind, ObjectSection, ObjectSymbol, SymbolSection};
 
 use super::Error;
 use super::compression::Compression;
@@ -13,6 +14,11 @@ use super::signature::{self, Signature};
 
 /// More symbols than a kernel exports, and far more than a module uses.
 const SYMBOLS: usize = 200_000;
+/// Where a module has its `struct module`. What lacks it is an object file of some other kind.
+const THIS_MODULE: &str = ".gnu.linkonce.this_module";
+/// The fields of `.modinfo` of which the kernel takes the first, as all that it asks for by name. Each file of a module may
+/// have a `MODULE_LICENSE`.
+const FIRST: [&str; 6] = ["name", "version", "srcversion", "vermagic", "license", "depends"];
 /// `struct modversion_info`: a CRC of the size of a `long`, and the symbol's name, 64 bytes in all.
 const SYMBOL_VERSION: usize = 64;
 
@@ -37,7 +43,7 @@ pub struct ModuleInfo {
     pub firmware: Vec<String>,
     /// Its parameters by name.
     pub parameters: BTreeMap<String, Parameter>,
-    /// It says that it is part of the kernel's own tree.
+    /// It says that it is part of the kernel's own tree (`intree=`): the kernel does not mark it as out-of-tree.
     pub in_tree: bool,
     /// The signature behind it, if there is one.
     pub signature: Option<Signature>,
@@ -114,6 +120,17 @@ pub enum InspectError {
     /// It is an ELF file, but no module.
     #[error("it is no kernel module: it has no {0}")]
     NoModule(&'static str),
+    /// It is a linked program or library, or a core file.
+    #[error("it is no kernel module: it is linked, and a module is a relocatable file (ET_REL)")]
+    Linked,
+    /// Its symbols were taken away.
+    #[error(
+        "it has no symbol table, as `strip --strip-all` leaves it; the kernel says `module has no symbols (stripped?)`: strip modules with `strip --strip-debug`"
+    )]
+    Stripped,
+    /// It has more than one symbol table.
+    #[error("it has {0} symbol tables, and a module has one")]
+    SymbolTables(usize),
     /// It has more symbols than any module.
     #[error("it has more than {SYMBOLS} symbols")]
     Symbols,
@@ -135,10 +152,27 @@ impl ModuleInfo {
         if file.format() != object::BinaryFormat::Elf {
             return Err(InspectError::NoModule("ELF format"));
         }
+        if file.kind() != ObjectKind::Relocatable {
+            return Err(InspectError::Linked);
+        }
         let modinfo = section(&file, ".modinfo")?.ok_or(InspectError::NoModule(".modinfo section"))?;
+        if section(&file, THIS_MODULE)?.is_none_or(|range| range.is_empty()) {
+            return Err(InspectError::NoModule(
+                "section .gnu.linkonce.this_module, as modpost of the kernel's build makes it",
+            ));
+        }
+        match symbol_tables(&file) {
+            1 => {}
+            0 => return Err(InspectError::Stripped),
+            count => return Err(InspectError::SymbolTables(count)),
+        }
         let mut info = Self { signature: signature::read(bytes), architecture: architecture(&file), ..Self::default() };
+        let mut taken = BTreeSet::new();
         for entry in bytes[modinfo].split(|byte| *byte == 0) {
-            if let Some((field, value)) = String::from_utf8_lossy(entry).split_once('=') {
+            let entry = String::from_utf8_lossy(entry);
+            let Some((field, value)) = entry.split_once('=') else { continue };
+            let known = FIRST.iter().find(|first| **first == field);
+            if known.is_none_or(|first| taken.insert(*first)) {
                 info.take(field, value);
             }
         }
@@ -163,7 +197,8 @@ impl ModuleInfo {
             "firmware" => self.firmware.push(value.to_owned()),
             "softdep" => self.softdeps.take(value),
             "import_ns" => self.import_ns.push(value.to_owned()),
-            "intree" => self.in_tree = value == "Y",
+            // The kernel asks whether it is there, and not what it says.
+            "intree" => self.in_tree = true,
             "parm" => {
                 let (parameter, description) = self.parameter(value);
                 parameter.description = Some(description);
@@ -206,6 +241,19 @@ impl ModuleInfo {
     fn parameter(&mut self, value: &str) -> (&mut Parameter, String) {
         let (name, text) = value.split_once(':').unwrap_or((value, ""));
         (self.parameters.entry(name.to_owned()).or_default(), text.to_owned())
+    }
+}
+
+/// How many symbol tables it has, of those that a linker reads.
+fn symbol_tables(file: &object::File<'_>) -> usize {
+    fn count<Elf: FileHeader>(file: &ElfFile<'_, Elf>) -> usize {
+        let sections = file.elf_section_table().iter();
+        sections.filter(|section| section.sh_type(file.endian()) == object::elf::SHT_SYMTAB).count()
+    }
+    match file {
+        object::File::Elf32(file) => count(file),
+        object::File::Elf64(file) => count(file),
+        _ => 0,
     }
 }
 
@@ -361,7 +409,38 @@ mod tests {
         assert!(told(b"#!/bin/sh\n").contains("no readable ELF file"));
         assert!(told(b"").contains("no readable ELF file"));
         assert!(told(&fixture::elf(&[(".text", b"x")])).contains("no .modinfo section"));
-        assert!(told(&fixture::elf(&[(".modinfo", b"license=GPL\0")])).contains("no name"));
+        assert!(told(&fixture::Module::nameless().build()).contains("no name"));
+        assert!(told(&fixture::elf(&[(".modinfo", b"name=x\0")])).contains("no section .gnu.linkonce.this_module"));
+        let module = fixture::Module::new("thing");
+        assert!(told(&module.clone().without_this_module().build()).contains("no section .gnu.linkonce.this_module"));
+        assert!(told(&module.clone().stripped().build()).contains("strip --strip-debug"));
+        assert!(told(&module.clone().elf_type(3).build()).contains("it is linked"));
+        assert!(ModuleInfo::parse(&module.build()).is_ok());
+    }
+
+    #[test]
+    fn of_a_field_that_is_there_again_the_first_counts() {
+        let mut module = fixture::Module::new("thing");
+        for value in ["one", "two"] {
+            for field in ["name", "version", "srcversion", "vermagic", "license", "depends", "alias"] {
+                module = module.info(field, value);
+            }
+        }
+        let info = ModuleInfo::parse(&module.build()).expect("a module");
+        assert_eq!(info.name, "thing");
+        for text in [&info.version, &info.srcversion, &info.vermagic, &info.license] {
+            assert_eq!(text.as_deref(), Some("one"));
+        }
+        assert_eq!((info.depends, info.aliases), (vec!["one".to_owned()], vec!["one".to_owned(), "two".to_owned()]));
+    }
+
+    #[test]
+    fn whatever_intree_says_it_is_no_out_of_tree_module() {
+        for (field, in_tree) in [("intree=Y", true), ("intree=N", true), ("intree=", true), ("intree", false)] {
+            let (name, value) = field.split_once('=').unwrap_or(("x", field));
+            let info = ModuleInfo::parse(&fixture::Module::new("thing").info(name, value).build()).expect("a module");
+            assert_eq!(info.in_tree, in_tree, "{field}");
+        }
     }
 
     proptest! {

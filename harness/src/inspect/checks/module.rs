@@ -34,7 +34,7 @@ pub(super) fn readable(context: &Context<'_>, subject: &Subject<'_>) -> Vec<Find
             Finding::error(CHECK, "module files can't be read, or are not what their names say")
                 .seen(broken)
                 .why("the kernel refuses them: the load unit fails, and the in-tree driver stays")
-                .advise("copy the .ko files that the kernel's build made, and name them as the modules are named")
+                .advise("copy the .ko files that the kernel's build made, stripped with `strip --strip-debug` or not at all, and name them as the modules are named")
                 .source("kernel/module/main.c: elf_validity_cache_copy"),
         );
     }

@@ -116,7 +116,12 @@ fn symbols(subject: &Subject<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<
                 .source("kernel/module/version.c: check_version"),
         );
     }
-    if !seen.missing.is_empty() {
+    let unread: Vec<String> = subject.load.iter().filter(|name| subject.driver.info(name).is_none()).cloned().collect();
+    if !seen.missing.is_empty() && !unread.is_empty() {
+        let told =
+            format!("who exports {}, because {} can't be read", number(seen.missing.len(), "symbol"), join(&unread));
+        findings.push(Finding::not_checked(CHECK, told).seen(&seen.missing));
+    } else if !seen.missing.is_empty() {
         findings.push(
             Finding::error(CHECK, format!("exported by nobody: {}", number(seen.missing.len(), "symbol")))
                 .seen(&seen.missing)

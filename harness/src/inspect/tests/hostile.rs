@@ -59,7 +59,10 @@ const BROKEN: &[Broken] = &[
     (
         "a layer that ends within a file",
         |case| {
-            case.archive = Box::new(|archive| archive[..archive.len() / 2].to_vec());
+            case.archive = Box::new(|archive| {
+                let module = archive.windows(4).position(|bytes| bytes == b"\x7fELF").expect("a module");
+                archive[..module + 100].to_vec()
+            });
         },
         "image.layers",
         &["can't be unpacked"],

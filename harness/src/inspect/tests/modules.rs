@@ -1,7 +1,7 @@
 //! Faults of the layout, the modules and their indexes.
 
 use super::super::fixture::{self, Item};
-use super::case::{Broken, DEVICE, RELEASE, expect_errors};
+use super::case::{Broken, DEVICE, RELEASE, VERMAGIC, expect_errors};
 use super::*;
 use crate::kmod::fixture::Module;
 use crate::kmod::stranger::Signer;
@@ -72,6 +72,24 @@ const BROKEN: &[Broken] = &[
         &["nic.ko: it is no readable ELF file"],
     ),
     (
+        "a module without a symbol table",
+        |case| case.nic = case.nic.clone().stripped(),
+        "module.format",
+        &["nic.ko: it has no symbol table", "module has no symbols (stripped?)", "strip --strip-debug"],
+    ),
+    (
+        "a module that was linked",
+        |case| case.nic = case.nic.clone().elf_type(3),
+        "module.format",
+        &["nic.ko: it is no kernel module: it is linked"],
+    ),
+    (
+        "an object file that modpost did not see",
+        |case| case.core = case.core.clone().without_this_module(),
+        "module.format",
+        &["nic_core.ko: it is no kernel module", ".gnu.linkonce.this_module"],
+    ),
+    (
         "a module under another name",
         |case| {
             case.nic = case.nic.clone().with_info("name", "other");
@@ -86,6 +104,16 @@ const BROKEN: &[Broken] = &[
         },
         "module.vermagic",
         &["nic was built for another kernel", "preempt_rt", "by its config: 6.12.48-amd64 SMP preempt mod_unload"],
+    ),
+    (
+        "another vermagic before the right one",
+        |case| {
+            let nic = Module::new("nic").info("vermagic", "5.14.0 SMP mod_unload ").info("vermagic", VERMAGIC);
+            case.nic = nic.info("license", "GPL").uses("module_layout", 1).info("alias", DEVICE);
+            case.nic = case.nic.clone().info("firmware", "vendor/nic.bin");
+        },
+        "module.vermagic",
+        &["nic was built for another kernel", "nic.ko: 5.14.0 SMP"],
     ),
     (
         "no vermagic",
@@ -143,6 +171,15 @@ const BROKEN: &[Broken] = &[
         },
         "module.licence",
         &["nic: Proprietary", "nic uses gpl_one", "nic uses core_start of nic_core"],
+    ),
+    (
+        "a proprietary module of which a file says GPL",
+        |case| {
+            let nic = case.nic.clone().with_info("license", "Proprietary").info("license", "GPL");
+            case.nic = nic.uses("gpl_one", 4);
+        },
+        "module.licence",
+        &["nic: Proprietary", "nic uses gpl_one"],
     ),
     (
         "a namespace that is not imported",
