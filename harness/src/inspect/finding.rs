@@ -46,10 +46,12 @@ pub struct Finding {
 
 /// More evidence of one kind is counted, not told.
 const EVIDENCE: usize = 8;
+/// Bytes of a line: a path may have as many.
+const LINE: usize = 4096;
 
 impl Finding {
     fn new(check: &str, outcome: Outcome, message: impl Into<String>) -> Self {
-        let (check, message) = (check.to_owned(), message.into());
+        let (check, message) = (check.to_owned(), short(message.into()));
         Self { check, outcome, message, evidence: Vec::new(), why: None, advice: None, source: None }
     }
 
@@ -72,7 +74,7 @@ impl Finding {
 
     pub(super) fn seen(mut self, evidence: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut evidence = evidence.into_iter();
-        self.evidence.extend(evidence.by_ref().take(EVIDENCE).map(Into::into));
+        self.evidence.extend(evidence.by_ref().take(EVIDENCE).map(|text| short(text.into())));
         let more = evidence.count();
         if more > 0 {
             self.evidence.push(format!("and {more} more"));
@@ -94,6 +96,15 @@ impl Finding {
         self.source = Some(source.into());
         self
     }
+}
+
+/// An image's words may be of any length, and a report is read by a person.
+fn short(mut text: String) -> String {
+    if text.len() > LINE {
+        text.truncate((0..=LINE).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+        text.push('…');
+    }
+    text
 }
 
 /// What was inspected, and all that was found.
@@ -172,5 +183,17 @@ impl Inspection {
     /// How many findings have an outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
         self.findings.iter().filter(|finding| finding.outcome == outcome).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_an_end() {
+        let finding = Finding::ok("x", "ä".repeat(10_000)).seen(["b".repeat(10_000), "c".to_owned()]);
+        assert_eq!((finding.message.len(), finding.evidence[0].len()), (LINE + 3, LINE + 3));
+        assert!(finding.message.ends_with("ä…") && finding.evidence[1] == "c");
     }
 }

@@ -94,7 +94,7 @@ impl ModuleFile {
     }
 }
 
-/// What a module claims is compared with all that the kernel's claim: it may not take for ever.
+/// What a module claims is compared with all that the kernel's claim: it may not take for ever. What it says is printed.
 fn modest(info: ModuleInfo) -> Result<ModuleInfo, String> {
     const COUNT: usize = 10_000;
     const LENGTH: usize = 1024;
@@ -105,6 +105,24 @@ fn modest(info: ModuleInfo) -> Result<ModuleInfo, String> {
         if list.iter().any(|text| text.len() > LENGTH) {
             return Err(format!("it names {what} in more than {LENGTH} bytes"));
         }
+    }
+    for (what, list) in [("modules that it needs", &info.depends), ("namespaces", &info.import_ns)] {
+        if list.iter().any(|text| text.len() > LENGTH) {
+            return Err(format!("it names {what} in more than {LENGTH} bytes"));
+        }
+    }
+    for (what, text) in [
+        ("version", &info.version),
+        ("srcversion", &info.srcversion),
+        ("vermagic", &info.vermagic),
+        ("licence", &info.license),
+    ] {
+        if text.as_ref().is_some_and(|text| text.len() > LENGTH) {
+            return Err(format!("its {what} has more than {LENGTH} bytes"));
+        }
+    }
+    if info.name.len() > LENGTH {
+        return Err(format!("its name has more than {LENGTH} bytes"));
     }
     Ok(info)
 }
@@ -152,6 +170,11 @@ mod tests {
             let alias = "x".repeat(length);
             let many = (0..count).fold(fixture::Module::new("m"), |module, _| module.info("alias", &alias));
             assert!(ModuleFile::read(&many.build(), 1 << 30, &[]).info.expect_err("refused").contains("aliases"));
+        }
+        for field in ["license", "version", "depends"] {
+            let long = fixture::Module::new("m").info(field, &"x".repeat(1025));
+            let told = ModuleFile::read(&long.build(), 1 << 30, &[]).info.expect_err("refused");
+            assert!(told.contains("more than 1024 bytes"), "{field}: {told}");
         }
         let cut = ModuleFile::read(&xz[..xz.len() / 2], 1 << 20, &[]).info.expect_err("cut");
         assert!(cut.contains("damaged"), "{cut}");

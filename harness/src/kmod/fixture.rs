@@ -124,6 +124,8 @@ fn version(symbol: &str, crc: u32) -> Vec<u8> {
 pub(crate) struct Module {
     info: Vec<(String, String)>,
     uses: Vec<(String, Option<u32>, bool)>,
+    locals: Vec<String>,
+    overlapping: usize,
     exports: Vec<(String, u32, bool)>,
     elf_type: u16,
     machine: u16,
@@ -144,6 +146,8 @@ impl Module {
         Self {
             info: Vec::new(),
             uses: Vec::new(),
+            locals: Vec::new(),
+            overlapping: 0,
             exports: Vec::new(),
             elf_type: RELOCATABLE,
             machine: X86_64,
@@ -181,6 +185,18 @@ impl Module {
     /// Without the CRCs of what it uses.
     pub(crate) fn without_versions(mut self) -> Self {
         self.uses.iter_mut().for_each(|(_, crc, _)| *crc = None);
+        self
+    }
+
+    /// A symbol of its own.
+    pub(crate) fn local(mut self, symbol: &str) -> Self {
+        self.locals.push(symbol.to_owned());
+        self
+    }
+
+    /// Its last symbol so many times more, each by the end of the same bytes for a name.
+    pub(crate) fn overlapping(mut self, times: usize) -> Self {
+        self.overlapping = times;
         self
     }
 
@@ -265,6 +281,15 @@ impl Module {
             if symbol != "module_layout" {
                 add(symbol, if *weak { 2 } else { 1 }, 0, 0);
             }
+        }
+        for symbol in &self.locals {
+            add(symbol, 1, first, 0);
+        }
+        for nth in 0..self.overlapping {
+            let mut last = symbols[symbols.len() - 24..].to_vec();
+            let name = u32::from_le_bytes(last[..4].try_into().expect("four bytes")) + u32::from(nth == 0);
+            last[..4].copy_from_slice(&name.to_le_bytes());
+            symbols.extend(last);
         }
         if self.symbols {
             let strings_at = sections.len() as u32 + 2;

@@ -1,12 +1,12 @@
 //! Reading what a `.ko` file says of itself, without the tools of kmod.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
 use object::read::elf::{ElfFile, FileHeader, SectionHeader};
-use object::{Architecture, Object, ObjectKind, ObjectSection, ObjectSymbol, SymbolSection};
+use object::{Architecture, Object, ObjectKind, ObjectSection, ObjectSymbol, SectionIndex, SymbolSection};
 
 use super::Error;
 use super::compression::Compression;
@@ -14,6 +14,10 @@ use super::signature::{self, Signature};
 
 /// More symbols than a kernel exports, and far more than a module uses.
 const SYMBOLS: usize = 200_000;
+/// Bytes of the name of a symbol that it uses or exports: `KSYM_NAME_LEN` of the kernel, which was 128 before Linux 6.1.
+const SYMBOL_NAME: usize = 512;
+/// Bytes of a `.modinfo` section. The largest of a distribution's kernel, full of aliases, has a fiftieth of it.
+const MODINFO: usize = 4 << 20;
 /// Where a module has its `struct module`. What lacks it is an object file of some other kind.
 const THIS_MODULE: &str = ".gnu.linkonce.this_module";
 /// The fields of `.modinfo` of which the kernel takes the first, as all that it asks for by name. Each file of a module may
@@ -134,6 +138,15 @@ pub enum InspectError {
     /// It has more symbols than any module.
     #[error("it has more than {SYMBOLS} symbols")]
     Symbols,
+    /// A symbol that it uses or exports has a longer name than the kernel's.
+    #[error("it uses or exports a symbol whose name has {0} bytes; a kernel's has at most {SYMBOL_NAME}")]
+    SymbolName(usize),
+    /// Its symbols or sections have the same bytes for names, which makes of a small file a large one.
+    #[error("the names of its {0} overlap, and are longer together than the file allows")]
+    Names(&'static str),
+    /// It says more than any module.
+    #[error("its .modinfo section has {0} bytes; this reads at most {MODINFO}")]
+    Modinfo(usize),
 }
 
 impl ModuleInfo {
@@ -155,7 +168,11 @@ impl ModuleInfo {
         if file.kind() != ObjectKind::Relocatable {
             return Err(InspectError::Linked);
         }
+        let gpl_only = gpl_only_sections(&file, Names::of("sections", bytes))?;
         let modinfo = section(&file, ".modinfo")?.ok_or(InspectError::NoModule(".modinfo section"))?;
+        if modinfo.len() > MODINFO {
+            return Err(InspectError::Modinfo(modinfo.len()));
+        }
         if section(&file, THIS_MODULE)?.is_none_or(|range| range.is_empty()) {
             return Err(InspectError::NoModule(
                 "section .gnu.linkonce.this_module, as modpost of the kernel's build makes it",
@@ -180,7 +197,7 @@ impl ModuleInfo {
             return Err(InspectError::NoModule("name in its .modinfo section"));
         }
         info.symbol_crcs = symbol_crcs(bytes)?.into_iter().map(|entry| (entry.symbol, entry.crc)).collect();
-        info.take_symbols(&file)?;
+        info.take_symbols(&file, &gpl_only, Names::of("symbols", bytes))?;
         Ok(info)
     }
 
@@ -211,27 +228,34 @@ impl ModuleInfo {
         }
     }
 
-    fn take_symbols(&mut self, file: &object::File<'_>) -> Result<(), InspectError> {
-        const EXPORT: &str = "__ksymtab_";
-        const CRC: &str = "__crc_";
+    fn take_symbols(
+        &mut self,
+        file: &object::File<'_>,
+        gpl_only: &HashSet<SectionIndex>,
+        mut names: Names,
+    ) -> Result<(), InspectError> {
+        const EXPORT: &[u8] = b"__ksymtab_";
+        const CRC: &[u8] = b"__crc_";
         if file.symbols().take(SYMBOLS + 1).count() > SYMBOLS {
             return Err(InspectError::Symbols);
         }
         for symbol in file.symbols() {
-            let Ok(name) = symbol.name() else { continue };
+            // The kernel refuses names that lie outside the table or have no end, too.
+            let name = symbol.name_bytes()?;
+            names.take(name)?;
             if name.is_empty() {
                 continue;
             }
             if symbol.is_undefined() {
-                let names = if symbol.is_weak() { &mut self.undefined_weak } else { &mut self.undefined };
-                names.insert(name.to_owned());
+                let known = if symbol.is_weak() { &mut self.undefined_weak } else { &mut self.undefined };
+                known.extend(symbol_name(name)?);
             } else if let Some(exported) = name.strip_prefix(EXPORT) {
-                let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
-                let gpl_only = section.is_some_and(|section| section.name().is_ok_and(|name| name.contains("_gpl")));
-                self.exports.entry(exported.to_owned()).or_default().gpl_only = gpl_only;
+                let Some(exported) = symbol_name(exported)? else { continue };
+                let gpl_only = symbol.section_index().is_some_and(|index| gpl_only.contains(&index));
+                self.exports.entry(exported).or_default().gpl_only = gpl_only;
             } else if let Some(exported) = name.strip_prefix(CRC) {
-                let crc = export_crc(file, &symbol);
-                self.exports.entry(exported.to_owned()).or_default().crc = crc;
+                let Some(exported) = symbol_name(exported)? else { continue };
+                self.exports.entry(exported).or_default().crc = export_crc(file, &symbol);
             }
         }
         Ok(())
@@ -242,6 +266,46 @@ impl ModuleInfo {
         let (name, text) = value.split_once(':').unwrap_or((value, ""));
         (self.parameters.entry(name.to_owned()).or_default(), text.to_owned())
     }
+}
+
+/// What the names in a file may come to. Each has a place of its own, or is the end of another one; a file that was made to
+/// take much memory and time has one long name for all.
+struct Names {
+    left: usize,
+    of: &'static str,
+}
+
+impl Names {
+    fn of(of: &'static str, file: &[u8]) -> Self {
+        Self { left: 2 * file.len(), of }
+    }
+
+    fn take(&mut self, name: &[u8]) -> Result<(), InspectError> {
+        self.left = self.left.checked_sub(name.len()).ok_or(InspectError::Names(self.of))?;
+        Ok(())
+    }
+}
+
+/// A name that is kept; none where it is no text, as no symbol of a kernel is.
+fn symbol_name(name: &[u8]) -> Result<Option<String>, InspectError> {
+    if name.len() > SYMBOL_NAME {
+        return Err(InspectError::SymbolName(name.len()));
+    }
+    Ok(std::str::from_utf8(name).ok().map(str::to_owned))
+}
+
+/// The sections of what is exported for GPL-compatible modules only. All sections' names are read once here, and so are found
+/// to be short enough for being searched.
+fn gpl_only_sections(file: &object::File<'_>, mut names: Names) -> Result<HashSet<SectionIndex>, InspectError> {
+    let mut found = HashSet::new();
+    for section in file.sections() {
+        let name = section.name_bytes()?;
+        names.take(name)?;
+        if name.starts_with(b"__ksymtab_gpl") || name.starts_with(b"___ksymtab_gpl") {
+            found.insert(section.index());
+        }
+    }
+    Ok(found)
 }
 
 /// How many symbol tables it has, of those that a linker reads.
@@ -416,6 +480,23 @@ mod tests {
         assert!(told(&module.clone().stripped().build()).contains("strip --strip-debug"));
         assert!(told(&module.clone().elf_type(3).build()).contains("it is linked"));
         assert!(ModuleInfo::parse(&module.build()).is_ok());
+    }
+
+    #[test]
+    fn names_take_no_more_memory_than_the_file() {
+        let told = |module: &fixture::Module| ModuleInfo::parse(&module.build()).expect_err("refused").to_string();
+        let module = fixture::Module::new("thing");
+        let name = |length: usize| "x".repeat(length);
+        let longest = module.clone().uses_weak(&name(512)).exports(&name(511), 1, false).local(&name(2000));
+        assert!(ModuleInfo::parse(&longest.build()).is_ok());
+        assert!(told(&module.clone().uses_weak(&name(513))).contains("has 513 bytes; a kernel's has at most 512"));
+        assert!(told(&module.clone().exports(&name(513), 1, false)).contains("has 513 bytes"));
+        // Of a megabyte and a thousand symbols, the first that is kept is too long, and of those that are not, all together.
+        assert!(told(&module.clone().uses_weak(&name(1 << 20)).overlapping(1000)).contains("has 1048576 bytes"));
+        assert!(told(&module.clone().local(&name(1 << 20)).overlapping(1000)).contains("names of its symbols overlap"));
+        assert!(told(&module.clone().uses_weak(&name(500)).overlapping(1000)).contains("names of its symbols overlap"));
+        let much = module.info("alias", &name(4 << 20));
+        assert!(told(&much).contains(".modinfo section has"), "{}", told(&much));
     }
 
     #[test]

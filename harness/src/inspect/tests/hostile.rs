@@ -152,6 +152,12 @@ const BROKEN: &[Broken] = &[
         &["more than 524288 bytes in its decompressed modules"],
     ),
     (
+        "symbols that share one long name",
+        |case| case.nic = case.nic.clone().uses_weak(&"x".repeat(1 << 20)).overlapping(10_000),
+        "module.format",
+        &["nic.ko: it uses or exports a symbol whose name has 1048576 bytes"],
+    ),
+    (
         "a name that is too long",
         |case| {
             case.change = Box::new(|items| drop(items.insert("x".repeat(300), Item::File(vec![]))));
