@@ -20,6 +20,10 @@ struct Seen {
     versions: Vec<String>,
     missing: Vec<String>,
     unversioned: Vec<String>,
+    /// Exported by what is always loaded, too.
+    duplicates: Vec<String>,
+    /// Exported by in-tree modules that may be loaded, too; their names.
+    rivals: BTreeMap<String, String>,
     gpl: Vec<String>,
     namespaces: Vec<String>,
     compared: usize,
@@ -34,6 +38,9 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
         if let Some(info) = subject.driver.info(name) {
             look(subject, info, symvers.as_ref().ok().copied(), &mut seen);
         }
+    }
+    for info in subject.load.iter().filter_map(|name| subject.driver.info(name)) {
+        look_at_exports(context, subject, info, symvers.as_ref().ok().copied(), &mut seen);
     }
     let mut findings = symbols(subject, &seen, symvers.as_ref().err());
     findings.extend(licence(subject, &seen, symvers.as_ref().err()));
@@ -97,6 +104,37 @@ fn look(subject: &Subject<'_>, info: &ModuleInfo, symvers: Option<&Symvers>, see
     }
 }
 
+/// A symbol has one owner among all that is loaded.
+fn look_at_exports(
+    context: &Context<'_>,
+    subject: &Subject<'_>,
+    info: &ModuleInfo,
+    symvers: Option<&Symvers>,
+    seen: &mut Seen,
+) {
+    let name = &info.name;
+    let removed = subject.removed(context.request);
+    for symbol in info.exports.keys() {
+        let first = subject.driver.exporter(symbol, subject.load).map(|(other, _)| other);
+        if let Some(other) = first.filter(|other| other != name) {
+            seen.duplicates.push(format!("{name}: {symbol}, which the image's {other} exports"));
+        }
+        let Some(known) = symvers.and_then(|symvers| symvers.symbols.get(symbol)) else { continue };
+        match &known.module {
+            None => seen.duplicates.push(format!("{name}: {symbol}, which the kernel itself exports")),
+            Some(_) if is_replaced(subject, known) => {}
+            Some(owner) if removed.contains(owner) => {}
+            Some(owner) if seen.needs.keys().any(|(_, needed)| needed == owner) => {
+                seen.duplicates.push(format!("{name}: {symbol}, which {owner} exports, and that is loaded before"));
+            }
+            Some(owner) => {
+                let told = || format!("{name}: {symbol}, which the in-tree {owner} exports");
+                seen.rivals.entry(owner.clone()).or_insert_with(told);
+            }
+        }
+    }
+}
+
 /// The image brings the module that has the symbol in-tree, and in that place nothing in-tree is loaded.
 fn is_replaced(subject: &Subject<'_>, symbol: &KernelSymbol) -> bool {
     symbol.module.as_ref().is_some_and(|module| subject.load.contains(module))
@@ -137,6 +175,24 @@ fn symbols(subject: &Subject<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<
                 .why("the kernel answers `no symbol version for module_layout`: the load unit fails, and the in-tree driver stays")
                 .advise(format!("build with the Module.symvers of kernel {release} in the build directory, and do not strip __versions"))
                 .source("kernel/module/version.c: check_version"),
+        );
+    }
+    if !seen.duplicates.is_empty() {
+        findings.push(
+            Finding::error(CHECK, format!("exported by somebody else already: {}", number(seen.duplicates.len(), "symbol")))
+                .seen(&seen.duplicates)
+                .why("the kernel answers `exports duplicate symbol … (owned by …)`: the load unit fails, and the in-tree driver stays")
+                .advise("give the symbols names of their own, or export none that this kernel has")
+                .source("kernel/module/main.c: verify_exported_symbols"),
+        );
+    }
+    if !seen.rivals.is_empty() {
+        let names: Vec<String> = seen.rivals.keys().cloned().collect();
+        findings.push(
+            Finding::warning(CHECK, format!("in-tree modules that are not removed export symbols of the image's: {}", join(&names)))
+                .seen(seen.rivals.values())
+                .why("where one of them is loaded, the kernel answers `exports duplicate symbol … (owned by …)`: the load unit fails; where it is not, it does not load any more")
+                .advise(format!("give the symbols names of their own, or add to the list of modules to remove: {}", join(&names))),
         );
     }
     match unknown {

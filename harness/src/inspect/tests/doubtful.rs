@@ -32,6 +32,16 @@ const DOUBTFUL: &[Broken] = &[
         &["ptp: nic uses its ptp_time"],
     ),
     (
+        "a symbol that an in-tree module exports as well",
+        |case| {
+            case.core = case.core.clone().exports("mii_link", 7, true);
+            let symvers = case.kernel.entry("Module.symvers").or_default();
+            symvers.push_str("0x7\tmii_link\tdrivers/net/mii\tEXPORT_SYMBOL\t\n");
+        },
+        "module.symbols",
+        &["not removed export", "nic_core: mii_link, which the in-tree mii exports", "modules to remove: mii"],
+    ),
+    (
         "a softdep that is not there",
         |case| {
             case.nic = case.nic.clone().info("softdep", "pre: nic-helper");

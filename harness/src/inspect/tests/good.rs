@@ -163,6 +163,16 @@ fn a_trailer_with_more_than_its_kind_has_is_damaged_to_kernels_that_read_it() {
 }
 
 #[test]
+fn symbols_of_modules_that_go_may_be_exported() {
+    let mut case = Case::good();
+    case.core = case.core.clone().exports("e1000_led", 7, false).exports("core_stop", 8, true);
+    case.kernel.entry("Module.symvers").or_default().push_str(
+        "0x7\te1000_led\tdrivers/net/e1000\tEXPORT_SYMBOL\t\n0x8\tcore_stop\tdrivers/net/nic-core\tEXPORT_SYMBOL_GPL\t\n",
+    );
+    expect("removed or replaced", &case, Outcome::Ok, "module.symbols", &["the kernel has all symbols"]);
+}
+
+#[test]
 fn a_signature_of_a_form_that_no_kernel_takes_is_found_with_any_key() {
     type Sign = fn(&Signer, &[u8]) -> Vec<u8>;
     let signer = Signer::new("Vendor");

@@ -157,6 +157,28 @@ const BROKEN: &[Broken] = &[
         &["exported by nobody", "nic: printk_deferred"],
     ),
     (
+        "a symbol that the kernel exports as well",
+        |case| case.core = case.core.clone().exports("gpl_one", 4, true),
+        "module.symbols",
+        &["exported by somebody else", "nic_core: gpl_one, which the kernel itself exports"],
+    ),
+    (
+        "a symbol of a module that is loaded before",
+        |case| {
+            case.core = case.core.clone().exports("ptp_stop", 7, false);
+            let symvers = case.kernel.entry("Module.symvers").or_default();
+            symvers.push_str("0x7\tptp_stop\tdrivers/ptp/ptp\tEXPORT_SYMBOL\t\n");
+        },
+        "module.symbols",
+        &["nic_core: ptp_stop, which ptp exports"],
+    ),
+    (
+        "a symbol that two of the image's modules export",
+        |case| case.nic = case.nic.clone().exports("core_start", 9, false),
+        "module.symbols",
+        &["1 symbol", "nic: core_start, which the image's nic_core exports"],
+    ),
+    (
         "no symbol versions",
         |case| {
             case.nic = case.nic.clone().without_versions();
