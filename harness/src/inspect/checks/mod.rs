@@ -71,6 +71,7 @@ pub(super) fn of_modules(context: &Context<'_>, subject: &Subject<'_>, kernel: K
     findings.extend(image::links(subject));
     findings.extend(indexes::check(subject));
     findings.extend(module::readable(context, subject));
+    findings.extend(module::intree(context, subject));
     findings.extend(module::vermagic(subject, kernel));
     findings.extend(symbols::check(context, subject, kernel));
     findings.extend(signature::check(context, subject, kernel));

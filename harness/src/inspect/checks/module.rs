@@ -54,6 +54,40 @@ pub(super) fn readable(context: &Context<'_>, subject: &Subject<'_>) -> Vec<Find
     findings
 }
 
+/// Whether the kernel marks the modules as out-of-tree, by which the load unit knows them.
+pub(super) fn intree(context: &Context<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    const CHECK: &str = "module.intree";
+    const ADVICE: &str = "build it as an external module (`make -C KERNEL M=DIR`), and take MODULE_INFO(intree, …) out of its sources: the kernel asks whether it is there, whatever it says";
+    const SOURCE: &str = "kernel/module/main.c: module_augment_kernel_taints; the generated load script: verify_loaded, plan_running_module";
+    let removed = subject.removed(context.request);
+    let says = |name: &&String| subject.driver.info(name).is_some_and(|info| info.in_tree);
+    // A module that stands in for one that is removed must be told from it.
+    let (wrong, doubtful): (Vec<&String>, Vec<&String>) =
+        subject.load.iter().filter(says).partition(|name| *name == subject.module || removed.contains(name));
+    let mut findings = Vec::new();
+    if !wrong.is_empty() {
+        findings.push(
+            Finding::error(CHECK, "modules say that they are part of the kernel's own tree")
+                .seen(wrong.iter().map(|name| subject.path(name)))
+                .why("the kernel does not mark them as out-of-tree (taint O), by which the load unit tells them from the in-tree ones: it rolls the load back, and the in-tree driver stays")
+                .advise(ADVICE)
+                .source(SOURCE),
+        );
+    }
+    if !doubtful.is_empty() {
+        findings.push(
+            Finding::warning(CHECK, "modules that are needed say that they are part of the kernel's own tree")
+                .seen(doubtful.iter().map(|name| subject.path(name)))
+                .why("the kernel does not mark them as out-of-tree (taint O): a load unit that is started again takes them for in-tree ones, and fails")
+                .advise(ADVICE),
+        );
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(CHECK, "the kernel marks the modules as out-of-tree"));
+    }
+    findings
+}
+
 /// As `same_magic` of the kernel compares: with CRCs in the module, the release does not count.
 pub(super) fn vermagic(subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     const CHECK: &str = "module.vermagic";

@@ -42,6 +42,12 @@ const DOUBTFUL: &[Broken] = &[
         &["not removed export", "nic_core: mii_link, which the in-tree mii exports", "modules to remove: mii"],
     ),
     (
+        "a needed module that says it is the kernel's own",
+        |case| case.core = case.core.clone().info("intree", "Y"),
+        "module.intree",
+        &["extra/nic_core.ko", "started again"],
+    ),
+    (
         "a softdep that is not there",
         |case| {
             case.nic = case.nic.clone().info("softdep", "pre: nic-helper");

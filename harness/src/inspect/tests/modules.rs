@@ -98,6 +98,23 @@ const BROKEN: &[Broken] = &[
         &["says that its name is other"],
     ),
     (
+        "a module that says it is the kernel's own",
+        |case| case.nic = case.nic.clone().info("intree", "Y"),
+        "module.intree",
+        &["extra/nic.ko", "taint O", "rolls the load back"],
+    ),
+    (
+        "a module in the place of an in-tree one that says it is that",
+        |case| {
+            case.core = case.core.clone().info("intree", "N");
+            case.request = Box::new(|request| {
+                request.in_tree = Some(vec!["e1000-user".into(), "e1000".into(), "nic-core".into()]);
+            });
+        },
+        "module.intree",
+        &["extra/nic_core.ko"],
+    ),
+    (
         "vermagic with another option",
         |case| {
             case.nic = case.nic.clone().with_info("vermagic", "6.12.48-amd64 SMP preempt_rt mod_unload modversions ");
