@@ -128,8 +128,8 @@ pub(crate) fn oci_archive(dir: &Path, path: &Path) {
     builder.finish().expect("finished");
 }
 
-/// What `docker save` writes: layers as plain archives.
-pub(crate) fn docker_archive(path: &Path, about: &About, archives: &[Vec<u8>]) {
+/// What `docker save` writes: layers as plain archives, or as they are stored instead.
+pub(crate) fn docker_archive(path: &Path, about: &About, archives: &[Vec<u8>], stored: &[Vec<u8>]) {
     let config = config(about, archives);
     let config_name = format!("{}.json", &digest(&config)["sha256:".len()..]);
     let names: Vec<String> = (0..archives.len()).map(|nth| format!("{nth}/layer.tar")).collect();
@@ -138,8 +138,21 @@ pub(crate) fn docker_archive(path: &Path, about: &About, archives: &[Vec<u8>]) {
     let mut items = Items::new();
     items.insert(config_name, Item::File(config));
     items.insert("manifest.json".into(), Item::File(manifest.into_bytes()));
-    items.extend(names.into_iter().zip(archives).map(|(name, archive)| (name, Item::File(archive.clone()))));
+    items.extend(names.into_iter().zip(stored).map(|(name, layer)| (name, Item::File(layer.clone()))));
     fs::write(path, self::archive(&items)).expect("written");
+}
+
+/// Puts beside a layout what makes its archive one of `docker save`, as Docker writes it from the containerd store: the
+/// layers stay as they are stored.
+pub(crate) fn add_docker_manifest(dir: &Path, about: &About) {
+    let read =
+        |path: &str| -> Value { serde_json::from_slice(&fs::read(dir.join(path)).expect("read")).expect("JSON") };
+    let path = |blob: &Value| blob["digest"].as_str().expect("a digest").replace("sha256:", "blobs/sha256/");
+    let manifest = read(&path(&read("index.json")["manifests"][0]));
+    let layers: Vec<String> = manifest["layers"].as_array().expect("layers").iter().map(path).collect();
+    let tags: Vec<&String> = about.tag.iter().collect();
+    let saved = json!([{ "Config": path(&manifest["config"]), "RepoTags": tags, "Layers": layers }]);
+    fs::write(dir.join("manifest.json"), saved.to_string()).expect("written");
 }
 
 /// A module's place in an image.

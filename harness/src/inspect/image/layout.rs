@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::limits::Limits;
 use super::manifest::{Descriptor, Document, Manifest};
@@ -258,20 +259,38 @@ pub(super) fn open_docker(path: &Path, tag: Option<&str>) -> Result<Root, Error>
     let mut layout =
         Layout { files: Box::new(Archive { path: path.to_owned(), files: BTreeMap::new() }), paths: BTreeMap::new() };
     let mut layers = Vec::new();
-    for (digest, layer) in diff_ids.iter().zip(&image.layers) {
+    for (diff_id, layer) in diff_ids.iter().zip(&image.layers) {
         let layer = clean(layer);
         let Some((_, size)) = archive.files.get(&layer).copied() else {
             let reason = format!("can't be opened as {layer}: the archive has no such file");
-            return Err(Error::Fault(Fault::Blob { digest: digest.clone(), reason }));
+            return Err(Error::Fault(Fault::Blob { digest: diff_id.clone(), reason }));
         };
+        let digest = stored_digest(&archive, &layer)?.unwrap_or_else(|| diff_id.clone());
         layout.paths.insert(digest.clone(), layer);
-        layers.push(Descriptor { digest: digest.clone(), size, ..Descriptor::default() });
+        layers.push(Descriptor { digest, size, ..Descriptor::default() });
     }
     layout.paths.insert(config_digest.clone(), clean(&image.config));
     layout.files = Box::new(archive);
     let config = Descriptor { digest: config_digest, size: config.len() as u64, ..Descriptor::default() };
     let tag = tag.map(str::to_owned).or_else(|| tags(image).first().and_then(|name| tag_of(name)).map(str::to_owned));
     Ok(Root::Manifest { manifest: Manifest { config, layers }, tag, blobs: Box::new(layout) })
+}
+
+/// The digest that a layer of a `docker save` has as it is stored, where that is not the config's: Docker's containerd
+/// store keeps layers compressed, and names them by their digest. None for a plain one.
+fn stored_digest(archive: &Archive, layer: &str) -> Result<Option<String>, Error> {
+    let named = layer.strip_prefix("blobs/sha256/").map(|name| format!("sha256:{name}"));
+    if let Some(digest) = named.filter(|digest| super::hex_of(digest).is_ok()) {
+        return Ok(Some(digest));
+    }
+    let failed = |source| Error::Read { path: archive.path.clone(), source };
+    let mut layer = BufReader::new(archive.open(layer).map_err(failed)?);
+    if Compression::of(layer.fill_buf().map_err(failed)?).is_none() {
+        return Ok(None);
+    }
+    let mut hash = Sha256::new();
+    io::copy(&mut layer, &mut hash).map_err(failed)?;
+    Ok(Some(format!("sha256:{}", hex::encode(hash.finalize()))))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ fn a_good_image_has_no_error_wherever_it_lies() {
         let archive = dir.path().join(format!("{name}.tar"));
         fixture::oci_archive(&layout, &archive);
         let saved = dir.path().join(format!("{name}-docker.tar"));
-        fixture::docker_archive(&saved, &case.about, &case.archives());
+        fixture::docker_archive(&saved, &case.about, &case.archives(), &case.archives());
         let tag = || Some(RELEASE.to_owned());
         for (source, expected) in [
             (Source::OciDir { path: layout, tag: None }, Some(&digest)),
@@ -50,7 +50,7 @@ fn a_copy_is_the_same_image_wherever_it_comes_from() {
     let archive = dir.path().join("archive.tar");
     fixture::oci_archive(&layout, &archive);
     let saved = dir.path().join("saved.tar");
-    fixture::docker_archive(&saved, &case.about, &case.archives());
+    fixture::docker_archive(&saved, &case.about, &case.archives(), &case.archives());
     for (name, source, expected) in [
         ("a", Source::OciDir { path: layout.clone(), tag: None }, Some(&digest)),
         ("b", Source::OciArchive { path: archive, tag: None }, Some(&digest)),
@@ -65,6 +65,37 @@ fn a_copy_is_the_same_image_wherever_it_comes_from() {
         assert_eq!(inspection.image.manifest_digest.as_ref(), Some(&copied.manifest_digest), "{name}");
         assert_eq!(inspection.image.compressed_bytes, Some(copied.bytes), "{name}");
     }
+}
+
+/// As Docker writes them from the containerd store, and with names that say nothing.
+#[test]
+fn docker_archives_may_have_compressed_layers() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let case = Case::good();
+    let archive = case.archives().remove(0);
+    let layout = dir.path().join("layout");
+    case.layout(&layout);
+    fixture::add_docker_manifest(&layout, &case.about);
+    let containerd = dir.path().join("containerd.tar");
+    fixture::oci_archive(&layout, &containerd);
+    let renamed = dir.path().join("renamed.tar");
+    fixture::docker_archive(&renamed, &case.about, std::slice::from_ref(&archive), &[fixture::gzip(&archive)]);
+    for path in [containerd, renamed] {
+        let source = Source::archive(&path).expect("an archive");
+        assert!(matches!(source, Source::DockerArchive { .. }), "{source}");
+        let inspection = inspect(&case.request(source.clone(), dir.path())).expect("inspected");
+        assert!(inspection.is_good(), "{source}:\n{}", describe(&inspection));
+        let to = tempfile::tempdir_in(dir.path()).expect("temporary directory");
+        copy(&source, None, "amd64", false, to.path()).expect("copied");
+        let copied = Source::OciDir { path: to.path().to_owned(), tag: None };
+        let inspection = inspect(&case.request(copied, dir.path())).expect("inspected");
+        assert!(inspection.is_good(), "{source}, copied:\n{}", describe(&inspection));
+    }
+    let other = dir.path().join("other.tar");
+    fixture::docker_archive(&other, &case.about, std::slice::from_ref(&archive), &[fixture::gzip(b"other")]);
+    let source = Source::DockerArchive { path: other, tag: None };
+    let inspection = inspect(&case.request(source, dir.path())).expect("inspected");
+    assert_eq!((inspection.findings[0].check.as_str(), inspection.is_good()), ("image.layers", false));
 }
 
 #[test]
