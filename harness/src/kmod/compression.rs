@@ -94,13 +94,15 @@ struct ZstdFrames<R> {
     reader: R,
     decoder: FrameDecoder,
     in_frame: bool,
+    /// The bytes that came out of the frame so far.
+    count: u64,
 }
 
 impl<R: BufRead> ZstdFrames<R> {
     fn new(reader: R) -> Self {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(u64::from(MEMORY_KIB) * 1024);
-        Self { reader, decoder, in_frame: false }
+        Self { reader, decoder, in_frame: false, count: 0 }
     }
 
     /// Begins the next frame; says whether there is one.
@@ -119,6 +121,20 @@ impl<R: BufRead> ZstdFrames<R> {
         }
         Ok(false)
     }
+
+    /// The decoder itself compares neither what came out with the checksum behind a frame, nor its length with the header's.
+    fn verify_frame(&self) -> io::Result<()> {
+        let stated = self.decoder.get_checksum_from_data();
+        if stated.is_some() && stated != self.decoder.get_calculated_checksum() {
+            return Err(io::Error::other("what comes out of it does not match its checksum"));
+        }
+        // 0 where the header states none.
+        let size = self.decoder.content_size();
+        if size != 0 && size != self.count {
+            return Err(io::Error::other(format!("{} bytes come out of it, and its header says {size}", self.count)));
+        }
+        Ok(())
+    }
 }
 
 impl<R: BufRead> Read for ZstdFrames<R> {
@@ -127,15 +143,19 @@ impl<R: BufRead> Read for ZstdFrames<R> {
             if !self.in_frame && !self.next_frame()? {
                 return Ok(0);
             }
-            self.in_frame = true;
+            if !self.in_frame {
+                (self.in_frame, self.count) = (true, 0);
+            }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
                 let strategy = BlockDecodingStrategy::UptoBlocks(1);
                 self.decoder.decode_blocks(&mut self.reader, strategy).map_err(io::Error::other)?;
             }
             let count = self.decoder.read(buffer)?;
+            self.count += count as u64;
             if count > 0 || buffer.is_empty() {
                 return Ok(count);
             }
+            self.verify_frame()?;
             self.in_frame = false;
         }
     }
@@ -188,6 +208,30 @@ mod tests {
         assert_eq!(Compression::Zstd.decompress(&bytes, 100).expect("decompressed"), b"onetwo");
         bytes.extend([0x50, 0x2a, 0x4d, 0x18, 9, 0, 0, 0, 1, 2, 3]);
         assert!(Compression::Zstd.decompress(&bytes, 100).is_err());
+    }
+
+    #[test]
+    fn what_does_not_match_its_checksum_is_refused() {
+        // Too random to be compressed: its bytes lie in the file as they are.
+        let noise: Vec<u8> = (0..4096_u32).map(|nth| (nth.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
+        for kind in Compression::ALL {
+            let bytes = compressed(kind, &noise);
+            for at in [bytes.len() / 2, bytes.len() - 1] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1;
+                assert!(kind.decompress(&damaged, 1 << 20).is_err(), "{kind}, byte {at}");
+            }
+        }
+        // The second of two frames, and a frame whose header states another length: 4 bytes in one block of 3.
+        let mut second = compressed(Compression::Zstd, &noise);
+        second.extend(compressed(Compression::Zstd, &noise));
+        let last = second.len() - 1;
+        second[last] ^= 1;
+        let told = Compression::Zstd.decompress(&second, 1 << 20).expect_err("damaged").to_string();
+        assert!(told.contains("does not match its checksum"), "{told}");
+        let short = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 4, 0x19, 0, 0, b'a', b'b', b'c'];
+        let told = Compression::Zstd.decompress(&short, 1 << 20).expect_err("short").to_string();
+        assert!(told.contains("3 bytes come out of it, and its header says 4"), "{told}");
     }
 
     #[test]

@@ -131,6 +131,41 @@ fn layers_of_any_compression_are_read() {
     }
 }
 
+/// As `zstd -t` and what unpacks layers refuse it, although what comes out may be right.
+#[test]
+fn zstd_s_own_checksum_counts() {
+    let compress = |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+    for damaged in [false, true] {
+        // The checksum is at the end.
+        let compress = move |bytes: &[u8]| {
+            let mut bytes = compress(bytes);
+            *bytes.last_mut().expect("bytes") ^= u8::from(damaged);
+            bytes
+        };
+        let mut case = Case { suffix: ".ko.zst", ..Case::good() };
+        case.change = Box::new(move |items| {
+            for (path, item) in items.iter_mut().filter(|(path, _)| path.ends_with(".ko.zst")) {
+                let Item::File(bytes) = item else { panic!("{path} is no file") };
+                *bytes = compress(bytes);
+            }
+        });
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let archive = Case::good().archives().remove(0);
+        fixture::layout(dir.path(), &case.about, &[(archive.clone(), compress(&archive))]);
+        let source = Source::OciDir { path: dir.path().to_owned(), tag: None };
+        let layer = inspect(&Case::good().request(source, dir.path())).expect("inspected");
+        if damaged {
+            expect("a module", &case, Outcome::Error, "module.format", &["nic.ko.zst", "does not match its checksum"]);
+            let finding = &layer.findings[0];
+            assert_eq!((finding.check.as_str(), finding.outcome), ("image.layers", Outcome::Error));
+            assert!(finding.message.contains("does not match its checksum"), "{}", finding.message);
+        } else {
+            let module = case.inspect();
+            assert!(module.is_good() && layer.is_good(), "{}{}", describe(&module), describe(&layer));
+        }
+    }
+}
+
 #[test]
 fn a_layer_that_decompresses_to_something_else_is_found() {
     let dir = tempfile::tempdir().expect("temporary directory");
