@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::image::Limits;
 use super::image::tree::{Contents, End, Node, Tree};
 use super::index_file;
-use super::kernel::{InTree, modules_dep};
+use super::kernel::{InTree, modules_dep, modules_softdep};
 use super::module_file::{ModuleFile, module_name};
-use crate::kmod::{Export, ModuleInfo};
+use crate::kmod::{Export, ModuleInfo, SoftDeps};
 
 /// Where a driver image has its modules; a directory for each kernel release is below.
 pub(super) const MODULES: &str = "opt/lib/modules";
@@ -186,6 +186,17 @@ impl<'t> Driver<'t> {
         }
     }
 
+    /// The modules that `modprobe` loads for one, in their order, by the indexes alone; none where they can't be read.
+    pub(super) fn probe_order(&self, name: &str) -> Option<ProbeOrder> {
+        let Some(Ok(dep)) = &self.dep_bin else { return None };
+        let softdeps = self.text("modules.softdep").map(|text| modules_softdep(&text)).unwrap_or_default();
+        let mut probe = Probe { dep, softdeps: &softdeps, seen: BTreeSet::new(), places: BTreeMap::new() };
+        probe.visit(name, ROW);
+        let places = probe.places;
+        let required = listed(dep, name).into_iter().chain([name.to_owned()]).collect();
+        Some(ProbeOrder { places, required })
+    }
+
     /// Which of some modules of the image exports a symbol.
     pub(super) fn exporter<'n>(&self, symbol: &str, names: &'n [String]) -> Option<(&'n str, Export)> {
         names.iter().find_map(|name| Some((name.as_str(), *self.info(name)?.exports.get(symbol)?)))
@@ -205,6 +216,55 @@ impl<'t> Driver<'t> {
     pub(super) fn path(&self, below: &str) -> String {
         format!("{}/{below}", self.dir)
     }
+}
+
+/// What `modprobe` loads.
+#[derive(Debug)]
+pub(super) struct ProbeOrder {
+    /// The place of each module in the row.
+    pub(super) places: BTreeMap<String, usize>,
+    /// The modules that must load; a failure of those that only softdeps name is passed over.
+    pub(super) required: BTreeSet<String>,
+}
+
+/// As `__kmod_module_get_probe_list` of kmod goes: what is listed for a module, from the end of the list on, each with its
+/// own softdeps, and then the module with its. What is listed for those is taken to be in the same list.
+struct Probe<'d> {
+    dep: &'d BTreeMap<String, String>,
+    softdeps: &'d BTreeMap<String, SoftDeps>,
+    seen: BTreeSet<String>,
+    places: BTreeMap<String, usize>,
+}
+
+impl Probe<'_> {
+    fn visit(&mut self, name: &str, row: usize) {
+        if row == 0 || !self.dep.contains_key(name) || !self.seen.insert(name.to_owned()) {
+            return;
+        }
+        for needed in listed(self.dep, name) {
+            self.with_softdeps(&needed, row - 1);
+        }
+        self.with_softdeps(name, row - 1);
+    }
+
+    fn with_softdeps(&mut self, name: &str, row: usize) {
+        let softdeps = self.softdeps;
+        let own = softdeps.get(name);
+        for before in own.iter().flat_map(|own| &own.pre) {
+            self.visit(before, row);
+        }
+        let next = self.places.len();
+        self.places.entry(name.to_owned()).or_insert(next);
+        for after in own.iter().flat_map(|own| &own.post) {
+            self.visit(after, row);
+        }
+    }
+}
+
+/// What the line of a module lists behind it, from the end.
+fn listed(dep: &BTreeMap<String, String>, name: &str) -> Vec<String> {
+    let needs = dep.get(name).and_then(|line| line.split_once(':')).map_or("", |(_, needs)| needs);
+    needs.split_whitespace().rev().filter_map(module_name).collect()
 }
 
 /// The kernel releases that an image has modules for.

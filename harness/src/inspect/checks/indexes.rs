@@ -6,13 +6,14 @@ use super::super::Finding;
 use super::super::kernel::modules_softdep;
 use super::super::module_file::module_name;
 use super::Subject;
+use super::order::Late;
 
 const SOURCE: &str = "libkmod/libkmod-module.c of kmod: module_find_dependencies in modules.dep.bin";
 
-pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
+pub(super) fn check(subject: &Subject<'_>, late: &[Late]) -> Vec<Finding> {
     let mut findings = present(subject);
     if subject.driver.dep.is_some() || subject.driver.dep_bin.is_some() {
-        findings.extend(fresh(subject));
+        findings.extend(fresh(subject, late));
     }
     findings
 }
@@ -50,7 +51,7 @@ fn present(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// Whether the indexes are of these files.
-fn fresh(subject: &Subject<'_>) -> Vec<Finding> {
+fn fresh(subject: &Subject<'_>, late: &[Late]) -> Vec<Finding> {
     const CHECK: &str = "index.fresh";
     let driver = subject.driver;
     let (mut wrong, mut stale) = (Vec::new(), Vec::new());
@@ -81,6 +82,10 @@ fn fresh(subject: &Subject<'_>) -> Vec<Finding> {
         }
     }
     wrong.extend(binary(subject));
+    if wrong.is_empty() {
+        // Of an index that is wrong anyway, this says nothing new.
+        wrong.extend(late.iter().filter(|one| !one.is_mutual()).map(Late::told));
+    }
     stale.extend(names(subject));
     let mut findings = Vec::new();
     if !wrong.is_empty() {

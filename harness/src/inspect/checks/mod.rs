@@ -5,6 +5,7 @@ mod image;
 mod in_tree;
 mod indexes;
 mod module;
+mod order;
 mod signature;
 mod symbols;
 mod upstream;
@@ -14,7 +15,7 @@ pub(super) use image::{fault, layout};
 use super::driver::Driver;
 use super::image::{Content, Image};
 use super::kernel::Kernel;
-use super::{Finding, Request};
+use super::{Finding, Outcome, Request};
 
 /// The image, and what was asked.
 pub(super) struct Context<'c> {
@@ -69,11 +70,17 @@ pub(super) fn of_image(context: &Context<'_>) -> Vec<Finding> {
 pub(super) fn of_modules(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     let mut findings = vec![image::tag(context, subject)];
     findings.extend(image::links(subject));
-    findings.extend(indexes::check(subject));
+    let late = order::late(subject, kernel);
+    findings.extend(indexes::check(subject, &late));
     findings.extend(module::readable(context, subject));
     findings.extend(module::intree(context, subject));
     findings.extend(module::vermagic(subject, kernel));
     findings.extend(symbols::check(context, subject, kernel));
+    if let Some(circle) = order::circle(&late) {
+        // That each is there is no good news then.
+        findings.retain(|finding| finding.check != circle.check || finding.outcome != Outcome::Ok);
+        findings.push(circle);
+    }
     findings.extend(signature::check(context, subject, kernel));
     findings.extend(module::compression(subject, kernel));
     findings.extend(module::parameters(subject));

@@ -3,8 +3,9 @@
 use std::fs;
 
 use super::super::fixture::{self, About, Item, Items};
-use super::case::RELEASE;
+use super::case::{RELEASE, VERMAGIC};
 use super::*;
+use crate::kmod::fixture::Module;
 use crate::kmod::stranger::Signer;
 
 #[test]
@@ -164,6 +165,30 @@ fn zstd_s_own_checksum_counts() {
             assert!(module.is_good() && layer.is_good(), "{}{}", describe(&module), describe(&layer));
         }
     }
+}
+
+/// depmod lists what is needed first at the end of a line.
+#[test]
+fn modules_may_need_each_other_in_a_row() {
+    let mut case = Case::good();
+    case.core = case.core.uses("base_start", 7);
+    case.change = Box::new(|items| {
+        let base = Module::new("base").info("vermagic", VERMAGIC).info("license", "GPL");
+        let base = base.uses("module_layout", 1).exports("base_start", 7, false).build();
+        items.insert(at("extra/base.ko"), Item::File(base));
+        modules::indexed(
+            items,
+            &[
+                "extra/nic.ko: extra/nic_core.ko extra/base.ko host/kernel/ptp/ptp.ko.xz",
+                "extra/nic_core.ko: extra/base.ko",
+                "extra/base.ko:",
+            ],
+        );
+    });
+    let inspection = case.inspect();
+    assert!(inspection.is_good(), "{}", describe(&inspection));
+    let names: Vec<&str> = inspection.modules.iter().map(|module| module.name.as_str()).collect();
+    assert_eq!(names, ["base", "nic_core", "nic"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Faults of the layout, the modules and their indexes.
 
-use super::super::fixture::{self, Item};
+use super::super::fixture::{self, Item, Items};
 use super::case::{Broken, DEVICE, RELEASE, VERMAGIC, expect_errors};
 use super::*;
 use crate::kmod::fixture::Module;
@@ -289,6 +289,67 @@ const BROKEN: &[Broken] = &[
         &["ptp", "in the list of modules to remove"],
     ),
     (
+        "a dependency that depmod's indexes lack",
+        |case| {
+            case.change = Box::new(|items| {
+                indexed(items, &["extra/nic.ko: host/kernel/ptp/ptp.ko.xz", "extra/nic_core.ko:"]);
+            });
+        },
+        "index.fresh",
+        &["modules.dep does not have nic_core for nic, which uses its core_start"],
+    ),
+    (
+        "a dependency that only a softdep names, behind the module",
+        |case| {
+            case.nic = case.nic.clone().with_info("depends", "").info("softdep", "post: nic_core");
+            case.change = Box::new(|items| {
+                indexed(items, &["extra/nic.ko: host/kernel/ptp/ptp.ko.xz", "extra/nic_core.ko:"]);
+                items.insert(at("modules.softdep"), Item::File(b"softdep nic post: nic_core\n".to_vec()));
+            });
+        },
+        "index.fresh",
+        &["load nic_core behind nic, which uses its core_start"],
+    ),
+    (
+        "dependencies in the wrong order",
+        |case| {
+            case.core = case.core.clone().uses("base_start", 7);
+            case.change = Box::new(|items| {
+                let base = Module::new("base").info("vermagic", VERMAGIC).info("license", "GPL");
+                let base = base.uses("module_layout", 1).exports("base_start", 7, false).build();
+                items.insert(at("extra/base.ko"), Item::File(base));
+                indexed(
+                    items,
+                    &[
+                        "extra/nic.ko: extra/base.ko extra/nic_core.ko host/kernel/ptp/ptp.ko.xz",
+                        "extra/nic_core.ko: extra/base.ko",
+                        "extra/base.ko:",
+                    ],
+                );
+            });
+        },
+        "index.fresh",
+        &["load base behind nic_core, which uses its base_start"],
+    ),
+    (
+        "modules that need each other",
+        |case| {
+            case.nic = case.nic.clone().exports("nic_start", 8, false);
+            case.core = case.core.clone().info("depends", "nic").uses("nic_start", 8);
+            case.change = Box::new(|items| {
+                indexed(
+                    items,
+                    &[
+                        "extra/nic.ko: extra/nic_core.ko host/kernel/ptp/ptp.ko.xz",
+                        "extra/nic_core.ko: extra/nic.ko host/kernel/ptp/ptp.ko.xz",
+                    ],
+                );
+            });
+        },
+        "module.dependencies",
+        &["need each other", "nic_core uses nic_start of nic, and nic needs nic_core"],
+    ),
+    (
         "no modules.dep",
         |case| {
             case.change =
@@ -437,6 +498,15 @@ const BROKEN: &[Broken] = &[
         &["none of the 2 files", "vendor/nic.bin"],
     ),
 ];
+
+/// Puts these lines into both forms of the index.
+pub(super) fn indexed(items: &mut Items, lines: &[&str]) {
+    let name = |line: &str| line.split(".ko").next().unwrap_or_default().trim_start_matches("extra/").to_owned();
+    let names: Vec<String> = lines.iter().map(|line| name(line)).collect();
+    let entries: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(lines.iter().copied()).collect();
+    items.insert(at("modules.dep"), Item::File((lines.join("\n") + "\n").into_bytes()));
+    items.insert(at("modules.dep.bin"), Item::File(fixture::index_file(&entries)));
+}
 
 #[test]
 fn each_broken_image_is_found_with_its_reason() {
