@@ -12,10 +12,25 @@ const CHECK: &str = "module.firmware";
 /// What the kernel appends to a name where it finds no file of that name (`CONFIG_FW_LOADER_COMPRESS`).
 const SUFFIXES: [&str; 3] = ["", ".xz", ".zst"];
 
-/// The files below the firmware directory of the image, and what is wrong with it.
+/// What is behind links to directories, as far as it is looked at.
+const LINKED: usize = 100_000;
+
+/// What the load script copies from the firmware directory.
 struct Directory {
+    /// The names by which the kernel finds a file then.
     files: Vec<String>,
+    /// The links that lead nowhere then, or to something else.
     problems: Vec<String>,
+    /// The script sees a file in the mounted image, if behind a link, and goes on.
+    any: bool,
+}
+
+/// What is at the path of the firmware directory.
+enum Listed {
+    Missing,
+    /// These links on the way lead out of the image where a node mounts it.
+    Outside(Vec<String>),
+    Found(Directory),
 }
 
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
@@ -27,11 +42,22 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     wanted.dedup();
     let directory = match context.request.firmware.as_deref().map(|path| (path, list(context, path))) {
         None => None,
-        Some((path, Some(found))) if !found.files.is_empty() => Some((path, found)),
-        Some((path, found)) => {
-            let told = if found.is_some() { "has no file" } else { "is not in the image" };
+        Some((path, Listed::Found(found))) if found.any => Some((path, found)),
+        Some((path, Listed::Outside(links))) => {
+            let finding = Finding::error(CHECK, format!("the firmware directory {path} is behind a link that leaves the image"))
+                .seen(links)
+                .why("the image is mounted and not run: the link leads to the node's own file system, where the directory is not. The pull and the load unit fail, and the in-tree driver stays")
+                .advise("make the link relative, or name the directory that it leads to with --firmware and --firmware-files-path")
+                .source("the generated scripts: check_image; path_resolution(7): an absolute link starts at the process's root");
+            return vec![finding];
+        }
+        Some((path, listed)) => {
+            let (told, problems) = match listed {
+                Listed::Found(found) => ("has no file", found.problems),
+                _ => ("is not in the image", Vec::new()),
+            };
             let finding = Finding::error(CHECK, format!("the firmware directory {path} {told}"))
-                .seen(found.map(|found| found.problems).unwrap_or_default())
+                .seen(problems)
                 .why("the load unit fails before it changes anything, and the in-tree driver stays")
                 .advise("copy the firmware there, or leave --firmware-files-path away if there is none")
                 .source("the generated load script: check_image");
@@ -43,10 +69,10 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
         && !found.problems.is_empty()
     {
         findings.push(
-            Finding::warning(CHECK, "links in the firmware directory leave the image, or lead nowhere")
+            Finding::warning(CHECK, "links in the firmware directory lead out of it, or nowhere")
                 .seen(&found.problems)
-                .why("they are copied as links, and lead to the node's own file system")
-                .advise("make them relative, and let them stay in the directory"),
+                .why("the directory's files are copied to the node, links as links: the kernel finds nothing there, or a file of the node's own")
+                .advise("copy the files themselves into the directory, or make links to them that are relative and stay in it"),
         );
     }
     if wanted.is_empty() {
@@ -107,27 +133,41 @@ fn has(files: &BTreeSet<String>, name: &str) -> bool {
     SUFFIXES.iter().any(|end| files.contains(&format!("{name}{end}")))
 }
 
-/// What is below a directory of the image; none where it is no directory.
-fn list(context: &Context<'_>, path: &str) -> Option<Directory> {
+/// What is below a directory of the image. The script looks for files, also behind links, in the mounted image; then it
+/// copies the directory with its links as they are.
+fn list(context: &Context<'_>, path: &str) -> Listed {
     let tree = &context.content.tree;
     let way = tree.follow(path);
-    let End::Found { node: Node::Directory(_), path: real } = way.end else { return None };
-    let mut found = Directory { files: Vec::new(), problems: Vec::new() };
-    found.problems.extend(way.leaves.iter().map(|(link, target)| format!("/{link} -> {target}")));
-    for (below, node) in tree.below(&real) {
+    if !way.leaves.is_empty() {
+        return Listed::Outside(way.leaves.iter().map(|(link, target)| format!("/{link} -> {target}")).collect());
+    }
+    let End::Found { node: Node::Directory(_), path: real } = way.end else { return Listed::Missing };
+    let Some(copied) = tree.part(&real) else { return Listed::Missing };
+    let mut found = Directory { files: Vec::new(), problems: Vec::new(), any: false };
+    let mut left = LINKED;
+    for (below, node) in copied.below("") {
         match node {
-            Node::File(_) => found.files.push(below),
+            Node::File(_) => {
+                found.files.push(below);
+                found.any = true;
+            }
             Node::Symlink(target) => {
-                let way = tree.follow(&format!("{real}/{below}"));
-                let problem = !way.leaves.is_empty() || !matches!(way.end, End::Found { .. });
-                if problem {
-                    found.problems.push(format!("{path}/{below} -> {target}"));
-                } else {
-                    found.files.push(below);
+                let mounted = tree.follow(&format!("{real}/{below}"));
+                found.any |= mounted.leaves.is_empty() && matches!(mounted.end, End::Found { node: Node::File(_), .. });
+                let way = copied.follow(&below);
+                match way.end {
+                    End::Found { node: Node::File(_), .. } if way.leaves.is_empty() => found.files.push(below),
+                    End::Found { node: Node::Directory(_), path } if way.leaves.is_empty() => {
+                        let inside = if left > 0 { copied.below(&path) } else { Vec::new() };
+                        let files = inside.iter().take(left).filter(|(_, node)| matches!(node, Node::File(_)));
+                        found.files.extend(files.map(|(name, _)| format!("{below}/{name}")));
+                        left = left.saturating_sub(inside.len().max(1));
+                    }
+                    _ => found.problems.push(format!("{path}/{below} -> {target}")),
                 }
             }
             _ => {}
         }
     }
-    Some(found)
+    Listed::Found(found)
 }

@@ -270,6 +270,12 @@ impl Tree {
         self.at(above)?.children.get(name)
     }
 
+    /// What is in the directory at a real path, as a tree of its own: what leads out of the directory leaves that.
+    pub(crate) fn part(&self, path: &str) -> Option<Self> {
+        let path: Vec<String> = parts(path).map(str::to_owned).collect();
+        Some(Self { root: self.at(&path)?.clone() })
+    }
+
     /// The names in the directory at a path, which is followed; none where there is none.
     pub(crate) fn names(&self, path: &str) -> Vec<&str> {
         let End::Found { path, .. } = self.follow(path).end else { return Vec::new() };

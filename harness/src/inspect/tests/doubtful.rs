@@ -93,6 +93,12 @@ const DOUBTFUL: &[Broken] = &[
         &["/firmware/x -> /etc/passwd"],
     ),
     (
+        "a firmware link that leads out of its directory",
+        modules::firmware_outside,
+        "module.firmware",
+        &["lead out of it", "/firmware/vendor/nic.bin -> ../../data/nic.bin"],
+    ),
+    (
         "a name that no module has",
         |case| {
             case.request = Box::new(|request| {

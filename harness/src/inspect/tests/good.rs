@@ -167,6 +167,35 @@ fn zstd_s_own_checksum_counts() {
     }
 }
 
+/// The load script follows a relative link to the directory, and copies links within it.
+#[test]
+fn firmware_may_be_behind_links_that_stay() {
+    let firmware: [fn(&mut Items, Item); 3] = [
+        |items, file| {
+            items.insert("fw/vendor/nic.bin".to_owned(), file);
+            items.insert("firmware".to_owned(), Item::Link("fw".to_owned()));
+        },
+        |items, file| {
+            items.insert("firmware/1.2/nic.bin".to_owned(), file);
+            items.insert("firmware/vendor".to_owned(), Item::Link("1.2".to_owned()));
+        },
+        |items, file| {
+            items.insert("firmware/vendor/nic-1.2.bin".to_owned(), file);
+            items.insert("firmware/vendor/nic.bin".to_owned(), Item::Link("../vendor/nic-1.2.bin".to_owned()));
+        },
+    ];
+    for (nth, place) in firmware.into_iter().enumerate() {
+        let mut case = Case::good();
+        case.change = Box::new(move |items| {
+            let file = items.remove("firmware/vendor/nic.bin").expect("there");
+            place(items, file);
+        });
+        expect(&format!("place {nth}"), &case, Outcome::Ok, "module.firmware", &["all 2 files"]);
+        let told = describe(&case.inspect());
+        assert!(!told.contains("links in the firmware directory"), "place {nth}:\n{told}");
+    }
+}
+
 /// depmod lists what is needed first at the end of a line.
 #[test]
 fn modules_may_need_each_other_in_a_row() {

@@ -486,6 +486,27 @@ const BROKEN: &[Broken] = &[
         &["has no file", "firmware/vendor/nic.bin -> gone"],
     ),
     (
+        "a firmware directory behind an absolute link",
+        |case| {
+            case.change = Box::new(|items| {
+                let file = items.remove("firmware/vendor/nic.bin").expect("there");
+                items.insert("fw/vendor/nic.bin".to_owned(), file);
+                items.insert("firmware".to_owned(), Item::Link("/fw".to_owned()));
+            });
+        },
+        "module.firmware",
+        &["/firmware is behind a link that leaves the image", "/firmware -> /fw"],
+    ),
+    (
+        "all firmware behind links that lead out of its directory",
+        |case| {
+            firmware_outside(case);
+            case.kernel.insert("firmware.list", "other.bin\n".to_owned());
+        },
+        "module.firmware",
+        &["none of the 2 files", "vendor/nic.bin"],
+    ),
+    (
         "firmware without its directory",
         |case| {
             case.change = Box::new(|items| {
@@ -498,6 +519,15 @@ const BROKEN: &[Broken] = &[
         &["none of the 2 files", "vendor/nic.bin"],
     ),
 ];
+
+/// The firmware is a link to a file of the image that is not copied with it.
+pub(super) fn firmware_outside(case: &mut Case) {
+    case.change = Box::new(|items| {
+        let file = items.remove("firmware/vendor/nic.bin").expect("there");
+        items.insert("data/nic.bin".to_owned(), file);
+        items.insert("firmware/vendor/nic.bin".to_owned(), Item::Link("../../data/nic.bin".to_owned()));
+    });
+}
 
 /// Puts these lines into both forms of the index.
 pub(super) fn indexed(items: &mut Items, lines: &[&str]) {
