@@ -89,6 +89,8 @@ pub(crate) struct Kernel {
     pub(crate) symvers: Option<Symvers>,
     /// The vermagic of its own modules, and where it is from.
     pub(crate) vermagic: Option<(String, String)>,
+    /// Another one that its config may mean as well, where only that is there.
+    pub(crate) other_vermagic: Option<String>,
     /// The files below the node's firmware directory.
     pub(crate) firmware: Option<BTreeSet<String>>,
 }
@@ -119,12 +121,17 @@ impl Kernel {
         if !known && kernel.symvers.is_none() {
             return Err(KernelError::Empty { path: dir.to_owned() });
         }
-        kernel.vermagic = kernel.find_vermagic(&real);
+        kernel.vermagic = kernel.own_vermagic(&real);
+        if let (None, Some(config)) = (&kernel.vermagic, &kernel.config) {
+            let mut possible = vermagics_of(&kernel.release, config).into_iter();
+            kernel.vermagic = possible.next().map(|vermagic| (vermagic, "config".to_owned()));
+            kernel.other_vermagic = possible.next();
+        }
         Ok(kernel)
     }
 
-    /// Of a module that is there, or else by the options of the config.
-    fn find_vermagic(&self, dir: &Path) -> Option<(String, String)> {
+    /// Of a module that is there.
+    fn own_vermagic(&self, dir: &Path) -> Option<(String, String)> {
         let files = self.modules.iter().flat_map(BTreeMap::values).map(|module| module.path.as_str());
         for path in files.filter(|path| dir.join(path).is_file()).take(8) {
             let Ok(bytes) = input::read(&dir.join(path), MODULE) else { continue };
@@ -134,7 +141,7 @@ impl Kernel {
                 return Some((vermagic, path.to_owned()));
             }
         }
-        Some((vermagic_of(&self.release, self.config.as_ref()?), "config".to_owned()))
+        None
     }
 
     /// Whether the config has an option set to yes; none without a config.
@@ -236,23 +243,30 @@ fn config(text: &str) -> BTreeMap<String, String> {
     text.lines().filter_map(line).collect()
 }
 
-/// As include/linux/vermagic.h puts it together.
-fn vermagic_of(release: &str, config: &BTreeMap<String, String>) -> String {
+/// As include/linux/vermagic.h puts it together. Real-time kernels may have both options for preemption: which of them it
+/// asks first has changed ("preempt: Move PREEMPT_RT before PREEMPT in vermagic"), and distributions take such changes to
+/// older kernels. Debian's 6.12 has the older order.
+fn vermagics_of(release: &str, config: &BTreeMap<String, String>) -> Vec<String> {
     let has = |option: &str| config.get(option).is_some_and(|value| value == "y");
-    let mut words = vec![release];
-    let mut add = |condition: bool, word| {
-        if condition {
-            words.push(word);
-        }
+    let preempt = match (has("PREEMPT_BUILD") || has("PREEMPT"), has("PREEMPT_RT")) {
+        (true, true) => vec!["preempt", "preempt_rt"],
+        (true, false) => vec!["preempt"],
+        (false, true) => vec!["preempt_rt"],
+        (false, false) => vec![""],
     };
-    add(has("SMP"), "SMP");
-    let realtime = has("PREEMPT_RT");
-    add(realtime, "preempt_rt");
-    add(!realtime && (has("PREEMPT_BUILD") || has("PREEMPT")), "preempt");
-    add(has("MODULE_UNLOAD"), "mod_unload");
-    add(has("MODVERSIONS"), "modversions");
-    add(has("ARM64"), "aarch64");
-    words.join(" ")
+    let word = |option: &str, word: &'static str| if has(option) { word } else { "" };
+    let whole = |preempt: &str| {
+        let words = [
+            release,
+            word("SMP", "SMP"),
+            preempt,
+            word("MODULE_UNLOAD", "mod_unload"),
+            word("MODVERSIONS", "modversions"),
+            word("ARM64", "aarch64"),
+        ];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    };
+    preempt.into_iter().map(whole).collect()
 }
 
 #[cfg(test)]
@@ -298,6 +312,20 @@ mod tests {
         let vermagic = "6.12.0-1 SMP preempt mod_unload modversions".to_owned();
         assert_eq!(kernel.vermagic, Some((vermagic, "config".to_owned())));
         assert!(kernel.firmware.as_ref().is_some_and(|list| list.contains("intel/a.bin")));
+    }
+
+    #[test]
+    fn a_config_gives_each_vermagic_that_it_may_mean() {
+        for (options, expected) in [
+            ("SMP PREEMPT_BUILD MODULE_UNLOAD", &["6.1 SMP preempt mod_unload"][..]),
+            ("SMP PREEMPT", &["6.1 SMP preempt"]),
+            ("SMP PREEMPT_RT MODVERSIONS", &["6.1 SMP preempt_rt modversions"]),
+            ("PREEMPT_BUILD PREEMPT_RT", &["6.1 preempt", "6.1 preempt_rt"]),
+            ("SMP ARM64 MODULE_UNLOAD", &["6.1 SMP mod_unload aarch64"]),
+        ] {
+            let config = options.split(' ').map(|option| (option.to_owned(), "y".to_owned())).collect();
+            assert_eq!(vermagics_of("6.1", &config), expected, "{options}");
+        }
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub(super) fn vermagic(subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding>
     const CHECK: &str = "module.vermagic";
     let release = subject.release;
     let ours = kernel.ok().and_then(|kernel| kernel.vermagic.as_ref());
+    let other = kernel.ok().and_then(|kernel| kernel.other_vermagic.as_deref());
+    let or = other.map_or_else(String::new, |other| format!(", or {other}"));
     let mut findings = Vec::new();
     let mut same = Vec::new();
     for name in subject.load {
@@ -114,10 +116,13 @@ pub(super) fn vermagic(subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding>
         match ours {
             Some((ours, from)) => {
                 let ours = ours.trim_end();
-                let (_, our_options) = ours.split_once(' ').unwrap_or((ours, ""));
-                let fits = if has_crcs { options == our_options } else { theirs == ours };
-                if !fits {
-                    let evidence = [format!("{path}: {theirs}"), format!("kernel {release}, by its {from}: {ours}")];
+                let fits = |ours: &str| match ours.split_once(' ') {
+                    Some((_, our_options)) if has_crcs => options == our_options,
+                    _ => theirs == ours,
+                };
+                if !fits(ours) && !other.is_some_and(fits) {
+                    let evidence =
+                        [format!("{path}: {theirs}"), format!("kernel {release}, by its {from}: {ours}{or}")];
                     findings.push(error(format!("{name} was built for another kernel")).seen(evidence));
                     continue;
                 }
@@ -156,7 +161,7 @@ pub(super) fn vermagic(subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding>
         Some((ours, from)) if !same.is_empty() => {
             findings.push(Finding::ok(
                 CHECK,
-                format!("{} as the kernel's {from} has it: {}", join(&same), ours.trim_end()),
+                format!("{} as the kernel's {from} has it: {}{or}", join(&same), ours.trim_end()),
             ));
         }
         Some(_) => {}

@@ -196,6 +196,18 @@ fn firmware_may_be_behind_links_that_stay() {
     }
 }
 
+#[test]
+fn a_real_time_kernel_known_by_its_config_has_either_word() {
+    for preempt in ["preempt", "preempt_rt"] {
+        let mut case = Case::good();
+        let vermagic = VERMAGIC.replace("preempt", preempt);
+        (case.nic, case.core) = (case.nic.with_info("vermagic", &vermagic), case.core.with_info("vermagic", &vermagic));
+        case.kernel.entry("config").or_default().push_str("CONFIG_PREEMPT_RT=y\n");
+        let inspection = case.inspect();
+        assert!(inspection.is_good(), "{preempt}:\n{}", describe(&inspection));
+    }
+}
+
 /// depmod lists what is needed first at the end of a line.
 #[test]
 fn modules_may_need_each_other_in_a_row() {

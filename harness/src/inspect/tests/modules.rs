@@ -133,6 +133,15 @@ const BROKEN: &[Broken] = &[
         &["nic was built for another kernel", "nic.ko: 5.14.0 SMP"],
     ),
     (
+        "vermagic that no real-time kernel of that config has",
+        |case| {
+            case.nic = case.nic.clone().with_info("vermagic", "6.12.48-amd64 SMP mod_unload modversions ");
+            case.kernel.entry("config").or_default().push_str("CONFIG_PREEMPT_RT=y\n");
+        },
+        "module.vermagic",
+        &["SMP preempt mod_unload modversions, or 6.12.48-amd64 SMP preempt_rt mod_unload"],
+    ),
+    (
         "no vermagic",
         |case| {
             let nic = Module::new("nic").info("license", "GPL").uses("module_layout", 1).info("alias", DEVICE);
