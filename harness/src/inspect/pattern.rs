@@ -1,12 +1,33 @@
 //! Patterns of module aliases and firmware names, as fnmatch(3) matches them.
 
-/// Whether all of `text` is matched by a pattern of `*`, `?` and `[…]`.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+/// What comparing may still cost: patterns are made by others, and there may be many of them.
+#[derive(Debug)]
+pub(super) struct Effort {
+    left: u64,
+}
+
+impl Effort {
+    /// That many steps.
+    pub(super) fn new(steps: u64) -> Self {
+        Self { left: steps }
+    }
+
+    /// None when nothing is left.
+    fn spend(&mut self, steps: usize) -> Option<()> {
+        let left = self.left.checked_sub(steps as u64);
+        self.left = left.unwrap_or(0);
+        left.map(|_| ())
+    }
+}
+
+/// Whether all of `text` is matched by a pattern of `*`, `?` and `[…]`; none where that takes more than may be spent.
+pub(super) fn matches(pattern: &str, text: &str, effort: &mut Effort) -> Option<bool> {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where the last star is, and the text from which it is tried next: earlier stars need no second try.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
+        effort.spend(1)?;
         let step = match pattern.get(p) {
             Some(b'*') => {
                 retry = Some((p, t));
@@ -14,7 +35,10 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
                 continue;
             }
             Some(b'?') => Some(p + 1),
-            Some(b'[') => set(pattern, p, text[t]),
+            Some(b'[') => {
+                effort.spend(pattern.len() - p)?;
+                set(pattern, p, text[t])
+            }
             Some(byte) => (*byte == text[t]).then_some(p + 1),
             None => None,
         };
@@ -24,10 +48,10 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
                 retry = Some((star, from + 1));
                 (p, t) = (star + 1, from + 1);
             }
-            (None, None) => return false,
+            (None, None) => return Some(false),
         }
     }
-    pattern[p..].iter().all(|byte| *byte == b'*')
+    Some(pattern[p..].iter().all(|byte| *byte == b'*'))
 }
 
 /// The place behind a set that has the byte.
@@ -55,14 +79,23 @@ fn set(pattern: &[u8], start: usize, byte: u8) -> Option<usize> {
 }
 
 /// Whether each device that one of two patterns stands for is also the other's. Patterns that have only some devices in
-/// common, such as those of a vendor and of a class, are not compared: nearly all would.
-pub(super) fn one_covers_other(one: &str, other: &str) -> bool {
-    matches(one, other) || matches(other, one)
+/// common, such as those of a vendor and of a class, are not compared: nearly all would. None where that takes more than may
+/// be spent.
+pub(super) fn one_covers_other(one: &str, other: &str, effort: &mut Effort) -> Option<bool> {
+    Some(matches(one, other, effort)? || matches(other, one, effort)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        super::matches(pattern, text, &mut Effort::new(1_000_000)).expect("little effort")
+    }
+
+    fn one_covers_other(one: &str, other: &str) -> bool {
+        super::one_covers_other(one, other, &mut Effort::new(1_000_000)).expect("little effort")
+    }
 
     #[test]
     fn patterns_match_as_in_a_shell() {
@@ -95,5 +128,13 @@ mod tests {
     #[test]
     fn many_stars_take_no_time() {
         assert!(!matches(&"*a".repeat(500), &"a".repeat(499)));
+    }
+
+    #[test]
+    fn what_takes_more_than_may_be_spent_is_left() {
+        let mut effort = Effort::new(10);
+        assert_eq!(super::matches("a*", "abcd", &mut effort), Some(true));
+        assert_eq!(super::matches(&"[".repeat(9), "a", &mut effort), None);
+        assert_eq!(super::matches("a", "a", &mut effort), None);
     }
 }

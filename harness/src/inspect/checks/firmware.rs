@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::Finding;
 use super::super::image::tree::{End, Node};
-use super::super::pattern::matches;
+use super::super::pattern::{Effort, matches};
 use super::{Context, Known, Subject};
 
 const CHECK: &str = "module.firmware";
@@ -81,8 +81,23 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     }
     let of_image: BTreeSet<String> = directory.iter().flat_map(|(_, found)| found.files.iter().cloned()).collect();
     let of_node = kernel.ok().and_then(|kernel| kernel.firmware.as_ref());
-    let missing: Vec<&String> =
-        wanted.iter().filter(|name| !has(&of_image, name) && !of_node.is_some_and(|list| has(list, name))).collect();
+    let mut effort = Effort::new(context.request.limits.steps);
+    let mut missing: Vec<&String> = Vec::new();
+    for name in &wanted {
+        let found = has(&of_image, name, &mut effort).and_then(|here| match of_node {
+            Some(list) if !here => has(list, name, &mut effort),
+            _ => Some(here),
+        });
+        match found {
+            Some(true) => {}
+            Some(false) => missing.push(name),
+            None => {
+                let reason = format!("because the {} names that it gives take too long to compare", wanted.len());
+                findings.push(Finding::not_checked(CHECK, format!("whether all firmware is there, {reason}")));
+                return findings;
+            }
+        }
+    }
     let places = match (&directory, of_node) {
         (Some((path, _)), Some(_)) => format!("{path} of the image and the node's own firmware"),
         (Some((path, _)), None) => format!("{path} of the image"),
@@ -125,12 +140,13 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     findings
 }
 
-/// Whether a name, which may be a pattern, is among some files.
-fn has(files: &BTreeSet<String>, name: &str) -> bool {
+/// Whether a name, which may be a pattern, is among some files; none where that takes too long.
+fn has(files: &BTreeSet<String>, name: &str, effort: &mut Effort) -> Option<bool> {
     if name.contains(['*', '?', '[']) {
-        return files.iter().any(|file| matches(name, file));
+        let mut compared = files.iter().map(|file| matches(name, file, effort));
+        return compared.find(|matches| *matches != Some(false)).unwrap_or(Some(false));
     }
-    SUFFIXES.iter().any(|end| files.contains(&format!("{name}{end}")))
+    Some(SUFFIXES.iter().any(|end| files.contains(&format!("{name}{end}"))))
 }
 
 /// What is below a directory of the image. The script looks for files, also behind links, in the mounted image; then it

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Finding;
 use super::super::driver::Driver;
 use super::super::kernel::{Alias, Kernel, is_hardware};
-use super::super::pattern::one_covers_other;
+use super::super::pattern::{Effort, one_covers_other};
 use super::{Context, Known, Subject, join, part};
 use crate::text::number;
 
@@ -13,7 +13,7 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     let removed = subject.removed(context.request);
     let mut findings = removal(context, subject, kernel, &removed);
     findings.push(names(subject, kernel, &removed));
-    findings.extend(aliases(subject, kernel, &removed));
+    findings.extend(aliases(context, subject, kernel, &removed));
     findings
 }
 
@@ -157,7 +157,7 @@ fn names(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Findin
 }
 
 /// Devices that an in-tree driver claims as well.
-fn aliases(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<Finding> {
+fn aliases(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<Finding> {
     const CHECK: &str = "in-tree.aliases";
     let known = match part(kernel, "modules.alias", |kernel| Some((kernel, kernel.aliases.as_ref()?))) {
         Ok(known) => known,
@@ -170,9 +170,13 @@ fn aliases(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<
     };
     let (kernel, aliases) = known;
     let own = own_aliases(subject.driver, subject.load);
-    let stays = |alias: &&Alias| !removed.contains(&alias.1) && !subject.load.contains(&alias.1);
+    let goes: BTreeSet<&String> = removed.iter().chain(subject.load).collect();
     let mut findings = Vec::new();
-    let builtin = overlaps(&own, kernel.builtin_aliases.iter().flatten());
+    let mut effort = Effort::new(context.request.limits.steps);
+    let builtin = overlaps(&own, kernel.builtin_aliases.iter().flatten(), &mut effort);
+    let others = overlaps(&own, aliases.iter().filter(|alias| !goes.contains(&alias.1)), &mut effort);
+    let whole = builtin.whole && others.whole;
+    let (builtin, others) = (builtin.drivers, others.drivers);
     if !builtin.is_empty() {
         findings.push(
             Finding::error(CHECK, "drivers that are built into the kernel claim the same devices")
@@ -182,16 +186,22 @@ fn aliases(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<
                 .source("modules.builtin.modinfo"),
         );
     }
-    let others = overlaps(&own, aliases.iter().filter(stays));
     if !others.is_empty() {
-        let names: BTreeSet<String> = others.iter().map(|(_, other)| other.1.clone()).collect();
+        let names: Vec<String> = others.keys().map(|name| (*name).to_owned()).collect();
         findings.push(
             Finding::error(CHECK, "in-tree drivers that are not removed claim the same devices")
                 .seen(told(&others))
                 .why("udev loads the in-tree driver for the device first, and it keeps it: the vendor's module loads, and has no device")
-                .advise(format!("add to the list of modules to remove, if your nodes load them: {}", join(&names.into_iter().collect::<Vec<_>>())))
+                .advise(format!("add to the list of modules to remove, if your nodes load them: {}", first_of(&names)))
                 .source("modules.alias; systemd-udevd loads all modules that claim a device"),
         );
+    }
+    if !whole {
+        let patterns = number(own.len(), "pattern");
+        findings.push(Finding::not_checked(
+            CHECK,
+            format!("whether further in-tree drivers claim the same devices, because the module's {patterns} take too long to compare"),
+        ));
     }
     if findings.is_empty() {
         let told = if own.is_empty() {
@@ -204,26 +214,41 @@ fn aliases(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<
     findings
 }
 
-fn own_aliases(driver: &Driver<'_>, load: &[String]) -> Vec<String> {
+fn own_aliases<'d>(driver: &Driver<'d>, load: &[String]) -> BTreeSet<&'d str> {
     let all = load.iter().filter_map(|name| driver.info(name)).flat_map(|info| info.aliases.iter());
-    all.filter(|alias| is_hardware(alias)).cloned().collect()
+    all.filter(|alias| is_hardware(alias)).map(String::as_str).collect()
 }
 
-/// The pairs of which one pattern covers the other. What stands before the first star must agree, and most differ there:
-/// a kernel claims some twenty thousand devices.
-fn overlaps<'a>(own: &'a [String], theirs: impl Iterator<Item = &'a Alias>) -> Vec<(&'a String, &'a Alias)> {
-    let mut by_start: BTreeMap<&[u8], Vec<&String>> = BTreeMap::new();
+/// The drivers that claim devices as well: one pattern of each, and how many there are.
+struct Overlaps<'a> {
+    drivers: BTreeMap<&'a str, (&'a str, usize)>,
+    /// All were compared.
+    whole: bool,
+}
+
+/// The drivers with a pattern that covers one of the module's, or is covered by it. What stands before the first star must
+/// agree, and most differ there: a kernel claims some twenty thousand devices.
+fn overlaps<'a>(own: &BTreeSet<&str>, theirs: impl Iterator<Item = &'a Alias>, effort: &mut Effort) -> Overlaps<'a> {
+    let mut by_start: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
     for one in own {
         by_start.entry(start(one)).or_default().push(one);
     }
     let lengths: BTreeSet<usize> = by_start.keys().map(|start| start.len()).collect();
-    let mut found = Vec::new();
-    for alias in theirs.filter(|(pattern, _)| is_hardware(pattern)) {
-        let theirs = start(&alias.0);
+    let mut found = Overlaps { drivers: BTreeMap::new(), whole: true };
+    for (pattern, driver) in theirs.filter(|(pattern, _)| is_hardware(pattern)) {
+        let theirs = start(pattern);
         let shorter = lengths.range(..theirs.len()).filter_map(|length| by_start.get(&theirs[..*length]));
         let longer = by_start.range(theirs..).take_while(|(start, _)| start.starts_with(theirs)).map(|(_, list)| list);
-        let candidates = shorter.chain(longer).flatten();
-        found.extend(candidates.filter(|one| one_covers_other(one, &alias.0)).map(|one| (*one, alias)));
+        // An answer, or that there is none, ends it.
+        let mut compared = shorter.chain(longer).flatten().map(|one| one_covers_other(one, pattern, effort));
+        match compared.find(|covers| *covers != Some(false)) {
+            None => {}
+            Some(None) => {
+                found.whole = false;
+                break;
+            }
+            Some(Some(_)) => found.drivers.entry(driver).or_insert((pattern, 0)).1 += 1,
+        }
     }
     found
 }
@@ -235,14 +260,21 @@ fn start(pattern: &str) -> &[u8] {
 }
 
 /// One device each for the drivers that overlap, and how many more.
-fn told(overlaps: &[(&String, &Alias)]) -> Vec<String> {
-    let drivers: BTreeSet<&String> = overlaps.iter().map(|(_, alias)| &alias.1).collect();
+fn told(drivers: &BTreeMap<&str, (&str, usize)>) -> Vec<String> {
     drivers
-        .into_iter()
-        .map(|driver| {
-            let of: Vec<_> = overlaps.iter().filter(|(_, alias)| alias.1 == *driver).collect();
-            let more = if of.len() > 1 { format!(", and {} more", of.len() - 1) } else { String::new() };
-            format!("{driver} claims {}{more}", of[0].1.0)
+        .iter()
+        .map(|(driver, (pattern, count))| {
+            let more = if *count > 1 { format!(", and {} more", count - 1) } else { String::new() };
+            format!("{driver} claims {pattern}{more}")
         })
         .collect()
+}
+
+/// The names, or how many there are behind some of them.
+fn first_of(names: &[String]) -> String {
+    const SOME: usize = 8;
+    match names.get(..SOME) {
+        Some(some) if names.len() > SOME => format!("{} and {} more", some.join(", "), names.len() - SOME),
+        _ => join(names),
+    }
 }

@@ -20,6 +20,8 @@ pub struct Limits {
     pub modules: u64,
     /// Bytes of memory that is kept of the image: names, what modules say, indexes.
     pub kept: u64,
+    /// Steps of comparing patterns of the image with those of the kernel, of a nanosecond or two each.
+    pub steps: u64,
 }
 
 impl Limits {
@@ -41,7 +43,15 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 1_000_000, bytes: 32 << 30, ratio: 400, module: 128 << 20, modules: 4 << 30, kept: 512 << 20 }
+        Self {
+            entries: 1_000_000,
+            bytes: 32 << 30,
+            ratio: 400,
+            module: 128 << 20,
+            modules: 4 << 30,
+            kept: 512 << 20,
+            steps: 500_000_000,
+        }
     }
 }
 

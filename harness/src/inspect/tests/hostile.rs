@@ -287,6 +287,38 @@ fn links_that_lead_everywhere_do_not_hang() {
 }
 
 #[test]
+fn patterns_that_take_too_long_to_compare_are_told() {
+    let mut case = Case::good();
+    for nth in 0..500 {
+        case.nic = case.nic.info("alias", &format!("pci:*{nth}*0*0*0*0*0*0*0*0"));
+    }
+    case.request = Box::new(|request| request.limits.steps = 1000);
+    expect("all", &case, Outcome::NotChecked, "in-tree.aliases", &["501 patterns take too long to compare"]);
+    case.nic = case.nic.info("firmware", "*a*a*a*b");
+    case.kernel.insert("firmware.list", "x\n".repeat(2000));
+    case.request = Box::new(|request| request.limits.steps = 10);
+    expect("firmware", &case, Outcome::NotChecked, "module.firmware", &["3 names that it gives take too long"]);
+    case.request = Box::new(|_| ());
+    let inspection = case.inspect();
+    let told = |finding: &&Finding| finding.check == "in-tree.aliases" && finding.outcome == Outcome::NotChecked;
+    assert_eq!(inspection.findings.iter().find(told), None);
+}
+
+/// What claims everything is told with some of the drivers that it meets, each once.
+#[test]
+fn a_module_that_claims_everything_is_told_in_few_words() {
+    let mut case = Case::good();
+    case.nic = case.nic.info("alias", "pci:*").info("alias", "pci:*").info("alias", "pci:v*");
+    let aliases: Vec<String> = (0..2000).map(|nth| format!("alias pci:v{nth:08X}d* driver{}\n", nth / 2)).collect();
+    case.kernel.insert("modules.alias", aliases.concat());
+    let inspection = case.inspect();
+    let finding = inspection.findings.iter().find(|one| one.check == "in-tree.aliases").expect("a finding");
+    assert_eq!((finding.outcome, finding.evidence.len()), (Outcome::Error, 9));
+    assert_eq!(finding.evidence[0], "driver0 claims pci:v00000000d*, and 1 more");
+    assert!(finding.advice.as_ref().is_some_and(|advice| advice.ends_with(" and 992 more")), "{finding:?}");
+}
+
+#[test]
 fn a_row_of_modules_without_end_is_cut() {
     let mut case = Case::good();
     case.change = Box::new(|items| {
