@@ -42,7 +42,8 @@ pub(super) struct Driver<'t> {
 
 impl<'t> Driver<'t> {
     /// The directory of a release; none where the image has none.
-    pub(super) fn find(tree: &'t Tree, release: &str) -> Option<Self> {
+    /// At most `room` bytes of memory are taken for what the binary index becomes.
+    pub(super) fn find(tree: &'t Tree, release: &str, room: usize) -> Option<Self> {
         let dir = format!("/{MODULES}/{release}");
         let way = tree.follow(&dir);
         let End::Found { node: Node::Directory(_), path } = way.end else { return None };
@@ -62,7 +63,7 @@ impl<'t> Driver<'t> {
         driver.dep_bin = driver
             .indexes
             .get("modules.dep.bin")
-            .map(|bytes| index_file::entries(bytes).map(|entries| entries.into_iter().collect()));
+            .map(|bytes| index_file::entries(bytes, room).map(|entries| entries.into_iter().collect()));
         Some(driver)
     }
 

@@ -242,6 +242,15 @@ pub(crate) fn index_file(entries: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
+/// An index with one long value, and a node with 255 ways to it.
+pub(crate) fn index_file_that_shares(length: usize) -> Vec<u8> {
+    let words = |list: &[u32]| list.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let leaf = [words(&[1, 0]), vec![b'x'; length], vec![0]].concat();
+    let root = 0x2000_0000 | (12 + leaf.len() as u32);
+    let ways = words(&[0x4000_0000 | 12; 255]);
+    [words(&[0xB007_F457, 0x0002_0001, root]), leaf, vec![1, 255], ways].concat()
+}
+
 /// A kernel's directory.
 pub(crate) fn kernel(above: &Path, release: &str, files: &[(&str, &str)]) -> PathBuf {
     let dir = above.join(release);

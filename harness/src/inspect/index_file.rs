@@ -10,18 +10,24 @@ const OFFSET: u32 = 0x0fff_ffff;
 /// Nodes below each other; a key has one for each character at most.
 const DEPTH: usize = 1024;
 const ENTRIES: usize = 1_000_000;
+/// What an entry takes beside its texts.
+const ENTRY: usize = 64;
 
-/// The keys and values of an index, in the order of keys.
-pub(super) fn entries(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
-    let mut reader = Reader { bytes, entries: Vec::new(), budget: ENTRIES };
+/// The keys and values of an index, in the order of keys. More than `room` bytes are not taken for them: what many nodes
+/// share comes out once for each.
+pub(super) fn entries(bytes: &[u8], room: usize) -> Result<Vec<(String, String)>, String> {
+    let mut reader = Reader { bytes, entries: Vec::new(), budget: ENTRIES, room, full: false };
     let word = |at| reader.word(at).ok_or_else(|| "it ends within its header".to_owned());
     let (magic, version, root) = (word(0)?, word(4)?, word(8)?);
     if magic != MAGIC || version >> 16 != MAJOR {
         return Err("it does not begin as an index of depmod".to_owned());
     }
     let mut key = Vec::new();
-    reader.node(root, &mut key, 0).ok_or("it is damaged: a part of it lies outside, or too deep")?;
-    Ok(reader.entries)
+    match reader.node(root, &mut key, 0) {
+        Some(()) => Ok(reader.entries),
+        None if reader.full => Err(format!("its {} bytes become more than {room}", bytes.len())),
+        None => Err("it is damaged: a part of it lies outside, or too deep".to_owned()),
+    }
 }
 
 struct Reader<'b> {
@@ -29,6 +35,9 @@ struct Reader<'b> {
     entries: Vec<(String, String)>,
     /// Damaged indexes may lead in circles, and to one node on many ways.
     budget: usize,
+    /// Bytes that entries may still take.
+    room: usize,
+    full: bool,
 }
 
 impl Reader<'_> {
@@ -77,7 +86,13 @@ impl Reader<'_> {
                 let (value, end) = self.text(at + 4)?;
                 let value = String::from_utf8_lossy(value).into_owned();
                 at = end;
-                self.entries.push((String::from_utf8_lossy(key).into_owned(), value));
+                let key = String::from_utf8_lossy(key).into_owned();
+                let Some(left) = self.room.checked_sub(ENTRY + key.len() + value.len()) else {
+                    self.full = true;
+                    return None;
+                };
+                self.room = left;
+                self.entries.push((key, value));
             }
         }
         if let Some((first, start, count)) = children {
@@ -100,27 +115,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::inspect::fixture::index_file;
+    use crate::inspect::fixture::{index_file, index_file_that_shares};
 
     #[test]
     fn keys_and_values_come_back() {
         let list = [("e1000", "extra/e1000.ko:"), ("e1000e", "extra/e1000e.ko: extra/ptp.ko"), ("zz", "z.ko:")];
-        let read = entries(&index_file(&list)).expect("an index");
+        let read = entries(&index_file(&list), 1 << 20).expect("an index");
         assert_eq!(read, list.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 
     #[test]
     fn what_is_no_index_is_refused() {
-        assert!(entries(b"").expect_err("empty").contains("header"));
-        assert!(entries(b"extra/a.ko: extra/b.ko\n").expect_err("text").contains("does not begin"));
+        assert!(entries(b"", 1 << 20).expect_err("empty").contains("header"));
+        assert!(entries(b"extra/a.ko: extra/b.ko\n", 1 << 20).expect_err("text").contains("does not begin"));
         let whole = index_file(&[("a", "b")]);
-        assert!(entries(&whole[..whole.len() - 3]).is_err());
+        assert!(entries(&whole[..whole.len() - 3], 1 << 20).is_err());
         // The root is its own child.
         let mut circle = whole[..8].to_vec();
         circle.extend((CHILDREN | 12).to_be_bytes());
         circle.extend(*b"aa");
         circle.extend((CHILDREN | 12).to_be_bytes());
-        assert!(entries(&circle).expect_err("a circle").contains("damaged"));
+        assert!(entries(&circle, 1 << 20).expect_err("a circle").contains("damaged"));
+    }
+
+    #[test]
+    fn what_many_nodes_share_is_no_more_than_there_is_room_for() {
+        let bytes = index_file_that_shares(10_000);
+        assert_eq!(entries(&bytes, 10 << 20).expect("an index").len(), 255);
+        let told = entries(&bytes, 1 << 20).expect_err("too much");
+        assert_eq!(told, format!("its {} bytes become more than 1048576", bytes.len()));
     }
 
     proptest! {
@@ -133,7 +156,7 @@ mod tests {
                 let at = index.index(bytes.len());
                 bytes[at] = value;
             }
-            let _ = entries(&bytes);
+            let _ = entries(&bytes, 1 << 20);
         }
     }
 }

@@ -198,7 +198,7 @@ pub fn srcversions(
     release: &str,
 ) -> Result<BTreeMap<String, Option<String>>, Error> {
     let content = Image::open(image, tag, architecture, false)?.read(&Limits::default(), &[])?;
-    let Some(driver) = Driver::find(&content.tree, release) else { return Ok(BTreeMap::new()) };
+    let Some(driver) = Driver::find(&content.tree, release, content.room) else { return Ok(BTreeMap::new()) };
     let names = driver.files.keys().filter_map(|path| module_file::module_name(path));
     Ok(names.filter_map(|name| facts(&driver, &name)).map(|facts| (facts.name, facts.srcversion)).collect())
 }
@@ -276,7 +276,7 @@ fn driver_of<'c>(
             }
         }
     };
-    let driver = Driver::find(&content.tree, &release).filter(|_| !release.is_empty());
+    let driver = Driver::find(&content.tree, &release, content.room).filter(|_| !release.is_empty());
     inspection.findings.extend(checks::layout(&release, &releases, driver.as_ref()));
     Ok(driver.map(|driver| (release, driver)))
 }

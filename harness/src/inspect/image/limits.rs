@@ -98,6 +98,11 @@ impl<'l> Budget<'l> {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// The memory that may still be kept.
+    pub(super) fn room(&self) -> usize {
+        usize::try_from(self.limits.kept.saturating_sub(self.kept.load(Ordering::Relaxed))).unwrap_or(usize::MAX)
+    }
+
     fn take(&self, counter: &AtomicU64, count: u64, limit: u64, what: &str) -> Result<(), Fault> {
         if counter.fetch_add(count, Ordering::Relaxed).saturating_add(count) <= limit {
             return Ok(());

@@ -207,6 +207,8 @@ pub(crate) struct Content {
     pub(crate) tree: Tree,
     /// Bytes of its layers, decompressed.
     pub(crate) bytes: u64,
+    /// Bytes of memory that may still be taken for it, of [`Limits::kept`].
+    pub(crate) room: usize,
 }
 
 impl fmt::Debug for Image {
@@ -315,7 +317,7 @@ impl Image {
                 whole.cover(tree?);
             }
         }
-        Ok(Content { tree: whole, bytes: budget.total() })
+        Ok(Content { tree: whole, bytes: budget.total(), room: budget.room() })
     }
 
     fn read_layer(&self, index: usize, reading: &Reading<'_>) -> Result<Tree, Error> {

@@ -190,6 +190,17 @@ const BROKEN: &[Broken] = &[
         &["more than 1000 bytes of names"],
     ),
     (
+        "an index that becomes too much",
+        |case| {
+            case.change = Box::new(|items| {
+                items.insert(at("modules.dep.bin"), Item::File(fixture::index_file_that_shares(10_000)));
+            });
+            case.request = Box::new(|request| request.limits.kept = 1 << 20);
+        },
+        "index.fresh",
+        &["modules.dep.bin can't be read", "become more than"],
+    ),
+    (
         "a whiteout over the module",
         |case| {
             case.layers.push(Items::from([(at("extra/.wh.nic.ko"), Item::File(vec![]))]));
