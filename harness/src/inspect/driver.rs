@@ -125,7 +125,7 @@ impl<'t> Driver<'t> {
         let is_module = module_name(&path).is_some();
         match node {
             Node::File(file) => match &file.contents {
-                Contents::Module(module) => {
+                Contents::Module(module) if is_module => {
                     self.files.insert(path, module);
                 }
                 Contents::Index(bytes) if !path.contains('/') => {

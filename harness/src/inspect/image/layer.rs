@@ -350,12 +350,20 @@ fn contents<R: Read>(
         reading.budget.keep(usize::try_from(size).unwrap_or(usize::MAX))?;
         return Ok(Contents::Index(whole(entry, size)?));
     }
-    if executable && size > 0 {
-        let head = whole(entry, size.min(HEAD))?;
-        if let Some(interpreter) = interpreter(&head) {
-            reading.budget.keep(interpreter.len())?;
-            return Ok(Contents::Program { interpreter });
+    let head = whole(entry, size.min(HEAD))?;
+    // A link may give it a module's name.
+    if is_relocatable(&head) && size <= reading.budget.limits.module {
+        let rest = whole(entry, size - head.len() as u64)?;
+        let module = ModuleFile::read(&[head, rest].concat(), size, reading.keys);
+        if module.info.is_ok() {
+            reading.budget.keep(module.weight())?;
+            return Ok(Contents::Module(Box::new(module)));
         }
+        return Ok(Contents::Unread);
+    }
+    if executable && let Some(interpreter) = interpreter(&head) {
+        reading.budget.keep(interpreter.len())?;
+        return Ok(Contents::Program { interpreter });
     }
     Ok(Contents::Unread)
 }
@@ -367,6 +375,16 @@ fn whole(entry: &mut impl Read, size: u64) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(bytes)
+}
+
+/// Whether an ELF file is to be linked yet, as modules and other object files are.
+fn is_relocatable(head: &[u8]) -> bool {
+    const RELOCATABLE: u16 = 1;
+    let kind = match head.get(..6) {
+        Some(b"\x7fELF\x02\x01") => head.get(16..18).map(|kind| u16::from_le_bytes([kind[0], kind[1]])),
+        _ => None,
+    };
+    kind == Some(RELOCATABLE)
 }
 
 /// The loader that an ELF file names, or the interpreter of a script; none where it needs none.

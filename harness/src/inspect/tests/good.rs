@@ -232,6 +232,21 @@ fn modules_may_need_each_other_in_a_row() {
     assert_eq!(names, ["base", "nic_core", "nic"]);
 }
 
+/// Builds make a second name for a file by a hard link, and either may be the first.
+#[test]
+fn a_module_may_have_another_name_first() {
+    for link in [Item::HardLink("a".to_owned()), Item::Link("../../../../../a".to_owned())] {
+        let mut case = Case::good();
+        case.change = Box::new(move |items| {
+            let nic = items.insert(at("extra/nic.ko"), link.clone()).expect("there");
+            items.insert("a".to_owned(), nic);
+        });
+        let inspection = case.inspect();
+        assert!(inspection.is_good(), "{}", describe(&inspection));
+        assert_eq!(inspection.modules.len(), 2);
+    }
+}
+
 #[test]
 fn a_layer_that_decompresses_to_something_else_is_found() {
     let dir = tempfile::tempdir().expect("temporary directory");
