@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256, Sha512};
 use super::config::{Config, Contents, File};
 use super::report::Findings;
 use super::rules::{
-    CARRIAGE_RETURN, FILE_IS_UNIT, HASH, MODE_DECIMAL, MODE_REFUSED, OVERWRITE, READ_ONLY_PATH, VOLATILE_PATH,
-    WORLD_WRITABLE,
+    CARRIAGE_RETURN, FILE_IS_UNIT, HASH, IGNITION, MODE_DECIMAL, MODE_REFUSED, OVERWRITE, READ_ONLY_PATH,
+    VOLATILE_PATH, WORLD_WRITABLE,
 };
 use crate::scenario::Node;
 
@@ -31,9 +31,23 @@ fn path(file: &File, findings: &mut Findings) {
     let below = |dirs: &[&str]| dirs.iter().any(|dir| file.path.starts_with(&format!("/{dir}/")));
     if below(&["bin", "sbin", "lib", "lib64"]) || (below(&["usr"]) && !below(&["usr/local"])) {
         findings.add(&READ_ONLY_PATH, &file.place, format!("{} is in the read-only part of CoreOS", file.path));
+    } else if !is_below_the_root(&file.path) {
+        let message =
+            format!("{} needs a new directory in /, or lies in / itself, which CoreOS can't write", file.path);
+        findings.add(&READ_ONLY_PATH, &file.place, message);
     } else if below(&["run", "tmp", "dev", "proc", "sys"]) {
         findings.add(&VOLATILE_PATH, &file.place, format!("{} does not outlive a boot", file.path));
     }
+}
+
+/// Whether it lies below one of the directories that CoreOS's root has. What is no absolute path was told already.
+fn is_below_the_root(path: &str) -> bool {
+    const ROOT: [&str; 21] = [
+        "bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "ostree", "proc", "root", "run",
+        "sbin", "srv", "sys", "sysroot", "tmp", "usr", "var",
+    ];
+    let Some(rest) = path.strip_prefix('/') else { return true };
+    rest.split_once('/').is_some_and(|(first, _)| first.is_empty() || first.starts_with('.') || ROOT.contains(&first))
 }
 
 /// Modes that people write in octal.
@@ -59,6 +73,17 @@ fn mode(file: &File, findings: &mut Findings) {
 fn overwrite(config: &Config, file: &File, findings: &mut Findings) {
     let said = config.found.node(&file.at.key("overwrite")).and_then(Node::text);
     let appends = config.found.node(&file.at.key("append")).is_some();
+    let source = config.found.node(&file.at.key("contents").key("source"));
+    let is_true = said == Some("true") || (said.is_none() && config.found.machine_config);
+    if is_true && source.is_none_or(Node::is_null) {
+        let (place, by) = match said {
+            Some(_) => (config.found.place(&file.at.key("overwrite")), ""),
+            None => (file.place.clone(), " (the MCO makes it so where it is missing)"),
+        };
+        let message = format!("overwrite is true for {}{by}, but it has no contents.source to do it with", file.path);
+        let help = "Add `source` (`data:,` is an empty file), or set `overwrite: false`.";
+        findings.add_with_help(&IGNITION, &place, message, help);
+    }
     match (said, config.found.machine_config) {
         (Some("false"), true) => {
             let place = config.found.place(&file.at.key("overwrite"));

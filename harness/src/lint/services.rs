@@ -1,7 +1,7 @@
 //! What is wrong with services by themselves: command lines, enablement, time limits.
 
 use super::behaviour::{Behaviour, execs};
-use super::config::{Config, Unit};
+use super::config::{Config, Contents, Unit};
 use super::known::{followed, is_known_target, misspelt, needed_by_the_node};
 use super::report::Findings;
 use super::rules::{
@@ -215,7 +215,14 @@ fn executed(config: &Config, program: &str, place: &super::report::Place, unit: 
     if DATA.iter().any(is_below) && !PROGRAMS.iter().any(is_below) {
         findings.add(&EXEC_LABEL, place, format!("{} executes {program}, which lies among data", unit.name));
     }
-    if let Some(text) = file.contents.text()
+    let is_appended = || config.found.node(&file.at.key("append")).is_some_and(|node| !node.items().is_empty());
+    let is_empty = match &file.contents {
+        Contents::Absent => !is_appended(),
+        contents => contents.bytes().is_some_and(<[u8]>::is_empty),
+    };
+    if is_empty {
+        findings.add(&NO_SHEBANG, &file.place, format!("{} executes {program}, which is empty", unit.name));
+    } else if let Some(text) = file.contents.text()
         && !text.text.starts_with("#!")
     {
         findings.add(&NO_SHEBANG, &text.place(1, 1), format!("{} executes {program}, which has no `#!`", unit.name));

@@ -5,7 +5,7 @@ use super::report::Findings;
 use super::rules::{
     DUPLICATE, FILE_PATH, IGNITION, MACHINE_CONFIG, SPEC_VERSION, UNIT_NAME, UNKNOWN_KEY, UNRECONCILABLE,
 };
-use crate::mco::{ROLE_LABEL, SpecVersion, Typed, WithTyped, is_unit_name};
+use crate::mco::{ROLE_LABEL, SpecVersion, Typed, WithTyped, is_unit_name, problem_of_path};
 use crate::scenario::{Document, Node, Path, decode, nearest};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -237,8 +237,8 @@ fn entries(config: &Config, findings: &mut Findings) {
     for list in ["files", "directories", "links"] {
         for at in each(found, &config.ignition, "storage", list) {
             let path = text(&at, "path");
-            if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
-                findings.add(&FILE_PATH, &found.place(&at.key("path")), format!("`{path}` is not an absolute path"));
+            if let Some(problem) = problem_of_path(&path) {
+                findings.add(&FILE_PATH, &found.place(&at.key("path")), format!("`{path}` {problem}"));
             }
             once(path.clone(), &at.key("path"), &path, findings);
         }

@@ -103,8 +103,8 @@ impl Ignition {
         for kind in ["files", "directories", "links"] {
             for node in items(self.config.get("storage"), kind) {
                 let path = text(node, "path");
-                if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
-                    return Err(format!("storage.{kind}: the path {path:?} is not absolute"));
+                if let Some(problem) = problem_of_path(path) {
+                    return Err(format!("storage.{kind}: the path {path:?} {problem}"));
                 }
                 if !paths.insert(path) {
                     return Err(format!(
@@ -158,6 +158,12 @@ fn check_mode(kind: &str, path: &str, node: &Value) -> Result<(), String> {
 }
 
 fn check_contents(path: &str, node: &Value) -> Result<(), String> {
+    let has_source = node.pointer("/contents/source").is_some();
+    if node.get("overwrite") == Some(&Value::Bool(true)) && !has_source {
+        return Err(format!(
+            "storage.files: overwrite is true for {path}, which has no contents.source; Ignition refuses that (`data:,` is an empty file)"
+        ));
+    }
     let appended = items(Some(node), "append");
     for resource in node.get("contents").into_iter().chain(appended) {
         let source = text(resource, "source");
@@ -170,6 +176,13 @@ fn check_contents(path: &str, node: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What Ignition refuses in a path (`ErrPathRelative`, `ErrDirtyPath`), as the end of a sentence.
+pub(crate) fn problem_of_path(path: &str) -> Option<&'static str> {
+    let Some(rest) = path.strip_prefix('/') else { return Some("is not an absolute path") };
+    let dirty = !rest.is_empty() && rest.split('/').any(|part| ["", ".", ".."].contains(&part));
+    dirty.then_some("is not fully simplified: it has `..`, `.`, `//` or a slash at its end")
 }
 
 pub(crate) fn is_unit_name(name: &str) -> bool {
@@ -230,7 +243,11 @@ mod tests {
         assert_eq!(file(json!({ "path": "/a", "mode": 511 })), Ok(()));
         assert!(file(json!({ "path": "/a", "mode": 755 })).expect_err("refused").contains("octal 1363"));
         assert!(file(json!({ "path": "a" })).is_err());
-        assert!(file(json!({ "path": "/a/../b" })).is_err());
+        for dirty in ["/a/../b", "/a//b", "/a/", "/./a"] {
+            assert!(file(json!({ "path": dirty })).expect_err("refused").contains("fully simplified"), "{dirty}");
+        }
+        assert!(file(json!({ "path": "/a", "overwrite": true })).expect_err("refused").contains("no contents.source"));
+        assert_eq!(file(json!({ "path": "/a", "overwrite": true, "contents": { "source": "" } })), Ok(()));
         assert!(file(json!({ "path": "/a", "contents": { "source": "text" } })).is_err());
         let twice = json!({ "storage": { "files": [{ "path": "/a" }], "links": [{ "path": "/a", "target": "b" }] } });
         assert!(check(twice).is_err());

@@ -14,7 +14,7 @@ mod render;
 
 pub use error::Error;
 pub use ignition::SpecVersion;
-pub(crate) use ignition::{Typed, WithTyped, is_unit_name};
+pub(crate) use ignition::{Typed, WithTyped, is_unit_name, problem_of_path};
 pub use machine_config::MachineConfig;
 pub use node_config::{ChangeError, NodeConfig, NodeFile, NodeUnit, UNIT_MODE, UNITS};
 pub use patch::{Change, Patch, PatchError, Place, patch};

@@ -70,14 +70,14 @@ rules! {
         "coreos/ignition docs, Operator Notes; config/v3_*/types, Validate"
     }
     FILE_PATH Error "file-path" {
-        "A file's path is not absolute, or has `..` in it",
+        "A file's path is not absolute, or has `..`, `//` or a slash at its end",
         "Ignition refuses the config.",
-        "Write the absolute path.",
+        "Write the absolute path, with one slash between two names.",
         "coreos/ignition, config/util and v3_*/types/node.go, Validate"
     }
     READ_ONLY_PATH Error "read-only-path" {
         "A file is put where CoreOS is read-only",
-        "/usr belongs to the image of the operating system: writing the file fails, at the first boot or when the MCO applies it.",
+        "/usr belongs to the image of the operating system, and / can't be written, so that no new directory can be made in it: writing the file fails, at the first boot or when the MCO applies it.",
         "Use /etc, /var or /usr/local (which is /var/usrlocal).",
         "Fedora CoreOS docs, Storage: immutable /, read only /usr"
     }
@@ -118,7 +118,7 @@ rules! {
         "Fedora's selinux-policy, policy/modules/system/init.te; systemd.exec(5), Process Exit Codes"
     }
     NO_SHEBANG Error "no-shebang" {
-        "A unit executes a text that does not begin with `#!`",
+        "A unit executes a text that does not begin with `#!`, or an empty file",
         "The kernel can't tell what is to run it: the unit fails with 203/EXEC (Exec format error).",
         "Begin the file with `#!/bin/bash`, as its very first bytes.",
         "execve(2), Interpreter scripts"

@@ -95,10 +95,16 @@ fn the_files() -> Vec<Case> {
     vec![
         (
             "duplicate",
-            file("/etc/x", "420", "a") + "        - path: /etc/x\n          mode: 420\n",
-            file("/etc/x", "420", "a") + "        - path: /etc/y\n          mode: 420\n",
+            file("/etc/x", "420", "a")
+                + "        - path: /etc/x\n          mode: 420\n          contents: {source: \"data:,b\"}\n",
+            file("/etc/x", "420", "a")
+                + "        - path: /etc/y\n          mode: 420\n          contents: {source: \"data:,b\"}\n",
         ),
         ("file-path", file("/etc/../x", "420", "a"), file("/etc/..x", "420", "a")),
+        ("file-path", file("/etc//x", "420", "a"), file("/etc/.x", "420", "a")),
+        ("file-path", file("/etc/x/", "420", "a"), file("/etc/...", "420", "a")),
+        ("read-only-path", file("/foo/x", "420", "a"), file("/srv/x", "420", "a")),
+        ("read-only-path", file("/x", "420", "a"), file("/opt/x", "420", "a")),
         ("read-only-path", file("/usr/lib/x", "420", "a"), file("/usr/local/lib/x", "420", "a")),
         ("volatile-path", file("/run/x", "420", "a"), file("/var/run-x", "420", "a")),
         ("mode-refused", file("/etc/x", "04755", "a"), file("/etc/x", "0755", "a")),
@@ -111,6 +117,12 @@ fn the_files() -> Vec<Case> {
             one(UNIT, SCRIPT).replace("/usr/local/bin/", "/var/usrlocal/bin/"),
         ),
         ("no-shebang", one(UNIT, "modprobe driver\n"), one(UNIT, "#!/usr/bin/env -S bash -e\nmodprobe driver\n")),
+        (
+            "no-shebang",
+            one(UNIT, "").replace("source: data:,", "source: \"\""),
+            one(UNIT, "#!/bin/bash\nmodprobe driver\n"),
+        ),
+        ("no-shebang", one(UNIT, ""), one(UNIT, "#!/usr/bin/python3\n")),
         ("carriage-return", one(UNIT, &SCRIPT.replace('\n', "\r\n")), one(UNIT, &format!("{SCRIPT}printf '\\r\\n'\n"))),
         ("source-scheme", encoded("https://example.com/x\n"), encoded("data:text/plain;charset=utf-8,x\n")),
         ("data-url", encoded("data:;base64,%%%\n"), encoded("data:;base64,eA==\n")),
@@ -119,8 +131,10 @@ fn the_files() -> Vec<Case> {
         ("overwrite", swapped(script, "          overwrite: false\n"), swapped(script, "")),
         (
             "file-is-unit",
-            one(UNIT, SCRIPT) + "        - path: /etc/systemd/system/driver.service\n          mode: 420\n",
-            one(UNIT, SCRIPT) + "        - path: /etc/systemd/system/driver.service.d/a.conf\n          mode: 420\n",
+            one(UNIT, SCRIPT)
+                + "        - path: /etc/systemd/system/driver.service\n          contents: {source: \"data:,b\"}\n",
+            one(UNIT, SCRIPT)
+                + "        - path: /etc/systemd/system/driver.service.d/a.conf\n          contents: {source: \"data:,b\"}\n",
         ),
     ]
 }
