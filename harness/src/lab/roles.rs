@@ -92,7 +92,8 @@ impl Unit {
 /// Reads the roles that are not `said` from the units of a MachineConfig's text. A text that is no MachineConfig has
 /// none: what is wrong with it is told by the merge.
 pub(super) fn detect(path: &Path, text: &str, said: Roles) -> Result<Roles, Error> {
-    let config: MachineConfig = serde_yaml::from_str(text).unwrap_or_default();
+    let object = crate::mco::yaml::only_object(text).unwrap_or_default();
+    let config: MachineConfig = serde_json::from_value(object).unwrap_or_default();
     let units = config.spec.config.systemd.units;
     let services: Vec<&Unit> = units
         .iter()

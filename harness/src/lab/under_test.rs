@@ -39,7 +39,7 @@ struct Source {
 fn files(text: &str) -> Vec<FileFact> {
     /// Ignition's, where none is given.
     const DEFAULT_MODE: u32 = 0o644;
-    let config: serde_json::Value = serde_yaml::from_str(text).unwrap_or_default();
+    let config = mco::yaml::only_object(text).unwrap_or_default();
     let files = config.pointer("/spec/config/storage/files").and_then(serde_json::Value::as_array);
     let mode = |file: &serde_json::Value| file["mode"].as_u64().and_then(|mode| u32::try_from(mode).ok());
     let fact = |file: &serde_json::Value| {

@@ -28,7 +28,7 @@ pub(super) fn driver_repository(text: &str) -> Option<String> {
 
 /// What the first unit that has this variable in its environment has it set to.
 fn variable(text: &str, name: &str) -> Option<String> {
-    let config: serde_json::Value = serde_yaml::from_str(text).ok()?;
+    let config = crate::mco::yaml::only_object(text).ok()?;
     let units = config.pointer("/spec/config/systemd/units")?.as_array()?;
     let lines = units.iter().filter_map(|unit| unit["contents"].as_str()).flat_map(str::lines);
     // Several assignments may stand on a line, each in quotes or not.

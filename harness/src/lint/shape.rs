@@ -6,7 +6,7 @@ use super::rules::{
     DUPLICATE, FILE_PATH, IGNITION, MACHINE_CONFIG, SPEC_VERSION, UNIT_NAME, UNKNOWN_KEY, UNRECONCILABLE,
 };
 use crate::mco::{ROLE_LABEL, SpecVersion, Typed, WithTyped, is_unit_name, problem_of_path};
-use crate::scenario::{Document, Node, Path, decode, nearest};
+use crate::scenario::{Document, Exact, Node, Path, decode_exactly, nearest};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     if config.found.machine_config {
@@ -201,11 +201,11 @@ impl WithTyped for Look<'_> {
     type Output = (Vec<crate::scenario::Mistake>, Vec<Path>);
 
     fn with<C: Typed>(self) -> Self::Output {
-        let mistakes = decode::<C>(self.0).mistakes;
+        let mistakes = decode_exactly::<C>(self.0).mistakes;
         let mut unknown = Vec::new();
         let ignored = |path: serde_ignored::Path<'_>| unknown.push(path_of(&path));
         // What can't be decoded was told above.
-        let _: Result<C, _> = serde_ignored::deserialize(&self.0.root, ignored);
+        let _: Result<C, _> = serde_ignored::deserialize(Exact(&self.0.root), ignored);
         (mistakes, unknown)
     }
 }

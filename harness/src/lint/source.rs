@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::report::{Findings, Inside, Place};
 use super::rules::{NOTHING_TO_CHECK, SYNTAX};
 use crate::input;
+use crate::mco::yaml;
 use crate::scenario::{Document, Node, Path};
 
 /// A file to be checked.
@@ -122,39 +123,28 @@ impl Found {
 
 /// The configs of a file. `pure` tells whether it has nothing else.
 pub(super) fn find(source: &Source, findings: &mut Findings) -> (Vec<Found>, bool) {
-    let text = source.text();
-    let json = text.trim_start().starts_with(['{', '[']);
-    let text = if json { yaml_of_json(text) } else { text.to_owned() };
-    let lines = Arc::new(Lines::new(&source.name, &text));
-    let start = lines.place(0);
-    if json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-        let message = error.to_string();
-        let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
-        let place = Place { line: error.line().max(1), column: error.column().max(1), ..start };
-        findings.add(&SYNTAX, &place, format!("not JSON: {message}"));
-        return (vec![], false);
-    }
-    let documents = match Document::parse_all(source.name.as_str(), text) {
+    let documents = match yaml::documents(&source.name, source.text()) {
         Ok(documents) => documents,
-        Err(mistakes) => {
-            for mistake in &mistakes.mistakes {
-                let place = Place { line: mistake.line, column: mistake.column, ..start.clone() };
-                let help = mistake.help.clone().unwrap_or_else(|| SYNTAX.help.to_owned());
-                findings.add_with_help(&SYNTAX, &place, &mistake.message, help);
+        Err(unread) => {
+            for one in unread {
+                let place = Place { file: source.name.clone(), line: one.line, column: one.column, inside: None };
+                findings.add_with_help(
+                    &SYNTAX,
+                    &place,
+                    one.message,
+                    one.help.unwrap_or_else(|| SYNTAX.help.to_owned()),
+                );
             }
             return (vec![], false);
         }
     };
+    let text = documents.first().map_or(source.text(), |document| &document.text);
+    let lines = Arc::new(Lines::new(&source.name, text));
+    let start = lines.place(0);
     let mut found = Vec::new();
     let mut others = Vec::new();
     for document in documents {
-        let items = match document.root.get("items") {
-            Some(items) if kind(&document.root).is_some_and(|kind| kind.ends_with("List")) => {
-                (0..items.items().len()).map(|index| Path::default().key("items").index(index)).collect()
-            }
-            _ => vec![Path::default()],
-        };
-        for at in items {
+        for at in yaml::objects(&document) {
             let Some(node) = document.node(&at) else { continue };
             let machine_config = kind(node) == Some("MachineConfig");
             if machine_config || (kind(node).is_none() && node.get("ignition").is_some()) {
@@ -183,35 +173,6 @@ fn other(node: &Node) -> String {
         None if node.is_null() => "nothing".to_owned(),
         None => "something else".to_owned(),
     }
-}
-
-/// JSON as YAML reads it: without tabs between the values, and without characters in two halves.
-fn yaml_of_json(text: &str) -> String {
-    let mut yaml = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    let (mut quoted, mut escaped) = (false, false);
-    while let Some(c) = rest.next() {
-        let whole = if escaped && c == 'u' { surrogates(rest.as_str()) } else { None };
-        match (c, whole) {
-            ('\t', _) if !quoted => yaml.push(' '),
-            (_, Some(whole)) => {
-                yaml.pop();
-                yaml.push(whole);
-                rest.nth(9);
-            }
-            _ => yaml.push(c),
-        }
-        quoted ^= c == '"' && !escaped;
-        escaped = c == '\\' && !escaped && quoted;
-    }
-    yaml
-}
-
-/// The character of `d83d\ude00`, as it stands after `\u`.
-fn surrogates(text: &str) -> Option<char> {
-    let unit = |at: usize| u16::from_str_radix(text.get(at..at + 4)?, 16).ok();
-    let low = text.get(4..6).filter(|mark| *mark == "\\u").and_then(|_| unit(6))?;
-    char::decode_utf16([unit(0)?, low]).next()?.ok()
 }
 
 /// A text of a config, and where its lines stand in the file.
@@ -361,12 +322,6 @@ mod tests {
         assert_eq!(places("ignition: \"a\n\n  b\""), [(1, 12), (3, 1)]);
         assert_eq!(places("ignition: 'one\n\n  two'"), [(1, 12), (3, 3)]);
         assert_eq!(places("{\n\t\"ignition\":\t\"a\\nb\"\n}"), [(2, 15), (2, 18)]);
-    }
-
-    #[test]
-    fn json_may_have_tabs_and_characters_in_two_halves() {
-        assert_eq!(yaml_of_json("{\t\"a\\\"\tb\": \"\\ud83d\\ude00!\"}"), "{ \"a\\\"\tb\": \"😀!\"}");
-        assert_eq!(yaml_of_json("\"\\\\ud83d\""), "\"\\\\ud83d\"");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
 use super::ignition::{Ignition, SpecVersion, Typed, WithTyped};
-use super::{Error, ROLE_LABEL};
+use super::{Error, ROLE_LABEL, yaml};
+use crate::scenario::{Document, decode_exactly};
 
 /// A MachineConfig, checked on its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,22 +33,25 @@ impl MachineConfig {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Parses the MachineConfigs of a text. `origin` stands for it in errors.
+    /// Parses the MachineConfigs of a text, those of a list too. `origin` stands for it in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Vec<Self>, Error> {
-        let heads: Vec<Option<Head>> = documents(text, origin)?;
-        if heads.iter().all(Option::is_none) {
-            return Err(Error::Empty { origin: origin.to_owned() });
-        }
+        let documents = yaml::documents(origin, text).map_err(|mut unread| {
+            let first = unread.swap_remove(0);
+            invalid(origin, (first.line, first.column), first.message, first.help.as_deref())
+        })?;
         let mut configs = Vec::new();
-        for (index, head) in heads.into_iter().enumerate() {
-            let Some(head) = head else { continue };
-            let version = head.spec.config.map(|config| config.ignition.version);
-            configs.push(match version {
-                Some(version) => version.dispatch(Parse { text, origin, index, version })?,
-                None => from_document::<NoIgnition>(nth(text, origin, index)?, None, origin)?,
-            });
+        for document in documents.iter().filter(|document| !document.root.is_null()) {
+            let parts = yaml::objects(document).into_iter();
+            for part in parts.filter_map(|at| document.part(&at)) {
+                let head: Head = decoded(part.clone(), origin)?;
+                let version = head.spec.config.map(|config| config.ignition.version);
+                configs.push(match version {
+                    Some(version) => version.dispatch(Parse { part, origin, version })?,
+                    None => from_document::<NoIgnition>(decoded(part, origin)?, None, origin)?,
+                });
+            }
         }
-        Ok(configs)
+        if configs.is_empty() { Err(Error::Empty { origin: origin.to_owned() }) } else { Ok(configs) }
     }
 }
 
@@ -99,7 +103,7 @@ fn expect<'de, D: Deserializer<'de>>(deserializer: D, key: &str, expected: &str)
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document<C> {
+struct Object<C> {
     #[serde(rename = "apiVersion")]
     _api_version: String,
     #[serde(rename = "kind")]
@@ -212,9 +216,8 @@ fn one_of<'de, D: Deserializer<'de>>(deserializer: D, what: &str, known: &[&str]
 struct NoIgnition;
 
 struct Parse<'a> {
-    text: &'a str,
+    part: Document,
     origin: &'a str,
-    index: usize,
     version: SpecVersion,
 }
 
@@ -222,18 +225,16 @@ impl WithTyped for Parse<'_> {
     type Output = Result<MachineConfig, Error>;
 
     fn with<C: Typed>(self) -> Self::Output {
-        let document = nth::<C>(self.text, self.origin, self.index);
-        let document = document.or_else(|error| with_octal_modes(self.text, self.index).ok_or(error))?;
-        from_document(document, Some(self.version), self.origin)
+        from_document::<C>(decoded(self.part, self.origin)?, Some(self.version), self.origin)
     }
 }
 
 fn from_document<C: Typed>(
-    document: Document<C>,
+    object: Object<C>,
     version: Option<SpecVersion>,
     origin: &str,
 ) -> Result<MachineConfig, Error> {
-    let Document { metadata, spec, .. } = document;
+    let Object { metadata, spec, .. } = object;
     let name = metadata.name.0;
     let refused = |problem: String| Error::Refused { name: name.clone(), origin: origin.to_owned(), problem };
     let role = metadata.labels.role.ok_or_else(|| {
@@ -256,58 +257,26 @@ fn from_document<C: Typed>(
     })
 }
 
-/// JSON is read as JSON: it is not all of it YAML (tabs).
-fn is_json(text: &str) -> bool {
-    text.trim_start().starts_with('{')
-}
-
-fn documents<T: DeserializeOwned>(text: &str, origin: &str) -> Result<Vec<T>, Error> {
-    if is_json(text) {
-        return Ok(vec![json(text, origin)?]);
-    }
-    serde_yaml::Deserializer::from_str(text)
-        .map(|document| T::deserialize(document).map_err(|error| yaml_error(&error, origin)))
-        .collect()
-}
-
-fn nth<C: DeserializeOwned>(text: &str, origin: &str, index: usize) -> Result<Document<C>, Error> {
-    if is_json(text) {
-        return json(text, origin);
-    }
-    let document = serde_yaml::Deserializer::from_str(text)
-        .nth(index)
-        .ok_or_else(|| Error::Empty { origin: origin.to_owned() })?;
-    Document::deserialize(document).map_err(|error| yaml_error(&error, origin))
-}
-
-/// Reads a document whose modes are written `0644`: an octal number for the cluster's YAML 1.1, a text here.
-fn with_octal_modes<C: DeserializeOwned>(text: &str, index: usize) -> Option<Document<C>> {
-    let document = serde_yaml::Deserializer::from_str(text).nth(index)?;
-    let mut value = serde_yaml::Value::deserialize(document).ok()?;
-    let storage = value.get_mut("spec")?.get_mut("config")?.get_mut("storage")?;
-    for list in ["files", "directories"] {
-        let nodes = storage.get_mut(list).and_then(serde_yaml::Value::as_sequence_mut);
-        for mode in nodes.into_iter().flatten().filter_map(|node| node.get_mut("mode")) {
-            let octal = mode.as_str().filter(|text| text.starts_with('0')).map(|text| i64::from_str_radix(text, 8));
-            if let Some(Ok(octal)) = octal {
-                *mode = octal.into();
-            }
+/// Reads an object of a document; only the first thing that is wrong is told.
+fn decoded<T: DeserializeOwned>(mut part: Document, origin: &str) -> Result<T, Error> {
+    let decoded = decode_exactly::<T>(&mut part);
+    match (decoded.mistakes.into_iter().next(), decoded.value) {
+        (None, Some(value)) => Ok(value),
+        (Some(mistake), _) => {
+            Err(invalid(origin, (mistake.line, mistake.column), mistake.message, mistake.help.as_deref()))
         }
+        (None, None) => Err(Error::Empty { origin: origin.to_owned() }),
     }
-    serde_yaml::from_value(value).ok()
 }
 
-fn json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| invalid(origin, (error.line(), error.column()), &error.to_string()))
+fn invalid(origin: &str, (line, column): (usize, usize), message: String, help: Option<&str>) -> Error {
+    let message = help.map_or(message.clone(), |help| format!("{message}; {}", lower(help)));
+    Error::Invalid { origin: origin.to_owned(), line, column, message }
 }
 
-fn yaml_error(error: &serde_yaml::Error, origin: &str) -> Error {
-    let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
-    invalid(origin, place, &error.to_string())
-}
-
-/// Both parsers put the place at the end of their message too.
-fn invalid(origin: &str, (line, column): (usize, usize), message: &str) -> Error {
-    let message = message.rfind(" at line ").map_or(message, |end| &message[..end]);
-    Error::Invalid { origin: origin.to_owned(), line, column, message: message.to_owned() }
+/// Help that goes on a sentence.
+fn lower(help: &str) -> String {
+    let help = help.trim_end_matches('.');
+    let mut chars = help.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }

@@ -11,6 +11,7 @@ mod node_config;
 mod patch;
 mod prerequisites;
 mod render;
+pub(crate) mod yaml;
 
 pub use error::Error;
 pub use ignition::SpecVersion;

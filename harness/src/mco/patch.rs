@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::node_config::decode;
+use super::yaml::only_object;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub enum PatchError {
 
 /// The MachineConfig with all changes made, as JSON.
 pub fn patch(text: &str, patches: &[Patch]) -> Result<String, PatchError> {
-    let mut config: Value = serde_yaml::from_str(text).map_err(|error| PatchError::Unreadable(error.to_string()))?;
+    let mut config = only_object(text).map_err(PatchError::Unreadable)?;
     for one in patches {
         match &one.place {
             Place::Everywhere => everywhere(&mut config, &one.change)?,

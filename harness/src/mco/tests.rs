@@ -177,6 +177,63 @@ fn octal_modes_are_what_the_cluster_reads() {
 }
 
 #[test]
+fn a_quoted_mode_is_refused_and_an_octal_one_hides_no_other_mistake() {
+    let refused = |mode: &str, more: &str| {
+        let file =
+            format!("      - path: /a\n        mode: {mode}\n        {more}\n        contents: {{source: \"data:,\"}}");
+        refusal(&document(&format!(
+            "spec:\n  config:\n    ignition: {{version: 3.2.0}}\n    storage:\n      files:\n{file}"
+        )))
+    };
+    let quoted = refused("\"0755\"", "overwrite: true");
+    assert_eq!(quoted, "test.yaml:12:15: the text `0755` stands where a whole number belongs; write it without quotes");
+    let other = refused("0755", "overwrite: \"true\"");
+    assert_eq!(
+        other,
+        "test.yaml:13:20: the text `true` stands where `true` or `false` belongs; write it without quotes"
+    );
+    assert!(refused("0755", "user: {id: true}").starts_with("test.yaml:13:20: `true` stands where a whole number"));
+    let json = document("").replace("spec", "");
+    let json: Value = serde_yaml::from_str(&json).expect("YAML");
+    let mut json = json;
+    json["spec"] = json!({ "config": { "ignition": { "version": "3.2.0" }, "storage": { "files": [{ "path": "/a", "mode": "0755" }] } } });
+    assert!(refusal(&json.to_string()).contains("the text `0755` stands where a whole number belongs"));
+}
+
+#[test]
+fn what_yaml_1_1_knows_is_read() {
+    let spec = "spec:\n  fips: no\n  config:\n    ignition: {version: 3.2.0}\n    storage:\n      files:\n      - &a {path: /a, mode: 0o755, overwrite: yes, contents: {source: \"data:,a\"}}\n      - {<<: *a, path: /b, mode: 0x1a4}";
+    let rendered = render(&Pool::new("worker"), &parse(&document(spec))).expect("rendered");
+    let files = &rendered_json(&rendered)["storage"]["files"];
+    let file = |path: &str, mode: u32| json!({ "path": path, "mode": mode, "overwrite": true, "contents": { "source": "data:,a" } });
+    assert_eq!(*files, json!([file("/a", 0o755), file("/b", 0o644)]));
+}
+
+#[test]
+fn the_items_of_a_list_are_machine_configs() {
+    let item = |name: &str, spec: &str| {
+        let text = document(spec).replace("99-x", name);
+        text.lines()
+            .enumerate()
+            .map(|(line, text)| format!("{} {text}\n", if line == 0 { "-" } else { " " }))
+            .collect::<String>()
+    };
+    let list =
+        |items: &str| format!("apiVersion: v1\nitems:\n{items}kind: List\nmetadata: {{resourceVersion: \"\"}}\n");
+    let two = list(&(item("99-a", "spec: {fips: true}") + &item("99-b", "spec: {kernelArguments: [x]}")));
+    let names = |text: &str| parse(text).into_iter().map(|config| config.name).collect::<Vec<_>>();
+    assert_eq!(names(&two), ["99-a", "99-b"]);
+    assert_eq!(names(&format!("{two}---\n{}", document("spec: {}"))), ["99-a", "99-b", "99-x"]);
+    assert_eq!(names(&two.replace("kind: List", "kind: MachineConfigList")), ["99-a", "99-b"]);
+    let json: Value = serde_yaml::from_str(&two).expect("YAML");
+    assert_eq!(names(&format!("{json:#}")), ["99-a", "99-b"]);
+    let wrong = list(&(item("99-a", "spec: {}") + &item("99-b", "spec:\n  fips: maybe")));
+    assert!(refusal(&wrong).starts_with("test.yaml:15:11: the text `maybe`"), "{}", refusal(&wrong));
+    assert!(refusal(&list(&item("99-a", "spec: {}").replace("MachineConfig", "Pod"))).contains("kind is \"Pod\""));
+    assert!(refusal("kind: List\nitems: []\n").contains("holds no MachineConfig"));
+}
+
+#[test]
 fn the_order_of_input_changes_nothing() {
     let mut configs = parse(CLUSTER);
     let first = render(&Pool::new("infra"), &configs).expect("rendered");
@@ -225,12 +282,13 @@ fn errors_have_their_place() {
         "spec:\n  config:\n    ignition: {version: 3.2.0}\n    storage:\n      files:\n      - {path: /a, mode: high}";
     let error = refusal(&document(spec));
     assert!(error.starts_with("test.yaml:11:"), "{error}");
-    assert!(error.contains("mode") && !error.contains(" at line "), "{error}");
+    assert!(error.contains("the text `high` stands where a whole number belongs"), "{error}");
     assert!(
-        refusal(&document("spec:\n  kernelArgs: [a]")).starts_with("test.yaml:7:3: spec: unknown field `kernelArgs`")
+        refusal(&document("spec:\n  kernelArgs: [a]"))
+            .starts_with("test.yaml:7:3: there is no key `kernelArgs` here; did")
     );
     let old = refusal(&document("spec:\n  config:\n    ignition:\n      version: 2.2.0"));
-    assert!(old.starts_with("test.yaml:9:7: ") && old.contains("convert the config to 3.2.0"), "{old}");
+    assert!(old.starts_with("test.yaml:9:16: ") && old.contains("convert the config to 3.2.0"), "{old}");
     assert!(refusal(&document("spec: {kernelType: fast}")).contains("realtime"));
     assert!(refusal(&document("spec: {extensions: [emacs]}")).contains("usbguard"));
     let second = format!("{}---\n{}", document("spec: {}"), document("spec: {x: 1}"));

@@ -26,9 +26,18 @@ const ENOUGH: usize = 50;
 /// Decodes a document and mends its tree where it was wrong, so that paths into the value are paths into the
 /// tree.
 pub(crate) fn decode<T: DeserializeOwned>(document: &mut Document) -> Decoded<T> {
+    until_mended(document, |root| T::deserialize(root))
+}
+
+/// As [`decode`], where a text is no number and a number no text: of what others read more strictly than scenarios are.
+pub(crate) fn decode_exactly<T: DeserializeOwned>(document: &mut Document) -> Decoded<T> {
+    until_mended(document, |root| T::deserialize(Exact(root)))
+}
+
+fn until_mended<T>(document: &mut Document, read: impl Fn(&Node) -> Result<T, Error>) -> Decoded<T> {
     let mut decoded = Decoded { value: None, mistakes: vec![], taken_out: vec![] };
     while decoded.mistakes.len() < ENOUGH {
-        match T::deserialize(&document.root) {
+        match read(&document.root) {
             Ok(value) => {
                 decoded.value = Some(value);
                 break;
@@ -261,8 +270,8 @@ impl<'de> de::Deserializer<'de> for &'de Node {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
-            Value::Seq(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
-            Value::Map(entries) => visitor.visit_map(Entries { entries: entries.iter(), value: None }),
+            Value::Seq(items) => visitor.visit_seq(Items { items: items.iter().enumerate(), exact: false }),
+            Value::Map(entries) => visitor.visit_map(Entries { entries: entries.iter(), value: None, exact: false }),
             Value::Scalar { .. } if self.is_null() => visitor.visit_unit(),
             Value::Scalar { text, plain: true } => scalar(text, visitor),
             Value::Scalar { text, .. } => visitor.visit_borrowed_str(text),
@@ -320,8 +329,10 @@ impl<'de> de::Deserializer<'de> for &'de Node {
     ) -> Result<V::Value, Error> {
         match (&self.value, self.text()) {
             (_, Some(text)) => visitor.visit_enum(text.into_deserializer()),
-            (Value::Map(entries), _) if entries.len() == 1 => visitor
-                .visit_enum(de::value::MapAccessDeserializer::new(Entries { entries: entries.iter(), value: None })),
+            (Value::Map(entries), _) if entries.len() == 1 => {
+                let entries = Entries { entries: entries.iter(), value: None, exact: false };
+                visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
+            }
             _ => Err(de::Error::invalid_type(self.unexpected(), &"one of the known words")),
         }
     }
@@ -353,8 +364,149 @@ fn scalar<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Result<V::Value, 
     visitor.visit_borrowed_str(text)
 }
 
+/// A value that is read as strictly as Go's JSON decoder reads it: by what it is, whatever is asked for.
+pub(crate) struct Exact<'de>(pub(crate) &'de Node);
+
+/// What a scalar is.
+enum Exactly<'de> {
+    Nothing,
+    Boolean(bool),
+    Integer(i64),
+    Number(f64),
+    Text(&'de str),
+}
+
+impl<'de> Exact<'de> {
+    fn scalar(&self) -> Option<Exactly<'de>> {
+        let Value::Scalar { text, plain } = &self.0.value else { return None };
+        Some(match text.as_str() {
+            text if !plain => Exactly::Text(text),
+            _ if self.0.is_null() => Exactly::Nothing,
+            "true" | "True" | "TRUE" => Exactly::Boolean(true),
+            "false" | "False" | "FALSE" => Exactly::Boolean(false),
+            text => match (integer(text), text.parse::<f64>()) {
+                (Some(number), _) => Exactly::Integer(number),
+                (None, Ok(number)) if text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) => {
+                    Exactly::Number(number)
+                }
+                _ => Exactly::Text(text),
+            },
+        })
+    }
+
+    /// That it is not what was asked for.
+    fn refused(&self, expected: &str) -> Error {
+        let found = match self.scalar() {
+            Some(Exactly::Boolean(value)) => format!("`{value}`"),
+            Some(Exactly::Integer(number)) => format!("the number `{number}`"),
+            Some(Exactly::Number(number)) => format!("the number `{number}`"),
+            Some(Exactly::Text(text)) => format!("the text `{text}`"),
+            Some(Exactly::Nothing) | None => plain(self.0.unexpected()),
+        };
+        let quoted = matches!(&self.0.value, Value::Scalar { text, plain: false } if expected != "a text"
+            && (integer(text).is_some() || ["true", "false"].contains(&text.as_str())));
+        let help = match (expected, self.scalar()) {
+            _ if quoted => "\nWrite it without quotes.",
+            ("a text", Some(Exactly::Boolean(_) | Exactly::Integer(_) | Exactly::Number(_))) => "\nPut it into quotes.",
+            _ => "",
+        };
+        Error::new(Kind::Other(format!("{found} stands where {expected} belongs{help}")))
+    }
+}
+
+/// A whole number; one with a zero in front is octal.
+fn integer(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let octal = digits.len() > 1 && digits.starts_with('0');
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let number = i64::from_str_radix(digits, if octal { 8 } else { 10 }).ok()?;
+    Some(if negative { -number } else { number })
+}
+
+macro_rules! exactly {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self.scalar() {
+                Some(Exactly::Integer(number)) => visitor.visit_i64(number),
+                _ => Err(self.refused("a whole number")),
+            }
+        }
+    )*};
+}
+
+impl<'de> de::Deserializer<'de> for Exact<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match (&self.0.value, self.scalar()) {
+            (Value::Seq(items), _) => visitor.visit_seq(Items { items: items.iter().enumerate(), exact: true }),
+            (Value::Map(entries), _) => {
+                visitor.visit_map(Entries { entries: entries.iter(), value: None, exact: true })
+            }
+            (_, Some(Exactly::Boolean(value))) => visitor.visit_bool(value),
+            (_, Some(Exactly::Integer(number))) => visitor.visit_i64(number),
+            (_, Some(Exactly::Number(number))) => visitor.visit_f64(number),
+            (_, Some(Exactly::Text(text))) => visitor.visit_borrowed_str(text),
+            (_, Some(Exactly::Nothing) | None) => visitor.visit_unit(),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.scalar() {
+            Some(Exactly::Boolean(value)) => visitor.visit_bool(value),
+            _ => Err(self.refused("`true` or `false`")),
+        }
+    }
+
+    exactly! {
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.scalar() {
+            Some(Exactly::Text(text)) => visitor.visit_borrowed_str(text),
+            _ => Err(self.refused("a text")),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match self.scalar() {
+            Some(Exactly::Text(text)) => visitor.visit_enum(text.into_deserializer()),
+            _ => Err(self.refused("one of the known words")),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        i128 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
 struct Items<'de> {
     items: std::iter::Enumerate<std::slice::Iter<'de, Node>>,
+    exact: bool,
 }
 
 impl<'de> de::SeqAccess<'de> for Items<'de> {
@@ -362,13 +514,15 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let Some((index, item)) = self.items.next() else { return Ok(None) };
-        seed.deserialize(item).map(Some).map_err(|error| error.below(Step::Index(index)))
+        let value = if self.exact { seed.deserialize(Exact(item)) } else { seed.deserialize(item) };
+        value.map(Some).map_err(|error| error.below(Step::Index(index)))
     }
 }
 
 struct Entries<'de> {
     entries: std::slice::Iter<'de, Entry>,
     value: Option<&'de Entry>,
+    exact: bool,
 }
 
 impl<'de> de::MapAccess<'de> for Entries<'de> {
@@ -385,6 +539,7 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
         let Some(entry) = self.value.take() else {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
-        seed.deserialize(&entry.value).map_err(|error| error.below(Step::Key(entry.key.clone())))
+        let value = if self.exact { seed.deserialize(Exact(&entry.value)) } else { seed.deserialize(&entry.value) };
+        value.map_err(|error| error.below(Step::Key(entry.key.clone())))
     }
 }

@@ -409,6 +409,10 @@ impl Builder<'_> {
         let text = &self.document.text;
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(text.len());
         let rest = text.get(start..).unwrap_or_default();
+        // JSON is often one long line.
+        if rest.as_bytes().get(..column).is_some_and(<[u8]>::is_ascii) {
+            return start + column;
+        }
         start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
     }
 }

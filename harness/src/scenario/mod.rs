@@ -22,9 +22,9 @@ mod tests;
 mod value;
 mod verify;
 
-pub(crate) use decode::{decode, nearest};
-pub(crate) use document::Node;
+pub(crate) use decode::{Exact, decode_exactly, nearest};
 pub use document::{Document, Path, Step};
+pub(crate) use document::{Entry, Node, Value};
 pub use expect::{
     Expectation, Expectations, FileState, ImageNotPulled, ImagePulled, ImageRefused, JournalLacks, JournalSays,
     KernelRunning, Many, ModuleAbsent, ModulePresent, ModuleReplaced, NicDriver, Origin, UnitBefore, UnitOutcome,

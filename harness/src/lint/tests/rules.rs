@@ -72,6 +72,20 @@ fn the_file() -> Vec<Case> {
         ),
         ("spec-version", swapped("3.2.0", "3.6.0"), swapped("3.2.0", "3.5.0")),
         ("ignition", swapped("overwrite: true", "overwrite: maybe"), swapped("overwrite: true", "\"overwrite\": true")),
+        ("ignition", swapped("overwrite: true", "overwrite: 'true'"), swapped("overwrite: true", "overwrite: yes")),
+        ("ignition", swapped("mode: 0755", "mode: \"0755\""), swapped("mode: 0755", "mode: 0o755")),
+        (
+            "ignition",
+            swapped("path: /usr", "user: {id: '0'}\n          path: /usr"),
+            swapped("mode: 0755", "mode: 0x1ed"),
+        ),
+        (
+            "ignition",
+            storage("    storage:\n      files:\n        - path: /etc/x\n          overwrite: true\n"),
+            storage(
+                "    storage:\n      files:\n        - path: /etc/x\n          overwrite: true\n          contents: {source: \"\"}\n",
+            ),
+        ),
         (
             "mco-refuses",
             swapped("spec:\n", "spec:\n  kernelType: fast\n"),
