@@ -32,6 +32,10 @@ const SYSTEM: [(&str, &str); 19] = [
     ("basic.target", "multi-user.target"),
 ];
 
+/// Targets without default dependencies: none of them waits for what it wants by itself.
+const WITHOUT_DEFAULTS: [&str; 5] =
+    ["local-fs.target", "remote-fs.target", "timers.target", "remote-cryptsetup.target", "remote-veritysetup.target"];
+
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let mut graph = DiGraph::<&str, ()>::new();
     let mut nodes: HashMap<&str, NodeIndex> = HashMap::new();
@@ -44,12 +48,9 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         edges.extend(file.words("Unit", "Before").map(|(other, _)| (name, other)));
         if unit.has_contents && unit.is_service() && !file.is_early() {
             edges.extend([("sysinit.target", name), ("basic.target", name)]);
-            // A target waits for what it wants, unless one of both has no default dependencies.
-            let targets = ["WantedBy", "RequiredBy"].iter().flat_map(|key| file.words("Install", key));
-            let targets = targets.filter(|(target, _)| unit.enabled == Some(true) && target.ends_with(".target"));
-            edges.extend(targets.map(|(target, _)| (name, target)));
         }
     }
+    edges.extend(waits_of_targets(config, &edges));
     for (from, to) in edges {
         let mut node = |name| *nodes.entry(name).or_insert_with(|| graph.add_node(name));
         let (from, to) = (node(from), node(to));
@@ -68,4 +69,20 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         let message = format!("{} comes before and after itself, by way of {}", unit.name, names.join(", "));
         findings.add(&ORDER_CYCLE, &place, message);
     }
+}
+
+/// A target comes after what it wants, unless one of both has no default dependencies, or the unit is ordered after the
+/// target itself (`unit_add_default_target_dependency` of systemd).
+fn waits_of_targets<'c>(config: &'c Config, edges: &[(&'c str, &'c str)]) -> Vec<(&'c str, &'c str)> {
+    let is_without_defaults = |target: &str| {
+        WITHOUT_DEFAULTS.contains(&target) || config.unit(target).is_some_and(|unit| unit.file.is_early())
+    };
+    let units = config.units.iter().filter(|unit| unit.starts_at_boot());
+    let units = units.filter(|unit| unit.has_contents && unit.is_service() && !unit.file.is_early());
+    let waits = units.flat_map(|unit| {
+        let targets = ["WantedBy", "RequiredBy"].iter().flat_map(|key| unit.file.words("Install", key));
+        targets.map(|(target, _)| (unit.name.as_str(), target))
+    });
+    let waits = waits.filter(|(_, target)| target.ends_with(".target") && !is_without_defaults(target));
+    waits.filter(|(unit, target)| !edges.contains(&(*target, *unit))).collect()
 }

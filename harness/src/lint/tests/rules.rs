@@ -306,6 +306,14 @@ fn the_order() -> Vec<Case> {
             ),
             unit("Before=network-pre.target", "Before=network-pre.target sysinit.target"),
         ),
+        ("order-cycle", network("After=driver.service x.service"), network("After=multi-user.target")),
+        (
+            "order-cycle",
+            network("Before=sysinit.target")
+                .replace("WantedBy=multi-user", "WantedBy=sysinit")
+                .replace("Type=", "TimeoutStartSec=60\n            Type="),
+            network("After=a.service").replace("WantedBy=multi-user", "WantedBy=sysinit"),
+        ),
     ]
 }
 
