@@ -14,8 +14,9 @@ const LINKS: [(&str, &str); 6] = [
 
 /// A path with CoreOS's links followed.
 pub(super) fn followed(path: &str) -> String {
-    let link = LINKS.iter().find(|(link, _)| path == *link || path.starts_with(&format!("{link}/")));
-    link.map_or_else(|| path.to_owned(), |(link, target)| format!("{target}{}", &path[link.len()..]))
+    let below = |link: &str| path.strip_prefix(link).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mut followed = LINKS.iter().filter_map(|(link, target)| Some(format!("{target}{}", below(link)?)));
+    followed.next().unwrap_or_else(|| path.to_owned())
 }
 
 /// Targets of systemd (systemd.special(7) and `systemd-257/units`) and of OpenShift's nodes.

@@ -98,8 +98,9 @@ fn check(sources: &[Source]) -> Report {
         scripts::check(config, behaviours, &mut findings);
         reboots::check(config, behaviours, &mut findings);
     }
-    let members: Vec<Member<'_>> =
-        configs.iter().zip(&behaviours).map(|(config, behaviours)| Member { config, behaviours }).collect();
+    let of_several = if configs.len() > 1 { configs.as_slice() } else { &[] };
+    let members = of_several.iter().zip(&behaviours).map(|(config, behaviours)| Member::of(config, behaviours));
+    let members: Vec<Member<'_>> = members.collect();
     together::check(&members, &mut findings);
     let names_differ = !findings.found(&rules::SAME_NAME);
     if all_parsed && names_differ {

@@ -3,15 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::behaviour::Behaviour;
-use super::config::Config;
+use super::config::{Config, Unit};
 use super::report::Findings;
 use super::rules::{MCO_REFUSES, SAME_NAME, SAME_PATH, SHARED_STATE};
 use crate::mco::{MachineConfig, Pool, render};
 
 /// One MachineConfig and what its units do.
 pub(super) struct Member<'c> {
-    pub(super) config: &'c Config,
-    pub(super) behaviours: &'c [Behaviour<'c>],
+    config: &'c Config,
+    /// Of each unit that starts at boot, what it uses that exists once on a node.
+    uses: Vec<(&'c Unit, BTreeSet<String>)>,
+}
+
+impl<'c> Member<'c> {
+    pub(super) fn of(config: &'c Config, behaviours: &'c [Behaviour<'c>]) -> Self {
+        let running = behaviours.iter().filter(|behaviour| behaviour.unit.starts_at_boot());
+        let uses = running.map(|behaviour| (behaviour.unit, names(behaviour)));
+        Self { config, uses: uses.filter(|(_, names)| !names.is_empty()).collect() }
+    }
 }
 
 pub(super) fn check(members: &[Member<'_>], findings: &mut Findings) {
@@ -58,7 +67,7 @@ fn same_path(one: &Config, other: &Config, findings: &mut Findings) {
     }
     for unit in other.units.iter().filter(|unit| unit.has_contents) {
         let Some(twin) = one.unit(&unit.name).filter(|twin| twin.has_contents) else { continue };
-        let text = |unit: &super::config::Unit| {
+        let text = |unit: &Unit| {
             unit.file.settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect::<Vec<_>>()
         };
         if text(unit) != text(twin) {
@@ -98,24 +107,35 @@ fn is_state(path: &str) -> bool {
 }
 
 fn shared_state(one: &Member<'_>, other: &Member<'_>, findings: &mut Findings) {
-    for mine in other.behaviours {
-        for theirs in one.behaviours.iter().filter(|theirs| theirs.unit.name != mine.unit.name) {
-            let (mine_names, their_names) = (names(mine), names(theirs));
-            let shared: Vec<&str> = mine_names.intersection(&their_names).map(String::as_str).collect();
-            let runs = theirs.unit.starts_at_boot() && mine.unit.starts_at_boot();
-            if runs && !shared.is_empty() {
-                let message = format!(
-                    "{} and {} of {} both use {}",
-                    mine.unit.name,
-                    theirs.unit.name,
-                    one.config.title(),
-                    shared.join(", ")
-                );
-                findings.add(&SHARED_STATE, &mine.unit.place, message);
+    // Two are enough for each name: one of them is another unit than the one that is looked at.
+    let mut users: BTreeMap<&str, Vec<&Unit>> = BTreeMap::new();
+    for (unit, names) in &one.uses {
+        for name in names {
+            let users = users.entry(name).or_default();
+            if users.len() < 2 {
+                users.push(unit);
             }
         }
     }
+    for (mine, names) in &other.uses {
+        let mut shared: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for name in names {
+            let theirs = users.get(name.as_str()).and_then(|users| users.iter().find(|unit| unit.name != mine.name));
+            if let Some(theirs) = theirs {
+                shared.entry(&theirs.name).or_default().push(name);
+            }
+        }
+        for (theirs, names) in shared {
+            let shown = names[..names.len().min(SHOWN)].join(", ");
+            let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+            let message = format!("{} and {theirs} of {} both use {shown}{more}", mine.name, one.config.title());
+            findings.add(&SHARED_STATE, &mine.place, message);
+        }
+    }
 }
+
+/// Names that a message has, at most.
+const SHOWN: usize = 5;
 
 /// What the reader of MachineConfigs refuses, and what their rendering does: nothing that passes here fails there.
 pub(super) fn render_pools(configs: &[Config], parsed: &[MachineConfig], findings: &mut Findings) {
