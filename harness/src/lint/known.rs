@@ -225,10 +225,15 @@ pub(super) fn is_early(name: &str) -> bool {
     EARLY.contains(&name)
 }
 
+/// Whether it is a well-known unit.
+pub(super) fn is_known(name: &str) -> bool {
+    TARGETS.iter().chain(&UNITS).chain(&EARLY).any(|known| *known == name)
+}
+
 /// The well-known unit that a name was probably meant to be: nearly the same, or of another type.
 pub(super) fn misspelt(name: &str) -> Option<&'static str> {
     let all = || TARGETS.iter().chain(&UNITS).chain(&EARLY).copied();
-    if all().any(|known| known == name) {
+    if is_known(name) {
         return None;
     }
     let stem = |name: &str| name.rsplit_once('.').map_or_else(String::new, |(stem, _)| stem.replace('.', "-"));

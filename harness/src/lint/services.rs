@@ -9,7 +9,8 @@ use super::rules::{
     NOT_ENABLED, NOT_EXECUTABLE, SERVICE_REFUSED, SHELL_IN_EXEC, SHORT_TIMEOUT, UNIT_MISSPELT, UNKNOWN_TARGET,
 };
 use super::script::Status;
-use super::unit::{Setting, command_words, seconds};
+use super::unit::{Setting, boolean, command_words, seconds};
+use super::unit_syntax::is_timer;
 
 pub(super) fn check(config: &Config, behaviours: &[Behaviour<'_>], findings: &mut Findings) {
     for unit in &config.units {
@@ -24,6 +25,15 @@ pub(super) fn check(config: &Config, behaviours: &[Behaviour<'_>], findings: &mu
         named_units(config, unit, findings);
         if unit.is_service() && unit.has_contents {
             refused(unit, findings);
+        }
+        if unit.has_contents {
+            mount_or_timer(unit, findings);
+        }
+        if let Some((code, setting)) =
+            unit.file.words("Service", "SuccessExitStatus").find(|(code, _)| is_failure(code))
+        {
+            let message = format!("{} succeeds although its command ends with {code}", unit.name);
+            findings.add(&FAILURE_IGNORED, &setting.value_place(), message);
         }
     }
     for behaviour in behaviours {
@@ -63,6 +73,11 @@ fn enablement(config: &Config, unit: &Unit, findings: &mut Findings) {
     let is_target = unit.name.ends_with(".target");
     if unit.enabled == Some(true) && installs.is_empty() && !is_target && !is_started_by_others(config, unit) {
         findings.add(&NO_INSTALL, &unit.place, format!("{} is enabled, but has no [Install]", unit.name));
+    }
+    let is_template = unit.name.contains("@.") && unit.file.last("Install", "DefaultInstance").is_none();
+    if unit.enabled == Some(true) && !installs.is_empty() && is_template {
+        let message = format!("{} is enabled, but is a template without DefaultInstance=", unit.name);
+        findings.add(&NO_INSTALL, &unit.place, message);
     }
     if unit.enabled != Some(true) && !installs.is_empty() && !is_started_by_others(config, unit) {
         findings.add(&NOT_ENABLED, &unit.place, format!("{} is not enabled", unit.name));
@@ -117,6 +132,58 @@ fn named_units(config: &Config, unit: &Unit, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// The status with which nearly every program says that it failed.
+fn is_failure(code: &str) -> bool {
+    ["1", "FAILURE"].contains(&code)
+}
+
+/// What `mount_verify` and `timer_verify` of systemd refuse.
+fn mount_or_timer(unit: &Unit, findings: &mut Findings) {
+    let file = &unit.file;
+    let mut refuse = |place: &super::report::Place, message: String| {
+        findings.add(&SERVICE_REFUSED, place, format!("{}: {message}", unit.name));
+    };
+    if unit.name.ends_with(".mount") {
+        match file.last("Mount", "Where") {
+            Some(place) if !place.value.contains('%') && unit_of_mount(&place.value) != unit.name => {
+                let name = unit_of_mount(&place.value);
+                refuse(&place.value_place(), format!("Where={} belongs into {name}", place.value));
+            }
+            Some(_) if file.last("Mount", "What").is_none() => refuse(&unit.place, "it has no What=".to_owned()),
+            _ => {}
+        }
+    }
+    if unit.name.ends_with(".timer") {
+        let times =
+            || file.settings.iter().filter(|setting| setting.section == "Timer" && setting.key.starts_with("On"));
+        let is_one = |setting: &&Setting| match setting.key.as_str() {
+            "OnClockChange" | "OnTimezoneChange" => boolean(&setting.value) == Some(true),
+            key => setting.value.contains('%') || is_timer(key, &setting.value),
+        };
+        if !times().any(|setting| is_one(&setting)) {
+            refuse(&unit.place, "it has no time at which it elapses, such as OnBootSec= or OnCalendar=".to_owned());
+        }
+    }
+}
+
+/// The name of the unit that mounts a path (`systemd-escape --path`).
+fn unit_of_mount(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let mut name = String::new();
+    for byte in parts.join("/").bytes() {
+        match byte {
+            b'/' => name.push('-'),
+            b'.' if name.is_empty() => name += "\\x2e",
+            byte if byte.is_ascii_alphanumeric() || b":_.".contains(&byte) => name.push(char::from(byte)),
+            byte => name += &format!("\\x{byte:02x}"),
+        }
+    }
+    if name.is_empty() {
+        name.push('-');
+    }
+    name + ".mount"
 }
 
 /// What `service_verify` of systemd refuses.

@@ -207,13 +207,13 @@ rules! {
         "A directive's value is not one that it takes",
         "systemd ignores the line, and the default holds.",
         "Write one of the values that the manual has.",
-        "systemd.service(5); systemd.exec(5); systemd.kill(5); systemd.time(7)"
+        "systemd.service(5); systemd.exec(5); systemd.kill(5); systemd.time(7); systemd.unit(5), Specifiers"
     }
     SERVICE_REFUSED Error "service-refused" {
-        "systemd refuses the service as a whole",
+        "systemd refuses the unit as a whole",
         "The unit's load state is `bad-setting`: it never starts.",
         "Do what the message says.",
-        "systemd.service(5), Options; systemd, src/core/service.c, service_verify"
+        "systemd.service(5), Options; systemd, src/core/service.c, mount.c and timer.c, service_verify, mount_verify and timer_verify"
     }
     EXEC_PATH Error "exec-path" {
         "A command is neither an absolute path nor a plain name",
@@ -240,7 +240,7 @@ rules! {
         "systemd.exec(5), Environment="
     }
     NO_INSTALL Warning "no-install" {
-        "The unit is enabled, but has no [Install] section with a target",
+        "The unit is enabled, but has no [Install] section with a target, or is a template without DefaultInstance=",
         "Enabling it does nothing, so nothing starts it at boot.",
         "Add `[Install]` and `WantedBy=multi-user.target`, or let another unit want it.",
         "systemd.unit(5), [Install] Section Options"
@@ -262,6 +262,12 @@ rules! {
         "An ordering or requirement on a unit that isn't there means nothing (Requires= fails).",
         "Correct the name.",
         "systemd.special(7); systemd.unit(5)"
+    }
+    DEPENDENCY_NAME Error "dependency-name" {
+        "A word in a list of units is no unit's name",
+        "systemd drops the word (`Failed to add dependency …, ignoring: Invalid argument`): the order, requirement or installation is not there.",
+        "Write the whole name with its suffix (`NetworkManager.service`), and blanks between two names, not commas.",
+        "systemd.unit(5), Description; systemd, src/core/load-fragment.c, config_parse_unit_deps"
     }
     MASKED Warning "masked" {
         "A unit is masked that the node needs",

@@ -154,6 +154,18 @@ fn the_files() -> Vec<Case> {
 }
 
 fn the_units() -> Vec<Case> {
+    let timer = |lines: &str| {
+        let timer = format!("[Timer]\n{lines}\n[Install]\nWantedBy=timers.target\n");
+        two(&UNIT.replace("[Install]\nWantedBy=multi-user.target\n", ""), "driver.timer", "true", &timer)
+    };
+    let mount = |name: &str, place: &str| {
+        let mount = format!("[Mount]\nWhat=/dev/sdb\nWhere={place}\n\n[Install]\nWantedBy=local-fs.target\n");
+        machine_config("99-worker-x", &[(name, "true", &mount)], &[])
+    };
+    let template = |more: &str| {
+        let text = UNIT.replace("/usr/local/bin/driver.sh", "/usr/bin/true") + more;
+        machine_config("99-worker-x", &[("nic@.service", "true", &text)], &[])
+    };
     let dropin = |name: &str| {
         machine_config("99-worker-x", &[], &[])
             + "    systemd:\n      units:\n        - name: kubelet.service\n          dropins:\n            - name: "
@@ -190,7 +202,53 @@ fn the_units() -> Vec<Case> {
             unit("RemainAfterExit=yes", "RemainAfterExit=maybe"),
             unit("RemainAfterExit=yes", "RemainAfterExit=ON"),
         ),
+        ("bad-value", service("ExecStartPre=-/bin/echo %Q"), service("ExecStartPre=/bin/echo %%Q")),
+        ("service-refused", service("ExecStartPre=/bin/echo %Q"), service("ExecStartPre=/bin/echo %% %b 5%")),
+        ("bad-value", service("UMask=9"), service("UMask=0027")),
+        ("bad-value", service("KillSignal=SIGFOO"), service("KillSignal=SIGRTMIN+3")),
+        ("bad-value", service("LimitNOFILE=abc"), service("LimitNOFILE=1024:512K\nLimitCORE=infinity")),
+        ("bad-value", service("Nice=99"), service("Nice=-5")),
+        ("bad-value", service("RuntimeDirectory=/run/x"), service("RuntimeDirectory=x/y")),
+        ("bad-value", service("ReadWritePaths=var/x"), service("ReadWritePaths=-/var/x +/var/y")),
+        (
+            "bad-value",
+            unit("DefaultDependencies", "ConditionPathExists=!var/x\nDefaultDependencies"),
+            unit("DefaultDependencies", "ConditionPathExists=|!/var/x\nDefaultDependencies"),
+        ),
+        ("bad-value", timer("OnBootSec=5min\nOnCalendar=whenever"), timer("OnBootSec=5min\nOnCalendar=daily")),
         ("service-refused", service("Restart=always"), service("Restart=on-failure")),
+        ("service-refused", timer("Persistent=true"), timer("OnCalendar=Sun 03:00")),
+        ("service-refused", mount("y.mount", "/var/x"), mount("var-x\\x2dy-.z.mount", "/var//x-y/.z/")),
+        (
+            "dependency-name",
+            unit("After=local-fs.target", "After=NetworkManager local-fs.target"),
+            unit("After=", "After=foo@%i.service "),
+        ),
+        (
+            "dependency-name",
+            unit("Before=network-pre.target", "Before=network-pre.target a.service,b.service"),
+            unit("Before=", "Before=a.service b.service "),
+        ),
+        (
+            "dependency-name",
+            unit("WantedBy=multi-user.target", "WantedBy=multi-user.target rescue"),
+            unit("WantedBy=", "WantedBy=rescue.target "),
+        ),
+        (
+            "dependency-name",
+            two(
+                UNIT,
+                "driver.timer",
+                "true",
+                "[Timer]\nOnBootSec=5min\nUnit=driver\n[Install]\nWantedBy=timers.target\n",
+            ),
+            two(
+                UNIT,
+                "driver.timer",
+                "true",
+                "[Timer]\nOnBootSec=5min\nUnit=driver.service\n[Install]\nWantedBy=timers.target\n",
+            ),
+        ),
         ("exec-path", plain("bin/driver"), plain("driver --load")),
         ("exec-quoting", service("ExecStartPre=/bin/echo 'a"), service("ExecStartPre=/bin/echo 'a b'")),
         (
@@ -213,6 +271,7 @@ fn the_units() -> Vec<Case> {
                 "[Timer]\nOnBootSec=5min\n[Install]\nWantedBy=timers.target\n",
             ),
         ),
+        ("no-install", template(""), template("DefaultInstance=a\n")),
         ("not-enabled", swapped("enabled: true", "enabled: false"), swapped("enabled: true", "enabled: true")),
         (
             "unknown-target",
