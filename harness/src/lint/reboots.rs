@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 
 use super::behaviour::Behaviour;
 use super::config::Config;
-use super::report::Findings;
+use super::report::{Findings, Place};
 use super::rules::{REBOOT_FIRSTBOOT, REBOOT_KUBELET, REBOOT_UNBOUNDED};
 use super::script::Call;
 use super::services::is_started_by_others;
+use super::unit::{Setting, UnitFile};
 
 pub(super) fn check(config: &Config, behaviours: &[Behaviour<'_>], findings: &mut Findings) {
     for behaviour in behaviours {
         let unit = behaviour.unit;
-        let Some((_, place)) = behaviour.first(Call::reboots) else { continue };
+        let called = behaviour.first(Call::reboots).map(|(_, place)| place);
+        let Some(place) = called.or_else(|| by_setting(&unit.file)) else { continue };
         // A timer or a person starts it at a time of their own.
         if !unit.starts_at_boot() || is_started_by_others(config, unit) {
             continue;
@@ -34,6 +36,20 @@ pub(super) fn check(config: &Config, behaviours: &[Behaviour<'_>], findings: &mu
             findings.add(&REBOOT_FIRSTBOOT, &place, message);
         }
     }
+}
+
+/// Where a setting of a unit asks for a reboot (systemd.unit(5), FailureAction=, OnFailure=).
+fn by_setting(file: &UnitFile) -> Option<Place> {
+    const ACTIONS: [&str; 4] = ["FailureAction", "SuccessAction", "StartLimitAction", "JobTimeoutAction"];
+    const STARTS: [&str; 6] = ["OnFailure", "OnSuccess", "Wants", "Requires", "BindsTo", "Upholds"];
+    const UNITS: [&str; 4] = ["reboot.target", "kexec.target", "soft-reboot.target", "systemd-reboot.service"];
+    let actions = ACTIONS.iter().flat_map(|key| file.last("Unit", key).or_else(|| file.last("Service", key)));
+    let action = actions
+        .into_iter()
+        .find(|setting| ["reboot", "kexec", "soft-reboot"].iter().any(|action| setting.value.starts_with(action)));
+    let starts = || STARTS.iter().flat_map(|key| file.words("Unit", key));
+    let setting = action.or_else(|| starts().find(|(unit, _)| UNITS.contains(unit)).map(|(_, setting)| setting));
+    setting.map(Setting::value_place)
 }
 
 /// Whether something is looked at that is also written: a counter or a marker.

@@ -282,7 +282,7 @@ rules! {
         "systemd.exec(5), Process Exit Codes"
     }
     FAILURE_IGNORED Warning "failure-ignored" {
-        "A failure is swallowed on purpose (`ExecStart=-`, `|| true`)",
+        "A failure is swallowed on purpose (`ExecStart=-`, `|| true`, `|| echo`, SuccessExitStatus=1)",
         "The unit is green although what it is for did not happen, and nobody looks at a green unit.",
         "Let it fail, or handle the failure and say so.",
         "systemd.service(5), Command lines; bash(1), Lists"

@@ -35,22 +35,24 @@ pub(in crate::lint) enum Redirect {
     Write,
 }
 
-/// Options and words that stand before the command that they run: how many words of their own they take.
-const WRAPPERS: [(&str, usize); 14] = [
-    ("sudo", 0),
-    ("exec", 0),
-    ("nohup", 0),
-    ("command", 0),
-    ("builtin", 0),
-    ("nice", 0),
-    ("ionice", 0),
-    ("env", 0),
-    ("setsid", 0),
-    ("time", 0),
-    ("stdbuf", 0),
-    ("systemd-run", 0),
-    ("timeout", 1),
-    ("flock", 1),
+/// Programs that run another one: how many words of their own stand before it, and the options that take the next word.
+const WRAPPERS: [(&str, usize, &[&str]); 16] = [
+    ("sudo", 0, &["-u", "-g", "-h", "-p", "-D", "-R", "-T", "--user", "--group"]),
+    ("exec", 0, &["-a"]),
+    ("nohup", 0, &[]),
+    ("command", 0, &[]),
+    ("builtin", 0, &[]),
+    ("nice", 0, &["-n", "--adjustment"]),
+    ("ionice", 0, &["-c", "-n", "--class", "--classdata"]),
+    ("env", 0, &["-u", "-C", "--unset", "--chdir"]),
+    ("setsid", 0, &[]),
+    ("time", 0, &["-f", "-o"]),
+    ("stdbuf", 0, &["-i", "-o", "-e"]),
+    ("systemd-run", 0, &["-p", "-u", "-E", "--property", "--unit", "--setenv", "--description"]),
+    ("timeout", 1, &["-k", "-s", "--kill-after", "--signal"]),
+    ("flock", 1, &["-w", "-E", "--timeout"]),
+    ("nsenter", 0, &["-t", "-S", "-G", "--target", "--setuid", "--setgid"]),
+    ("chroot", 1, &[]),
 ];
 
 impl Call {
@@ -73,10 +75,14 @@ impl Call {
         loop {
             let Some((first, rest)) = words.split_first() else { return ("", &[]) };
             let name = first.rsplit('/').next().unwrap_or_default();
-            let Some((_, own)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name) else { return (name, rest) };
-            let is_option = |word: &&String| word.starts_with('-') || word.contains('=');
-            let options = rest.iter().take_while(is_option).count();
-            words = rest.get(options + own..).unwrap_or_default();
+            let Some((_, own, valued)) = WRAPPERS.iter().find(|(wrapper, ..)| *wrapper == name) else {
+                return (name, rest);
+            };
+            let mut at = 0;
+            while let Some(option) = rest.get(at).filter(|word| word.starts_with('-') || word.contains('=')) {
+                at += 1 + usize::from(valued.contains(&option.as_str()));
+            }
+            words = rest.get(at + own..).unwrap_or_default();
         }
     }
 
@@ -163,6 +169,12 @@ impl Call {
             "shutdown" => is("-r") || is("--reboot"),
             "init" | "telinit" => is("6"),
             "rpm-ostree" => is("--reboot") || is("-r"),
+            // `b` reboots at once, `c` by a crash.
+            "echo" | "printf" => {
+                let mut written = self.redirects.iter().filter(|(way, _)| *way == Redirect::Write);
+                written.any(|(_, path)| path == "/proc/sysrq-trigger")
+                    && words.iter().any(|word| word.starts_with(['b', 'c']))
+            }
             _ => false,
         }
     }
@@ -260,6 +272,8 @@ mod tests {
         assert_eq!(call("podman $OPTIONS").podman().as_deref(), Some(""));
         assert!(call("env A=b systemctl --no-block reboot").reboots());
         assert!(call("systemd-run --unit=x systemctl reboot").reboots());
+        assert!(call("nsenter -t 1 -m -- systemctl reboot").reboots());
+        assert!(call("chroot /rootfs nice -n 5 reboot").reboots() && !call("nsenter -t reboot ls").reboots());
         assert!(!call("systemctl status reboot.target").reboots());
         assert!(call("shutdown -r now").reboots() && !call("shutdown -h now").reboots());
         assert!(call("modprobe -rv e1000").swaps_modules() && !call("modprobe -rv e1000").matters());

@@ -26,6 +26,8 @@ pub(super) struct Script {
     pub(super) inlines: Vec<Inline>,
     pub(super) errexit: bool,
     pub(super) pipefail: bool,
+    /// Whether it has a `wait`.
+    waits: bool,
     /// Whether it reads or makes up more script (`source`, `eval`).
     pub(super) open: bool,
     /// Why it could not be read, with its line and column.
@@ -71,6 +73,8 @@ impl Script {
             inlines: vec![],
             errexit: false,
             pipefail: false,
+            // By text: one in a comment is one finding too few rather than one too many.
+            waits: text.text.contains("wait"),
             open: false,
             unread: None,
         };

@@ -59,6 +59,8 @@ impl Walk<'_> {
             };
             let in_background = matches!(item.1, SeparatorOperator::Async);
             let status = match context.status {
+                // `set -e` looks at nothing that goes on in the background; `wait` may.
+                _ if in_background && !next_asks && !self.script.waits => Status::Hidden,
                 _ if next_asks || in_background || self.script.errexit => Status::Used,
                 status if at_end && last => status,
                 _ => Status::Hidden,
@@ -77,7 +79,7 @@ impl Walk<'_> {
             .collect();
         for (index, pipeline) in pipelines.iter().enumerate() {
             let status = match list.additional.get(index) {
-                Some(AndOr::Or(or)) if is_nothing(or) && index + 1 == list.additional.len() => Status::Ignored,
+                Some(AndOr::Or(or)) if index + 1 == list.additional.len() && only_says(or, context) => Status::Ignored,
                 Some(_) => Status::Used,
                 None => context.status,
             };
@@ -120,7 +122,10 @@ impl Walk<'_> {
                 self.script.functions.insert(name.clone());
                 // Whoever calls it may look at what it ends with.
                 let context = Context { function: Some(name), looped: false, status: Status::Used, ..context.clone() };
+                let errexit = self.script.errexit;
                 self.compound(&function.body.0, &context);
+                // Nobody has called it yet.
+                self.script.errexit |= errexit;
             }
             Command::ExtendedTest(test, _) => {
                 let at = location(test, context);
@@ -143,7 +148,11 @@ impl Walk<'_> {
                 self.body(&command.body.list, &looped);
             }
             CompoundCommand::BraceGroup(group) => self.body(&group.list, context),
-            CompoundCommand::Subshell(shell) => self.body(&shell.list, context),
+            CompoundCommand::Subshell(shell) => {
+                let errexit = self.script.errexit;
+                self.body(&shell.list, context);
+                self.script.errexit = errexit;
+            }
             CompoundCommand::ForClause(command) => {
                 self.sets([command.variable_name.clone()].into_iter());
                 for word in command.values.iter().flatten() {
@@ -350,14 +359,22 @@ impl Walk<'_> {
         let Some((name, words)) = call.words.split_first() else { return };
         match name.as_str() {
             "set" => {
-                let short = |letter: char| {
-                    words.iter().any(|word| {
-                        word.strip_prefix('-').is_some_and(|rest| !rest.starts_with('-') && rest.contains(letter))
-                    })
+                let short = |sign: char, letter: char| {
+                    let options = words.iter().filter_map(|word| word.strip_prefix(sign));
+                    let mut options = options.filter(|rest| !rest.starts_with('-'));
+                    options.any(|rest| rest.contains(letter))
                 };
-                let long = |option: &str| words.windows(2).any(|pair| pair[0].ends_with('o') && pair[1] == option);
-                self.script.errexit |= short('e') || long("errexit");
-                self.script.pipefail |= long("pipefail");
+                let long = |sign: char, option: &str| {
+                    words
+                        .windows(2)
+                        .any(|pair| pair[0].starts_with(sign) && pair[0].ends_with('o') && pair[1] == option)
+                };
+                let set = |was: bool, letter: Option<char>, option: &str| {
+                    let is = |sign: char| letter.is_some_and(|letter| short(sign, letter)) || long(sign, option);
+                    (was || is('-')) && !is('+')
+                };
+                self.script.errexit = set(self.script.errexit, Some('e'), "errexit");
+                self.script.pipefail = set(self.script.pipefail, None, "pipefail");
             }
             // Whoever traps errors looks at them.
             "trap" if words.iter().any(|word| word == "ERR") => self.script.errexit = true,
@@ -369,8 +386,21 @@ impl Walk<'_> {
         }
     }
 
-    /// The script behind `sh -c`.
+    /// The script behind `sh -c`, `eval` and `trap`.
     fn look_inside(&mut self, call: &Call, context: &Context) {
+        let made_up = match call.words.split_first() {
+            Some((name, words)) if name == "eval" => Some(words.join(" ")),
+            Some((name, [handler, _, ..])) if name == "trap" && !handler.starts_with('-') => Some(handler.clone()),
+            _ => None,
+        };
+        if let Some(text) = made_up {
+            // The script's own status is that of neither's last command.
+            self.nested(
+                &text,
+                &Context { status: Status::Used, line: call.line, column: call.column, ..context.clone() },
+            );
+            return;
+        }
         let Some(shell) = call.words.iter().position(|word| is_shell_program(word)) else { return };
         let option = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c');
         let Some(text) = call.words.get(shell + 1).filter(|word| option(word)).and(call.words.get(shell + 2)) else {
@@ -393,10 +423,13 @@ fn asks_for_status(list: &AndOrList) -> bool {
     ["$?", "${?", "PIPESTATUS"].iter().any(|status| text.contains(status))
 }
 
-/// `true` or `:`.
-fn is_nothing(pipeline: &Pipeline) -> bool {
+/// `true` or `:`, or a message about it; where the output is taken, that is the value instead.
+fn only_says(pipeline: &Pipeline, context: &Context) -> bool {
     let [Command::Simple(simple)] = pipeline.seq.as_slice() else { return false };
-    simple.word_or_name.as_ref().is_some_and(|word| ["true", ":", "/bin/true"].contains(&word.value.as_str()))
+    let Some(name) = simple.word_or_name.as_ref().map(|word| word.value.rsplit('/').next().unwrap_or_default()) else {
+        return false;
+    };
+    ["true", ":"].contains(&name) || (!context.captured && ["echo", "printf", "logger"].contains(&name))
 }
 
 fn place(word: &Word, context: &Context) -> (usize, usize) {

@@ -181,6 +181,57 @@ fn several_documents_and_lists_are_looked_at() {
     let indented: String = bad.lines().map(|line| format!("    {line}\n")).collect();
     let list = format!("apiVersion: v1\nkind: List\nitems:\n  -\n{indented}");
     assert_eq!(found(&[&list]), ["bad-value".to_owned()].into());
+    let clean = list.replace("onshot", "oneshot");
+    assert_eq!(found(&[&clean]), BTreeSet::new());
+    assert_eq!(found(&[&clean.replace("kind: List", "kind: MachineConfigList")]), BTreeSet::new());
+    let json: serde_json::Value = serde_yaml::from_str(&clean.replace("0755", "493")).expect("YAML");
+    assert_eq!(found(&[&json.to_string()]), BTreeSet::new());
+    // What only the MCO's reader refuses has its place, too.
+    let refused = clean.replace("    spec:\n", "    spec:\n      kernelType: fast\n");
+    let line = refused.lines().position(|line| line.contains("fast")).expect("there") + 1;
+    let told = report(&[&refused]).findings;
+    assert!(told.len() == 1 && told[0].message.contains(&format!(":{line}:")), "{told:?}");
+}
+
+#[test]
+fn reboots_are_seen_where_they_hide() {
+    let reboots = ["reboot-firstboot", "reboot-kubelet", "reboot-unbounded"].map(str::to_owned);
+    let early = "DefaultDependencies=no";
+    for line in ["FailureAction=reboot", "SuccessAction=reboot-force", "OnFailure=reboot.target", "Wants=reboot.target"]
+    {
+        assert_eq!(found(&[&unit(early, &format!("{line}\n{early}"))]), reboots.clone().into(), "{line}");
+    }
+    for line in [
+        "nsenter -t 1 -m -- systemctl reboot",
+        "trap reboot EXIT",
+        "eval reboot",
+        "eval \"systemctl reboot $verb\"",
+        "echo b > /proc/sysrq-trigger",
+        "sudo -u root reboot",
+    ] {
+        let script = strict(&format!("verb=--force\n{line}"));
+        assert_eq!(found(&[&script]), reboots.clone().into(), "{line}");
+    }
+    for line in ["trap 'rm -f /run/x' EXIT", "eval \"echo reboot\"", "echo 1 > /proc/sys/kernel/sysrq", "trap - EXIT"] {
+        assert_eq!(found(&[&strict(line)]), BTreeSet::new(), "{line}");
+    }
+}
+
+#[test]
+fn many_units_with_a_long_script_take_no_time() {
+    let script: String =
+        (0..1000).map(|index| format!("podman --cgroup-manager cgroupfs run --name c{index} x\n")).collect();
+    let script = format!("#!/bin/bash\nset -e\n{script}");
+    let of = |config: &str, letter: char| {
+        let names: Vec<String> = (0..60).map(|index| format!("{letter}{index}.service")).collect();
+        let units: Vec<_> = names.iter().map(|name| (name.as_str(), "true", UNIT)).collect();
+        machine_config(config, &units, &[("/usr/local/bin/driver.sh", "0755", &script)])
+    };
+    let started = std::time::Instant::now();
+    let told = report(&[&of("99-worker-a", 'a'), &of("99-worker-b", 'b')]).findings;
+    assert!(told.iter().all(|finding| finding.rule == "shared-state" && finding.message.len() < 300));
+    assert_eq!(told.len(), 60);
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 
 /// The report of the MachineConfig in KMM's shape, whose faults are known.

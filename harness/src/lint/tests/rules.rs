@@ -285,6 +285,12 @@ fn the_units() -> Vec<Case> {
         ),
         ("masked", masked("crio-wipe.service"), masked("vendor.service")),
         ("exec-unknown", plain("/usr/local/bin/other.sh"), plain("/usr/bin/other")),
+        ("failure-ignored", service("SuccessExitStatus=1 2 3"), service("SuccessExitStatus=143 SIGKILL")),
+        (
+            "failure-ignored",
+            strict("modprobe driver || echo failed >&2"),
+            strict("modprobe driver || { echo failed; exit 1; }"),
+        ),
         (
             "failure-ignored",
             strict("modprobe driver || true"),
@@ -408,6 +414,12 @@ fn the_rest() -> Vec<Case> {
             loose("modprobe driver\necho done"),
             loose("modprobe driver || exit 1\nmodprobe x\nif [ $? -ne 0 ]; then exit 1; fi\necho done"),
         ),
+        (
+            "status-hidden",
+            strict("set +e\nmodprobe driver\necho ok"),
+            strict("set +e\nmodprobe driver\nstatus=$?\nset -e\nexit $status"),
+        ),
+        ("status-hidden", strict("modprobe driver &\necho ok"), strict("modprobe driver &\nwait $!")),
         ("pipeline", loose("modprobe driver | logger"), strict("modprobe driver | logger")),
         (
             "chain",
