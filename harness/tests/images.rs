@@ -126,6 +126,8 @@ impl Published {
         let raw = dir.path().join("raw");
         let mut bytes = vec![0; 3 << 20];
         rand::RngCore::fill_bytes(&mut rand::thread_rng(), &mut bytes);
+        // As the first sector before a partition table ends.
+        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
         std::fs::write(&raw, bytes).expect("written");
         let qcow2 = dir.path().join("qcow2");
         let convert = std::process::Command::new("qemu-img")
