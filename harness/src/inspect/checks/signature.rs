@@ -7,7 +7,7 @@ use crate::kmod::Trust;
 const CHECK: &str = "module.signature";
 const SOURCE: &str = "kernel/module/signing.c: module_sig_check";
 const REFUSED: &str = "the signature is damaged, or of a form that every kernel refuses";
-const FAILS: &str = "a kernel that enforces signatures answers `Key was rejected by service`, or `Required key not available`: the load unit fails, and the in-tree driver stays";
+const FAILS: &str = "a kernel that enforces signatures answers `Key was rejected by service`, or `Required key not available`, and one that has the key answers the first of other bytes in any case: the load unit fails, and the in-tree driver stays";
 
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     let enforced = part(kernel, "config", |kernel| kernel.has_option("MODULE_SIG_FORCE"));
