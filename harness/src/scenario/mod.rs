@@ -6,6 +6,7 @@
 
 mod decode;
 mod document;
+mod exact;
 mod expect;
 mod happening;
 mod load;
@@ -22,9 +23,10 @@ mod tests;
 mod value;
 mod verify;
 
-pub(crate) use decode::{Exact, decode_exactly, nearest};
+pub(crate) use decode::{decode_exactly, nearest};
 pub use document::{Document, Path, Step};
 pub(crate) use document::{Entry, Node, Value};
+pub(crate) use exact::Exact;
 pub use expect::{
     Expectation, Expectations, FileState, ImageNotPulled, ImagePulled, ImageRefused, JournalLacks, JournalSays,
     KernelRunning, Many, ModuleAbsent, ModulePresent, ModuleReplaced, NicDriver, Origin, UnitBefore, UnitOutcome,
