@@ -154,7 +154,9 @@ fn without_tabs(text: &str) -> String {
 fn surrogates(text: &str) -> Option<char> {
     let unit = |at: usize| u16::from_str_radix(text.get(at..at + 4)?, 16).ok();
     let low = text.get(4..6).filter(|mark| *mark == "\\u").and_then(|_| unit(6))?;
-    char::decode_utf16([unit(0)?, low]).next()?.ok()
+    // Of two characters that stand for themselves, the first one would take the second one's place.
+    let high = unit(0).filter(|high| (0xd800..0xdc00).contains(high))?;
+    char::decode_utf16([high, low]).next()?.ok()
 }
 
 #[cfg(test)]
@@ -166,6 +168,9 @@ mod tests {
     fn json_may_have_tabs_and_characters_in_two_halves() {
         assert_eq!(without_tabs("{\t\"a\\\"\tb\": \"\\ud83d\\ude00!\"}"), "{ \"a\\\"\tb\": \"😀!\"}");
         assert_eq!(without_tabs("\"\\\\ud83d\""), "\"\\\\ud83d\"");
+        // As Go writes `&&`, `2>&1` and others.
+        let go = r#"{"a": "x \u0026\u0026 y 2\u003e\u00261 \u003c\u003c\u003c \u00e4\ud83d\ude00\u00fc"}"#;
+        assert_eq!(only_object(go).expect("an object"), json!({ "a": "x && y 2>&1 <<< ä😀ü" }));
     }
 
     #[test]
