@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// The results would lie among somebody's files.
     #[error(
-        "no machine is started: {} is not of a verification, and all scenarios beside it would be run: name another directory with --results",
+        "no machine is started: {} was not written by this version of `day1 verify`, and all scenarios beside it would be run: name another directory with --results, or remove it",
         .0.display()
     )]
     Occupied(PathBuf),
