@@ -51,13 +51,14 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         }
     }
     edges.extend(waits_of_targets(config, &edges));
-    for (from, to) in edges {
+    // systemd drops what orders a unit after itself.
+    for (from, to) in edges.into_iter().filter(|(from, to)| from != to) {
         let mut node = |name| *nodes.entry(name).or_insert_with(|| graph.add_node(name));
         let (from, to) = (node(from), node(to));
         graph.update_edge(from, to, ());
     }
     for circle in tarjan_scc(&graph) {
-        let alone = circle.len() == 1 && !graph.contains_edge(circle[0], circle[0]);
+        let alone = circle.len() == 1;
         let mut names: Vec<&str> = circle.iter().map(|node| graph[*node]).collect();
         names.sort_unstable();
         let Some(unit) = units().find(|unit| names.contains(&unit.name.as_str())).filter(|_| !alone) else { continue };

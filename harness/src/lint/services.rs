@@ -77,7 +77,8 @@ fn enablement(config: &Config, unit: &Unit, findings: &mut Findings) {
     let is_template = unit.name.contains("@.") && unit.file.last("Install", "DefaultInstance").is_none();
     if unit.enabled == Some(true) && !installs.is_empty() && is_template {
         let message = format!("{} is enabled, but is a template without DefaultInstance=", unit.name);
-        findings.add(&NO_INSTALL, &unit.place, message);
+        let help = "Add `DefaultInstance=` to [Install], or enable an instance such as `nic@0.service`.";
+        findings.add_with_help(&NO_INSTALL, &unit.place, message, help);
     }
     if unit.enabled != Some(true) && !installs.is_empty() && !is_started_by_others(config, unit) {
         findings.add(&NOT_ENABLED, &unit.place, format!("{} is not enabled", unit.name));
@@ -156,13 +157,15 @@ fn mount_or_timer(unit: &Unit, findings: &mut Findings) {
         }
     }
     if unit.name.ends_with(".timer") {
-        let times =
-            || file.settings.iter().filter(|setting| setting.section == "Timer" && setting.key.starts_with("On"));
-        let is_one = |setting: &&Setting| match setting.key.as_str() {
+        let times = file.settings.iter().filter(|setting| setting.section == "Timer" && setting.key.starts_with("On"));
+        let times: Vec<&Setting> = times.collect();
+        // An empty one takes all before it away, those of other keys too.
+        let first = times.iter().rposition(|setting| setting.value.is_empty()).map_or(0, |empty| empty + 1);
+        let is_one = |setting: &&&Setting| match setting.key.as_str() {
             "OnClockChange" | "OnTimezoneChange" => boolean(&setting.value) == Some(true),
             key => setting.value.contains('%') || is_timer(key, &setting.value),
         };
-        if !times().any(|setting| is_one(&setting)) {
+        if !times[first..].iter().any(|setting| is_one(&setting)) {
             refuse(&unit.place, "it has no time at which it elapses, such as OnBootSec= or OnCalendar=".to_owned());
         }
     }

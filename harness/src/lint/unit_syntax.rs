@@ -152,7 +152,7 @@ fn value(setting: &Setting, kind: &str, findings: &mut Findings) {
             wrong("Write an absolute path; systemd refuses the whole unit otherwise.".to_owned());
         }
         "FILE" if !value.starts_with(['/', '-']) => wrong("Write an absolute path.".to_owned()),
-        "PATH[...]" if setting.words().any(|path| !path.trim_start_matches(['-', '+', ':']).starts_with('/')) => {
+        "PATH[...]" if !are_absolute(value) => {
             wrong("Write absolute paths.".to_owned());
         }
         "CONDITION" if is_of_path(key) && !value.trim_start_matches(['|', '!', ' ']).starts_with('/') => {
@@ -171,12 +171,20 @@ fn value(setting: &Setting, kind: &str, findings: &mut Findings) {
         "TIMER" if !is_timer(key, value) => {
             wrong("Write a time of systemd.time(7); `systemd-analyze calendar` tells what it means.".to_owned());
         }
-        _ if DIRECTORIES.contains(&key) && setting.words().any(|path| path.starts_with('/') || path.contains("..")) => {
+        _ if DIRECTORIES.contains(&key)
+            && setting.words().any(|path| path.starts_with('/') || path.split(['/', ':']).any(|part| part == "..")) =>
+        {
             wrong("Write the path below the directory, without a slash in front.".to_owned());
         }
         "ENVIRON" => environment(setting, findings),
         _ => {}
     }
+}
+
+/// Whether each path of a list is absolute, behind its prefixes; paths may be quoted.
+fn are_absolute(value: &str) -> bool {
+    let words = command_words(value).unwrap_or_default();
+    words.iter().all(|path| path.text.trim_start_matches(['-', '+', ':']).starts_with('/'))
 }
 
 /// Directives whose paths lie below /run, /var/lib and so on.

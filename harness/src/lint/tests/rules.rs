@@ -208,8 +208,13 @@ fn the_units() -> Vec<Case> {
         ("bad-value", service("KillSignal=SIGFOO"), service("KillSignal=SIGRTMIN+3")),
         ("bad-value", service("LimitNOFILE=abc"), service("LimitNOFILE=1024:512K\nLimitCORE=infinity")),
         ("bad-value", service("Nice=99"), service("Nice=-5")),
-        ("bad-value", service("RuntimeDirectory=/run/x"), service("RuntimeDirectory=x/y")),
-        ("bad-value", service("ReadWritePaths=var/x"), service("ReadWritePaths=-/var/x +/var/y")),
+        ("bad-value", service("RuntimeDirectory=/run/x"), service("RuntimeDirectory=x/y a..b x:z")),
+        ("bad-value", service("RuntimeDirectory=x/../y"), service("StateDirectory=...")),
+        (
+            "bad-value",
+            service("ReadWritePaths=var/x"),
+            service("ReadWritePaths=-/var/x +/var/y \"/var/a b\" -'/var/c d'"),
+        ),
         (
             "bad-value",
             unit("DefaultDependencies", "ConditionPathExists=!var/x\nDefaultDependencies"),
@@ -218,6 +223,7 @@ fn the_units() -> Vec<Case> {
         ("bad-value", timer("OnBootSec=5min\nOnCalendar=whenever"), timer("OnBootSec=5min\nOnCalendar=daily")),
         ("service-refused", service("Restart=always"), service("Restart=on-failure")),
         ("service-refused", timer("Persistent=true"), timer("OnCalendar=Sun 03:00")),
+        ("service-refused", timer("OnCalendar=daily\nOnBootSec="), timer("OnCalendar=\nOnBootSec=5min")),
         ("service-refused", mount("y.mount", "/var/x"), mount("var-x\\x2dy-.z.mount", "/var//x-y/.z/")),
         (
             "dependency-name",
@@ -371,7 +377,11 @@ fn the_order() -> Vec<Case> {
             ),
             unit("Before=network-pre.target", "Before=network-pre.target sysinit.target"),
         ),
-        ("order-cycle", network("After=driver.service x.service"), network("After=multi-user.target")),
+        (
+            "order-cycle",
+            network("Before=basic.target").replace("Type=", "TimeoutStartSec=60\n            Type="),
+            network("After=multi-user.target x.service"),
+        ),
         (
             "order-cycle",
             network("Before=sysinit.target")
