@@ -152,7 +152,7 @@ fn mount_or_timer(unit: &Unit, findings: &mut Findings) {
                 let name = unit_of_mount(&place.value);
                 refuse(&place.value_place(), format!("Where={} belongs into {name}", place.value));
             }
-            Some(_) if file.last("Mount", "What").is_none() => refuse(&unit.place, "it has no What=".to_owned()),
+            _ if file.last("Mount", "What").is_none() => refuse(&unit.place, "it has no What=".to_owned()),
             _ => {}
         }
     }
