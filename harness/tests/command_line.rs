@@ -217,3 +217,31 @@ fn a_start_a_part_or_a_number_of_jobs_that_there_is_not_is_bad_usage() {
         assert!(errors.contains(help), "{arguments:?}: {errors}");
     }
 }
+
+/// As `pkill day1` sends them, to the run and to its guard at once.
+#[test]
+fn a_run_s_guard_removes_its_directory_also_after_signals() {
+    use nix::sys::signal::{Signal, kill};
+
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let scratch = dir.path().join("scratch");
+    std::fs::create_dir(&scratch).expect("made");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_day1"));
+    command.arg("guard-scratch").arg(&scratch).stdin(std::process::Stdio::piped());
+    let mut guard = command.spawn().expect("started");
+    let blocks = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", guard.id())).expect("it runs");
+        !status.lines().any(|line| line.starts_with("SigBlk:") && line.ends_with("\t0000000000000000"))
+    };
+    while !blocks() {
+        std::thread::yield_now();
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(guard.id()).expect("a pid"));
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        kill(pid, signal).expect("sent");
+    }
+    assert!(scratch.exists());
+    drop(guard.stdin.take());
+    assert!(guard.wait().expect("ended").success());
+    assert!(!scratch.exists());
+}

@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use nix::sys::signal::{SigSet, Signal};
+
 /// The hidden subcommand of `day1` that [`guard`] stands behind.
 pub const GUARD_SUBCOMMAND: &str = "guard-scratch";
 
@@ -46,6 +48,10 @@ impl Drop for Scratch {
 /// Waits until standard input ends, which it does when the process that holds the other end is gone, then
 /// removes `dir`.
 pub fn guard(dir: &Path) -> io::Result<()> {
+    // Whoever ends all that is called day1 must not end this first.
+    let mut signals = SigSet::empty();
+    signals.extend([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    signals.thread_block()?;
     let mut sink = [0; 64];
     let mut stdin = io::stdin().lock();
     while stdin.read(&mut sink)? > 0 {}
