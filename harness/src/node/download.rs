@@ -12,7 +12,7 @@ use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use sha2::{Digest, Sha256};
 
-use super::{Error, Progress};
+use super::{Error, LARGEST_DISK, Progress};
 use crate::cache::Cache;
 
 /// Where unfinished downloads lie in the cache, by checksum.
@@ -21,8 +21,6 @@ const PARTS: &str = "downloads";
 const TRIES: u32 = 5;
 /// Bytes of a try that was worth it.
 const WORTH: u64 = 64 << 10;
-/// No disk is larger; a server that sends on and on may not fill this host's.
-const LIMIT: u64 = 64 << 30;
 /// Before the second try; doubled with each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(20);
@@ -179,8 +177,8 @@ impl Part<'_> {
             file.write_all(&buffer[..read]).map_err(Failure::Own)?;
             self.hash.update(&buffer[..read]);
             self.length += read as u64;
-            if self.length > LIMIT {
-                return Err(Failure::Refused(format!("it is larger than {} GiB", LIMIT >> 30)));
+            if self.length > LARGEST_DISK {
+                return Err(Failure::Refused(format!("it is larger than {} GiB", LARGEST_DISK >> 30)));
             }
             progress.transferred(self.length, total);
         }

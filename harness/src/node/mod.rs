@@ -40,6 +40,8 @@ const SURVEY_KIND: &str = "node-survey";
 const SURVEY_FORMAT: &[u8] = b"day1 node survey 1";
 /// The base disk in an entry.
 const DISK: &str = "disk.qcow2";
+/// Bytes. No node's disk is larger: what is may not fill this host's, on its way or when it is uncompressed.
+const LARGEST_DISK: u64 = 64 << 30;
 /// What an entry of a known image says about itself.
 const FACTS: &str = "facts.json";
 /// Where an entry has what the kernels say of themselves.

@@ -6,11 +6,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Error, Progress};
+use super::{Error, LARGEST_DISK, Progress};
 use crate::input::open_regular;
 
-/// No disk of ours is larger; what is, is no disk but a bomb.
-const LIMIT: u64 = 64 << 30;
 /// What is written at a time, or left out as zeros.
 const PIECE: usize = 1 << 18;
 
@@ -32,8 +30,8 @@ pub(super) fn unpack(from: &Path, to: &Path, sha256: Option<&str>, progress: &dy
             break;
         }
         length += read as u64;
-        if length > LIMIT {
-            let source = std::io::Error::other(format!("it becomes larger than {} GiB", LIMIT >> 30));
+        if length > LARGEST_DISK {
+            let source = std::io::Error::other(format!("it becomes larger than {} GiB", LARGEST_DISK >> 30));
             return Err(damaged(source));
         }
         hash.update(&buffer);
