@@ -15,6 +15,20 @@ pub fn printable_lines(text: &str) -> String {
     text.chars().map(|c| if is_obeyed(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// All that an error says: of `reqwest`, the last of its causes tells what happened, the first only at what.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let told = cause.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 /// Control characters, and those that turn the direction of what follows.
 fn is_obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -29,5 +43,15 @@ mod tests {
         assert_eq!([0, 1, 2].map(|count| number(count, "error")), ["0 errors", "1 error", "2 errors"]);
         assert_eq!(printable("a\u{1b}[2Jb\n\u{202e}"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}");
         assert_eq!(printable_lines("a\u{1b}\nb"), "a\u{fffd}\nb");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_each_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Told(&'static str, #[source] Option<Box<Told>>);
+        let cause = |text, of| Some(Box::new(Told(text, of)));
+        let error = Told("reading http://a", cause("reading http://a", cause("refused", cause("os error 111", None))));
+        assert_eq!(with_causes(&error), "reading http://a: refused: os error 111");
     }
 }

@@ -138,6 +138,15 @@ fn to_shake_no_times_is_refused() {
 }
 
 #[test]
+fn results_that_would_lie_in_a_file_are_bad_usage() {
+    let results = tempfile::NamedTempFile::new().unwrap();
+    let words = ["verify", "--image", "oci:nowhere", "--module", "x", "--node", "debian-13", "--results"];
+    let (code, _, told) = outcome(day1().args(words).arg(results.path()));
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains(&format!("cannot use {}", results.path().display())), "{told}");
+}
+
+#[test]
 fn an_unknown_node_image_is_refused_with_the_known_ones() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let dir = tempfile::tempdir().expect("temporary directory");

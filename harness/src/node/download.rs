@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, LARGEST_DISK, Progress};
 use crate::cache::Cache;
+use crate::text::with_causes;
 
 /// Where unfinished downloads lie in the cache, by checksum.
 const PARTS: &str = "downloads";
@@ -234,29 +235,15 @@ impl Failure {
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
         let is_hopeless = error.is_builder() || error.is_redirect();
-        let text = causes(&error.without_url());
+        let text = with_causes(&error.without_url());
         if is_hopeless { Self::Refused(text) } else { Self::Network(text) }
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Network(causes(&error))
+        Self::Network(with_causes(&error))
     }
-}
-
-/// The last cause says what happened: `reqwest` itself only says at what.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 fn accepted(response: Response) -> Result<Response, Failure> {

@@ -10,6 +10,7 @@ mod report;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -115,6 +116,11 @@ impl Error {
             | Self::Generate(_) => 2,
             Self::Images(error) => error.exit_code(),
             Self::Refused { code } => u8::try_from(*code).unwrap_or(3),
+            Self::File { source, .. }
+                if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) =>
+            {
+                2
+            }
             Self::Run(_) | Self::File { .. } => 3,
         }
     }

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use super::limits::Limits;
 use super::manifest::Descriptor;
 use super::{Blobs, Error, Fault, Root, credentials};
+use crate::text::with_causes;
 
 const CONNECT: Duration = Duration::from_secs(20);
 /// Between two pieces of an answer.
@@ -150,23 +151,9 @@ impl Registry {
                 Error::Unauthorized { reference, login, host: self.host.clone() }
             }
             (OciDistributionError::DigestError(_), _) => Error::Fault(Fault::Blob { digest: reference, reason: told }),
-            _ => Error::Registry { reference, reason: chain(error) },
+            _ => Error::Registry { reference, reason: with_causes(error) },
         }
     }
-}
-
-/// All that an error says: reqwest keeps the reason for the last link.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = error.source();
-    }
-    text
 }
 
 impl Blobs for Registry {
@@ -224,7 +211,7 @@ impl Read for Streamed {
                         return Ok(0);
                     }
                     let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                    failure.get_or_insert_with(|| chain(&error));
+                    failure.get_or_insert_with(|| with_causes(&error));
                     return Err(error);
                 }
                 None => return Ok(0),
