@@ -4,10 +4,10 @@
 //! its window. How much comes out is for the caller to limit.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use flate2::read::MultiGzDecoder;
-use lzma_rust2::XzReader;
+use lzma_rust2::{CheckType, XzOptions, XzReader, XzWriter};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,15 @@ impl Compression {
         }
         Ok(decompressed)
     }
+}
+
+/// `bytes` as a `.xz` file that the kernel can read, too: its decoder knows only the CRC-32.
+pub(super) fn xz(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut options = XzOptions::with_preset(1);
+    options.set_check_sum_type(CheckType::Crc32);
+    let mut encoder = XzWriter::new(Vec::new(), options)?;
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 impl fmt::Display for Compression {
@@ -163,8 +172,6 @@ impl<R: BufRead> Read for ZstdFrames<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use proptest::prelude::*;
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
@@ -177,12 +184,7 @@ mod tests {
                 encoder.write_all(bytes).expect("written");
                 encoder.finish().expect("finished")
             }
-            Compression::Xz => {
-                let options = lzma_rust2::XzOptions::with_preset(1);
-                let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).expect("an encoder");
-                encoder.write_all(bytes).expect("written");
-                encoder.finish().expect("finished")
-            }
+            Compression::Xz => xz(bytes).expect("compressed"),
             Compression::Zstd => compress_to_vec(bytes, CompressionLevel::Fastest),
         }
     }

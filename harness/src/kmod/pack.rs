@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::build::files_below;
 use super::layer::{self, Entry, Files};
 use super::programs;
-use super::{BuildRoot, BuiltModule, Error, ModuleInfo, ModuleKey, Variant, check_kernel_release, oci, sandbox};
+use super::{
+    BuildRoot, BuiltModule, Error, ModuleInfo, ModuleKey, Variant, check_kernel_release, compression, oci, sandbox,
+};
 
 /// Where a driver image has its modules; a directory for each kernel release is below.
 const MODULES: &str = "opt/lib/modules";
@@ -148,7 +150,10 @@ fn stage(build_root: &BuildRoot, beside: &Path, spec: &PackSpec) -> Result<(File
         let path = host.join(path);
         let dir = path.parent().unwrap_or(&host);
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        fs::copy(&module.path, &path).map_err(Error::io("write", &path))?;
+        let bytes = fs::read(&module.path).map_err(Error::io("read", &module.path))?;
+        // As its name says, or `depmod` can't read it.
+        let bytes = if path.extension().is_some_and(|end| end == "xz") { compression::xz(&bytes) } else { Ok(bytes) };
+        fs::write(&path, bytes.map_err(Error::io("compress", &module.path))?).map_err(Error::io("write", &path))?;
     }
     if spec.variant.is_none_or(Variant::has_indexes) {
         index(build_root, stage.path(), &modules_dir, &directory, &order)?;

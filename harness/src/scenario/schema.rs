@@ -88,7 +88,7 @@ texts! {
     AbsolutePath "^/." "An absolute path on the node, without `.` and `..`.";
     UnitName "\\.(service|socket|target|mount|automount|swap|timer|path|slice|scope|device)$" "A systemd unit's full name, such as `NetworkManager.service`.";
     UnitRef "^((load|pull)(/.+)?|.+\\.[a-z]+)$" "A unit: by its role in a MachineConfig under test (`load`, `pull`, or `load/NAME` with the MachineConfig's name), or by its full name.";
-    HostPath "^[^/].*\\.ko$" "A module's file below `/lib/modules/RELEASE`, such as `kernel/lib/crc8.ko`.";
+    HostPath "^[^/].*\\.ko(\\.xz)?$" "A module's file below `/lib/modules/RELEASE`, such as `kernel/lib/crc8.ko.xz`.";
     KernelArgument "^[-A-Za-z0-9_.,:=/@+]+$" "An argument of the kernel's command line, such as `enforcing=1`.";
     TagTemplate "^." "A tag of an image; `{kernel-tag}` stands for the release of its kernel as a tag.";
     Size "^[0-9]+ *(KiB|MiB|GiB)$" "A size: `2GiB`, `512MiB` or `64KiB`.";

@@ -216,7 +216,7 @@ impl TryFrom<String> for TagTemplate {
 }
 
 text! {
-    /// A module's file below `/lib/modules/RELEASE`, such as `kernel/lib/crc8.ko`.
+    /// A module's file below `/lib/modules/RELEASE`, such as `kernel/lib/crc8.ko.xz`.
     HostPath
 }
 
@@ -225,12 +225,12 @@ impl TryFrom<String> for HostPath {
 
     fn try_from(text: String) -> Result<Self, String> {
         let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-        if text.ends_with(".ko") && text.split('/').all(plain) {
+        if (text.ends_with(".ko") || text.ends_with(".ko.xz")) && text.split('/').all(plain) {
             return Ok(Self(text));
         }
         refuse(
             format!("`{text}` is not a module's file below `/lib/modules/RELEASE`"),
-            "Write it as the node has it, without the first `/`, such as `kernel/lib/crc8.ko`.",
+            "Write it as the node has it, without the first `/`, such as `kernel/lib/crc8.ko.xz`.",
         )
     }
 }
