@@ -9,7 +9,7 @@ use super::report::{Findings, Place};
 use super::rules::{COMPRESSION, DATA_URL, SOURCE_SCHEME};
 use super::source::{Found, Text};
 use super::unit::UnitFile;
-use crate::mco::ROLE_LABEL;
+use crate::mco::{ROLE_LABEL, is_unit_name};
 use crate::scenario::{Node, Path};
 
 /// A MachineConfig or a plain Ignition config.
@@ -78,6 +78,8 @@ pub(super) struct Unit {
     pub(super) enabled: Option<bool>,
     pub(super) mask: bool,
     pub(super) has_contents: bool,
+    /// Whether its contents stand in a file of the config instead.
+    pub(super) in_file: bool,
     /// Its contents and drop-ins as one.
     pub(super) file: UnitFile,
 }
@@ -99,8 +101,10 @@ impl Config {
         let metadata = found.at.key("metadata");
         let (name, role) = (text(metadata.key("name")), text(metadata.key("labels").key(ROLE_LABEL)));
         let ignition = if found.machine_config { found.at.key("spec").key("config") } else { found.at.clone() };
-        let files = each(&found, &ignition, "storage", "files").map(|at| file(&found, at, findings)).collect();
-        let units = each(&found, &ignition, "systemd", "units").map(|at| unit(&found, &at, findings)).collect();
+        let files = each(&found, &ignition, "storage", "files").map(|at| file(&found, at, findings));
+        let files: Vec<File> = files.collect();
+        let units = each(&found, &ignition, "systemd", "units").map(|at| unit(&found, &at, findings));
+        let units = with_files(units.collect(), &files, &found, &ignition, findings);
         Self { name, role, ignition, files, units, found }
     }
 
@@ -117,6 +121,13 @@ impl Config {
     /// Whether it is what the MCO made of a pool's MachineConfigs, which carries no role.
     pub(super) fn is_rendered(&self) -> bool {
         self.name.starts_with("rendered-") && self.role.is_empty()
+    }
+
+    /// Whether its Ignition config is of a spec that the MCO converts, and that no type here is of.
+    pub(super) fn is_spec_2(&self) -> bool {
+        let at = self.ignition.key("ignition").key("version");
+        let version = self.found.node(&at).and_then(Node::text);
+        self.found.machine_config && version.is_some_and(|version| ["2.0.0", "2.1.0", "2.2.0"].contains(&version))
     }
 
     /// What messages call it.
@@ -136,7 +147,7 @@ fn file(found: &Found, at: Path, findings: &mut Findings) -> File {
     let path = found.node(&at.key("path")).and_then(Node::text).unwrap_or_default().to_owned();
     let mode = found.node(&at.key("mode")).and_then(Node::text).and_then(|text| {
         let (octal, digits) = match text.strip_prefix("0o").or_else(|| text.strip_prefix('0')) {
-            Some(digits) if !digits.is_empty() => (true, digits),
+            Some(digits) if !digits.is_empty() && !digits.contains(['8', '9']) => (true, digits),
             _ => (false, text),
         };
         let value = i64::from_str_radix(digits, if octal { 8 } else { 10 }).ok()?;
@@ -241,9 +252,71 @@ fn unit(found: &Found, at: &Path, findings: &mut Findings) -> Unit {
         enabled: flag("enabled"),
         mask: flag("mask") == Some(true),
         has_contents,
+        in_file: false,
         name,
         file,
     }
+}
+
+/// Where systemd finds units, besides those of `systemd.units`.
+const UNITS: &str = "/etc/systemd/system/";
+
+/// Adds the units and drop-ins that stand among the files, where Ignition writes those of `systemd.units`, too.
+fn with_files(
+    mut units: Vec<Unit>,
+    files: &[File],
+    found: &Found,
+    ignition: &Path,
+    findings: &mut Findings,
+) -> Vec<Unit> {
+    let below = files.iter().filter_map(|file| Some((file, file.path.strip_prefix(UNITS)?, file.contents.text()?)));
+    // Contents come before drop-ins.
+    let (dropins, contents): (Vec<_>, Vec<_>) = below.partition(|(_, rest, _)| rest.contains('/'));
+    for (file, name, text) in contents.into_iter().filter(|(_, name, _)| is_unit_name(name)) {
+        let unit = of_name(&mut units, name, file);
+        // What stands twice is told by a rule of its own.
+        if !unit.has_contents && !unit.mask && !text.text.trim().is_empty() {
+            let mut whole = UnitFile::new(name);
+            whole.read(text, findings);
+            whole.sections.append(&mut unit.file.sections);
+            whole.settings.append(&mut unit.file.settings);
+            (unit.file, unit.has_contents, unit.in_file) = (whole, true, true);
+        }
+    }
+    for (file, rest, text) in dropins {
+        let dropin = rest.split_once('/').filter(|(_, file)| file.ends_with(".conf") && !file.contains('/'));
+        let name = dropin.and_then(|(dir, _)| dir.strip_suffix(".d")).filter(|name| is_unit_name(name));
+        if let Some(name) = name {
+            of_name(&mut units, name, file).file.read(text, findings);
+        }
+    }
+    for at in each(found, ignition, "storage", "links") {
+        let path = found.node(&at.key("path")).and_then(Node::text).and_then(|path| path.strip_prefix(UNITS));
+        if let Some((dir, name)) = path.and_then(|path| path.split_once('/'))
+            && (dir.ends_with(".wants") || dir.ends_with(".requires"))
+            && let Some(unit) = units.iter_mut().find(|unit| unit.name == name)
+        {
+            unit.enabled = Some(true);
+        }
+    }
+    units
+}
+
+/// The unit of that name, which may be known by a file alone.
+fn of_name<'u>(units: &'u mut Vec<Unit>, name: &str, file: &File) -> &'u mut Unit {
+    let at = units.iter().position(|unit| unit.name == name).unwrap_or_else(|| {
+        units.push(Unit {
+            name: name.to_owned(),
+            place: file.place.clone(),
+            enabled: None,
+            mask: false,
+            has_contents: false,
+            in_file: false,
+            file: UnitFile::new(name),
+        });
+        units.len() - 1
+    });
+    &mut units[at]
 }
 
 #[cfg(test)]

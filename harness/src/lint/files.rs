@@ -54,6 +54,9 @@ fn is_below_the_root(path: &str) -> bool {
 const USUAL: [i64; 20] =
     [400, 440, 444, 500, 544, 550, 555, 600, 640, 644, 660, 664, 666, 700, 711, 744, 750, 755, 775, 777];
 
+/// The same modes as decimal numbers, as far as they look like octal ones that nobody wants.
+const USUAL_DECIMAL: [&str; 6] = ["420", "436", "365", "256", "320", "360"];
+
 fn mode(file: &File, findings: &mut Findings) {
     let Some(mode) = &file.mode else { return };
     let path = &file.path;
@@ -62,6 +65,11 @@ fn mode(file: &File, findings: &mut Findings) {
         let meant = i64::from_str_radix(&value.to_string(), 8).unwrap_or_default();
         let help = format!("Write {meant} (octal 0{value}).");
         let message = format!("mode {value} of {path} is octal {value:o}; 0{value} was meant");
+        findings.add_with_help(&MODE_DECIMAL, &mode.place, message, help);
+    } else if mode.octal && USUAL_DECIMAL.contains(&format!("{value:o}").as_str()) {
+        let help = format!("Write {value:o} without the zero in front.");
+        let message =
+            format!("mode 0{value:o} of {path} lets somebody write what they can't read; {value:o} was meant");
         findings.add_with_help(&MODE_DECIMAL, &mode.place, message, help);
     } else if !(0..=0o777).contains(&value) {
         findings.add(&MODE_REFUSED, &mode.place, format!("mode {value} (octal {value:o}) of {path}"));
@@ -75,7 +83,10 @@ fn overwrite(config: &Config, file: &File, findings: &mut Findings) {
     let appends = config.found.node(&file.at.key("append")).is_some();
     let source = config.found.node(&file.at.key("contents").key("source"));
     let is_true = said == Some("true") || (said.is_none() && config.found.machine_config);
-    if is_true && source.is_none_or(Node::is_null) {
+    // Where the contents are no map at all, that is told instead; spec 2 knows no such rule.
+    let contents = config.found.node(&file.at.key("contents"));
+    let is_looked_for = contents.is_none_or(|contents| contents.text().is_none()) && !config.is_spec_2();
+    if is_true && is_looked_for && source.is_none_or(Node::is_null) {
         let (place, by) = match said {
             Some(_) => (config.found.place(&file.at.key("overwrite")), ""),
             None => (file.place.clone(), " (the MCO makes it so where it is missing)"),
@@ -118,7 +129,7 @@ fn hash(config: &Config, file: &File, findings: &mut Findings) {
 fn is_unit(config: &Config, file: &File, findings: &mut Findings) {
     let Some(rest) = file.path.strip_prefix("/etc/systemd/system/") else { return };
     let clashes = match rest.split_once('/') {
-        None => config.unit(rest).is_some_and(|unit| unit.has_contents || unit.mask),
+        None => config.unit(rest).is_some_and(|unit| (unit.has_contents && !unit.in_file) || unit.mask),
         // systemd.units writes its drop-ins into the same directory; a name of its own does no harm.
         Some((dir, dropin)) => dir.strip_suffix(".d").and_then(|name| config.unit(name)).is_some_and(|unit| {
             let at = config.ignition.key("systemd").key("units");

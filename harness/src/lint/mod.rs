@@ -69,8 +69,9 @@ fn check(sources: &[Source]) -> Report {
         configs.extend(found.into_iter().map(|found| Config::read(found, &mut findings)));
         let own = &configs[at..];
         own.iter().for_each(|config| one(config, &mut findings));
-        let readable =
-            pure && !own.is_empty() && own.iter().all(|config| config.found.machine_config && !config.is_rendered());
+        let is_readable =
+            |config: &Config| config.found.machine_config && !config.role.is_empty() && !config.is_spec_2();
+        let readable = pure && !own.is_empty() && own.iter().all(is_readable);
         if readable && !findings.has_error_in(&source.name) {
             match MachineConfig::parse(source.text(), &source.name) {
                 Ok(machine_configs) => parsed.extend(machine_configs),

@@ -8,7 +8,7 @@ use super::rules::{
     DBUS_ORDER, MOUNT_DEPENDENCY, NETWORK_ONLINE, NOT_ORDERED, NOT_REMAINING, ORDER_VOID, PASSIVE_TARGET,
     PRIVATE_MOUNTS, PRIVATE_TMP_ORDER, REQUIRES_WITHOUT_AFTER, TYPE_SIMPLE, UDEV_ORDER,
 };
-use super::services::is_started_by_others;
+use super::services::{HOLDS_UP, is_started_by_others};
 use super::unit::{UnitFile, boolean};
 
 const NETWORK: &str = "network-online.target";
@@ -18,11 +18,11 @@ pub(super) fn check(config: &Config, behaviours: &[Behaviour<'_>], findings: &mu
         network_online(unit, findings);
         passive_targets(unit, findings);
         others_of_the_config(config, unit, findings);
-        if unit.is_service() && unit.has_contents {
-            type_simple(unit, findings);
-        }
     }
     for behaviour in behaviours {
+        if behaviour.unit.has_contents {
+            type_simple(behaviour, findings);
+        }
         if behaviour.unit.file.is_early() && behaviour.unit.has_contents {
             early(behaviour, findings);
         }
@@ -43,7 +43,9 @@ fn network_online(unit: &Unit, findings: &mut Findings) {
         let message = format!("{} comes after {NETWORK}, but does not want it", unit.name);
         findings.add(&NETWORK_ONLINE, &setting.value_place(), message);
     }
-    if wanted && !file.names("After", NETWORK) {
+    // A target waits for what it wants (systemd.target(5), Default Dependencies).
+    let waits = unit.name.ends_with(".target") && !file.is_early();
+    if wanted && !waits && !file.names("After", NETWORK) {
         let wants = ["Wants", "Requires", "BindsTo", "Upholds"].iter().flat_map(|key| file.words("Unit", key));
         if let Some((_, setting)) = wants.into_iter().find(|(word, _)| *word == NETWORK) {
             let message = format!("{} wants {NETWORK}, but does not wait for it", unit.name);
@@ -112,16 +114,35 @@ fn others_of_the_config(config: &Config, unit: &Unit, findings: &mut Findings) {
 const DONE_BEFORE: [&str; 4] =
     ["network-pre.target", "NetworkManager.service", "kubelet-dependencies.target", "sysinit.target"];
 
-fn type_simple(unit: &Unit, findings: &mut Findings) {
+fn type_simple(behaviour: &Behaviour<'_>, findings: &mut Findings) {
+    let unit = behaviour.unit;
     let file = &unit.file;
+    // No daemon does this.
+    let is_task = behaviour.first(super::script::Call::swaps_modules).is_some();
     let restarts = file.value("Service", "Restart").is_some_and(|restart| restart == "always");
     if restarts || !["simple", "exec"].contains(&file.service_type()) {
         return;
     }
-    if let Some((target, setting)) = file.words("Unit", "Before").find(|(word, _)| DONE_BEFORE.contains(word)) {
+    let waits = |word: &str| DONE_BEFORE.contains(&word) || (is_task && HOLDS_UP.contains(&word));
+    if let Some((target, setting)) = file.words("Unit", "Before").find(|(word, _)| waits(word)) {
         let message = format!("{target} does not wait until {} is done, as its Type= is simple", unit.name);
         findings.add(&TYPE_SIMPLE, &setting.value_place(), message);
     }
+}
+
+/// Whether a unit runs only when the node goes down.
+fn is_of_shutdown(file: &UnitFile) -> bool {
+    const DOWN: [&str; 7] = [
+        "shutdown.target",
+        "reboot.target",
+        "halt.target",
+        "poweroff.target",
+        "kexec.target",
+        "soft-reboot.target",
+        "final.target",
+    ];
+    let mut started_by = ["WantedBy", "RequiredBy"].iter().flat_map(|key| file.words("Install", key)).peekable();
+    started_by.peek().is_some() && started_by.all(|(target, _)| DOWN.contains(&target))
 }
 
 /// Whether an early unit surely starts when all local file systems are there.
@@ -139,7 +160,7 @@ fn early(behaviour: &Behaviour<'_>, findings: &mut Findings) {
     let waits_for_mounts =
         ["RequiresMountsFor", "WantsMountsFor"].iter().any(|key| file.words("Unit", key).next().is_some());
     // A mount, a slice or a socket of one's own has its order from what it is.
-    if !unit.is_service() {
+    if !unit.is_service() || is_of_shutdown(file) {
         return;
     }
     let private_tmp = file.last("Service", "PrivateTmp").filter(|setting| boolean(&setting.value) == Some(true));
@@ -149,7 +170,7 @@ fn early(behaviour: &Behaviour<'_>, findings: &mut Findings) {
     } else if file.words("Unit", "After").next().is_none() && !waits_for_mounts && !after_local_fs {
         findings.add(&NOT_ORDERED, &place, format!("{} waits for nothing at all", unit.name));
     }
-    if !after_local_fs {
+    if !after_local_fs && private_tmp.is_none() {
         mounts(behaviour, &place, findings);
     }
     let after = |names: &[&str]| file.words("Unit", "After").any(|(word, _)| names.contains(&word));

@@ -112,7 +112,9 @@ fn variables(config: &Config, behaviour: &Behaviour<'_>, findings: &mut Findings
 
 fn unused_environment(behaviour: &Behaviour<'_>, findings: &mut Findings) {
     let unread = behaviour.scripts().any(|script| script.unread.is_some());
-    if behaviour.partly_unknown || unread || behaviour.files().is_empty() {
+    // What a drop-in sets is for a program that is not in this config.
+    let is_dropin = !behaviour.unit.has_contents;
+    if is_dropin || behaviour.partly_unknown || unread || behaviour.files().is_empty() {
         return;
     }
     let lines: String = behaviour.execs.iter().map(|exec| exec.setting.value.as_str()).collect();

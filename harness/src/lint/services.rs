@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config, behaviours: &[Behaviour<'_>], findings: &mu
         }
         if unit.has_contents {
             mount_or_timer(unit, findings);
+            checked_device(unit, findings);
         }
         if let Some((code, setting)) =
             unit.file.words("Service", "SuccessExitStatus").find(|(code, _)| is_failure(code))
@@ -106,8 +107,18 @@ pub(super) fn is_started_by_others(config: &Config, unit: &Unit) -> bool {
             other.name.ends_with(&format!(".{kind}"))
                 && own.map_or(other.name == format!("{stem}.{kind}"), |own| own == unit.name)
         });
-        named || also || triggers
+        let instance = other.enabled == Some(true) && is_instance(&other.name, &unit.name);
+        named || also || triggers || instance
     })
+}
+
+/// Whether `nic@0.service` is one of `nic@.service`.
+fn is_instance(name: &str, template: &str) -> bool {
+    let parts = |name: &str| -> Option<(String, String)> {
+        let (stem, rest) = name.split_once('@')?;
+        Some((stem.to_owned(), rest.rsplit_once('.')?.1.to_owned()))
+    };
+    template.contains("@.") && parts(name).is_some() && parts(name) == parts(template)
 }
 
 fn capitalised(word: &str) -> String {
@@ -171,8 +182,31 @@ fn mount_or_timer(unit: &Unit, findings: &mut Findings) {
     }
 }
 
-/// The name of the unit that mounts a path (`systemd-escape --path`).
+/// `systemd-fsck@….service` waits for the device in its name, and a mount that requires one of no device fails.
+fn checked_device(unit: &Unit, findings: &mut Findings) {
+    let Some(device) = unit.file.value("Mount", "What").filter(|what| what.starts_with("/dev/") && !what.contains('%'))
+    else {
+        return;
+    };
+    let right = format!("systemd-fsck@{}.service", escaped(device));
+    for key in ["Requires", "BindsTo", "Wants", "After"] {
+        for (name, setting) in unit.file.words("Unit", key) {
+            if name.starts_with("systemd-fsck@") && !name.contains('%') && name != right {
+                let message = format!("{key}={name} checks another device than What={device}");
+                let help = format!("Write {right} (`systemd-escape --path {device}`).");
+                findings.add_with_help(&UNIT_MISSPELT, &setting.value_place(), message, help);
+            }
+        }
+    }
+}
+
+/// The name of the unit that mounts a path.
 fn unit_of_mount(path: &str) -> String {
+    escaped(path) + ".mount"
+}
+
+/// A path as units are named after it (`systemd-escape --path`).
+fn escaped(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let mut name = String::new();
     for byte in parts.join("/").bytes() {
@@ -186,7 +220,7 @@ fn unit_of_mount(path: &str) -> String {
     if name.is_empty() {
         name.push('-');
     }
-    name + ".mount"
+    name
 }
 
 /// What `service_verify` of systemd refuses.
@@ -300,7 +334,7 @@ fn executed(config: &Config, program: &str, place: &super::report::Place, unit: 
 }
 
 /// What the whole boot waits for.
-const HOLDS_UP: [&str; 12] = [
+pub(super) const HOLDS_UP: [&str; 12] = [
     "network-pre.target",
     "NetworkManager.service",
     "network.target",
@@ -315,6 +349,9 @@ const HOLDS_UP: [&str; 12] = [
     "crio.service",
 ];
 
+/// Those of them that a service comes after by default.
+const BASIC: [&str; 4] = ["sysinit.target", "basic.target", "local-fs.target", "sockets.target"];
+
 fn timeouts(behaviour: &Behaviour<'_>, findings: &mut Findings) {
     let file = &behaviour.unit.file;
     let name = &behaviour.unit.name;
@@ -323,7 +360,11 @@ fn timeouts(behaviour: &Behaviour<'_>, findings: &mut Findings) {
     });
     let setting = setting.next_back();
     let limit = setting.and_then(|setting| seconds(&setting.value)).filter(|limit| *limit > 0.0 && limit.is_finite());
-    let held = file.words("Unit", "Before").find(|(word, _)| HOLDS_UP.contains(word));
+    // A target waits for all that it wants, unless that comes after it.
+    let wanted_by = ["WantedBy", "RequiredBy"].iter().flat_map(|key| file.words("Install", key));
+    let is_before = |word: &str| BASIC.contains(&word) || file.names("After", word) || file.is_early();
+    let wanted_by = wanted_by.filter(|(word, _)| word.ends_with(".target") && !is_before(word));
+    let held = file.words("Unit", "Before").chain(wanted_by).find(|(word, _)| HOLDS_UP.contains(word));
     if let (None, "oneshot", Some((held, before))) = (limit, file.service_type(), held) {
         let message = format!("{held} waits for {name} without a time limit");
         findings.add(&NO_TIMEOUT, &before.value_place(), message);

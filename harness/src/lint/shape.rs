@@ -1,12 +1,15 @@
 //! Whether a config is what the cluster's API, the MCO and Ignition take: keys, types, names.
 
+use serde::de::DeserializeOwned;
+
 use super::config::{Config, each};
 use super::report::Findings;
 use super::rules::{
-    DUPLICATE, FILE_PATH, IGNITION, MACHINE_CONFIG, SPEC_VERSION, UNIT_NAME, UNKNOWN_KEY, UNRECONCILABLE,
+    DUPLICATE, FILE_PATH, IGNITION, MACHINE_CONFIG, NO_ROLE, OLD_SPEC, OLD_SPEC_KEY, SPEC_VERSION, UNIT_NAME,
+    UNKNOWN_KEY, UNRECONCILABLE,
 };
 use crate::mco::{ROLE_LABEL, SpecVersion, Typed, WithTyped, is_unit_name, problem_of_path};
-use crate::scenario::{Document, Exact, Node, Path, decode_exactly, nearest};
+use crate::scenario::{Document, Exact, Node, Path, Value, decode_exactly, nearest};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     if config.found.machine_config {
@@ -47,9 +50,10 @@ fn machine_config(config: &Config, findings: &mut Findings) {
         let help = "Use lower-case letters, digits, `-` and `.`, as in 99-worker-driver.";
         wrong(&name, format!("`{}` is no name of an object", config.name), help.into());
     }
+    types(config, findings);
     if config.role.is_empty() && !config.is_rendered() {
-        let message = format!("the label {ROLE_LABEL} is missing: no pool uses this MachineConfig");
-        wrong(&at.key("metadata").key("labels"), message, format!("Add `{ROLE_LABEL}: worker` to metadata.labels."));
+        let place = found.place(&at.key("metadata").key("labels"));
+        findings.add(&NO_ROLE, &place, format!("{} has no label {ROLE_LABEL}", config.title()));
     }
     let spec = at.key("spec");
     for entry in found.node(&spec).map(Node::entries).unwrap_or_default() {
@@ -57,6 +61,35 @@ fn machine_config(config: &Config, findings: &mut Findings) {
     }
     for entry in found.node(at).map(Node::entries).unwrap_or_default() {
         unknown(config, at, &entry.key, &["apiVersion", "kind", "metadata", "spec", "status"], findings);
+    }
+}
+
+/// Values that the API's schema refuses.
+fn types(config: &Config, findings: &mut Findings) {
+    type Texts = Option<Vec<String>>;
+    type Labels = Option<std::collections::BTreeMap<String, String>>;
+    fn is<T: DeserializeOwned>(node: &Node) -> bool {
+        T::deserialize(Exact(node)).is_ok()
+    }
+    let is_map = |node: &Node| node.is_null() || matches!(node.value, Value::Map(_));
+    let found = &config.found;
+    let (metadata, spec) = (found.at.key("metadata"), found.at.key("spec"));
+    let types: [(Path, &str, &dyn Fn(&Node) -> bool); 9] = [
+        (metadata.key("labels"), "a map of texts", &is::<Labels>),
+        (metadata.key("annotations"), "a map of texts", &is::<Labels>),
+        (spec.clone(), "a map", &is_map),
+        (spec.key("config"), "an Ignition config", &is_map),
+        (spec.key("kernelArguments"), "a list of texts", &is::<Texts>),
+        (spec.key("extensions"), "a list of texts", &is::<Texts>),
+        (spec.key("kernelType"), "a text", &is::<Option<String>>),
+        (spec.key("osImageURL"), "a text", &is::<Option<String>>),
+        (spec.key("fips"), "`true` or `false`", &is::<Option<bool>>),
+    ];
+    for (path, wanted, is) in types {
+        if found.node(&path).is_some_and(|node| !is(node)) {
+            let message = format!("what stands here is not {wanted}");
+            findings.add_with_help(&MACHINE_CONFIG, &found.place(&path), message, format!("Write {wanted}."));
+        }
     }
 }
 
@@ -88,6 +121,10 @@ fn spec_version(config: &Config, findings: &mut Findings) -> Option<SpecVersion>
         findings.add(&SPEC_VERSION, &found.place(&at), "`ignition.version` is missing");
         return None;
     };
+    if config.is_spec_2() {
+        findings.add(&OLD_SPEC, &found.place(&at), format!("{} is of Ignition spec {text}", config.title()));
+        return None;
+    }
     match SpecVersion::parse(text) {
         Ok(version) => Some(version),
         Err(problem) => {
@@ -178,6 +215,11 @@ fn ignition(config: &Config, version: SpecVersion, findings: &mut Findings) {
     for path in unknown {
         let Some(crate::scenario::Step::Key(key)) = path.0.last() else { continue };
         let place = config.found.lines.place(part.key_span(&path).start);
+        if is_of_spec_2(key, part.node(&path)) {
+            let message = format!("`{key}` is a key of Ignition spec 2; spec 3 does without");
+            findings.add(&OLD_SPEC_KEY, &place, message);
+            continue;
+        }
         let help = if !unknown_to_newest.contains(&path) {
             format!(
                 "A later spec has it: set `ignition.version` to {}, or what Ignition's documentation names.",
@@ -191,6 +233,17 @@ fn ignition(config: &Config, version: SpecVersion, findings: &mut Findings) {
         };
         let message = format!("Ignition {version} has no key `{key}` here; it is dropped");
         findings.add_with_help(&UNKNOWN_KEY, &place, message, help);
+    }
+}
+
+/// Whether a key is one that spec 2 had, with a value that changes nothing: every file is of the root file system.
+fn is_of_spec_2(key: &str, value: Option<&Node>) -> bool {
+    match key {
+        "filesystem" => value.and_then(Node::text) == Some("root"),
+        "networkd" => {
+            value.is_none_or(|value| value.is_null() || matches!(&value.value, Value::Map(of) if of.is_empty()))
+        }
+        _ => false,
     }
 }
 

@@ -200,6 +200,9 @@ impl de::Error for Error {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        // serde calls a map by the name of the type that it becomes.
+        let expected = expected.to_string();
+        let expected = if expected.starts_with("struct ") { "a map" } else { &expected };
         Self::new(Kind::Other(format!("{} stands where {expected} belongs", plain(found))))
     }
 

@@ -55,13 +55,13 @@ impl<'de> Exact<'de> {
     }
 }
 
-/// A whole number; one with a zero in front is octal.
+/// A whole number; one with a zero in front is octal, unless its digits are none of an octal number (`0493`).
 fn integer(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let octal = digits.len() > 1 && digits.starts_with('0');
+    let octal = digits.len() > 1 && digits.starts_with('0') && !digits.contains(['8', '9']);
     if !digits.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }

@@ -43,6 +43,24 @@ rules! {
         "Use 3.2.0, which every supported node reads, or up to 3.5.0.",
         "machine-config-operator, pkg/controller/common/helpers.go, ParseAndConvertConfig"
     }
+    OLD_SPEC Warning "old-spec" {
+        "The Ignition config is of spec 2, which this program does not read",
+        "The MCO converts 2.2.0 and older, and the nodes get it. Here the types and keys of the config were not checked, and it is not rendered together with others; a machine of this harness can't be given it.",
+        "Convert it to 3.2.0 to have all of it checked.",
+        "machine-config-operator, pkg/controller/common/helpers.go, IgnParseWrapper"
+    }
+    OLD_SPEC_KEY Note "old-spec-key" {
+        "A key that is left of Ignition spec 2, with the value that spec 3 has anyway",
+        "It is dropped, and nothing is missing.",
+        "Remove it.",
+        "coreos/ignition docs, Migrating Between Configuration Versions, From Version 2.3.0 to 3.0.0"
+    }
+    NO_ROLE Warning "no-role" {
+        "The MachineConfig has no role label",
+        "The pools of a cluster choose by that label, and a MachineConfig that no pool chooses reaches no node. In a ConfigMap for a NodePool (HyperShift) the label is set for it.",
+        "Add `machineconfiguration.openshift.io/role: worker` to metadata.labels.",
+        "machine-config-operator, docs/MachineConfigController.md; openshift/hypershift, hypershift-operator/controllers/nodepool/config.go"
+    }
     IGNITION Error "ignition" {
         "A value of the Ignition config has the wrong type, or a required key is missing",
         "The MCO can't parse the config, and its pool becomes degraded.",
@@ -94,8 +112,8 @@ rules! {
         "machine-config-operator, pkg/controller/common/helpers.go, ValidateIgnition"
     }
     MODE_DECIMAL Error "mode-decimal" {
-        "A mode that was meant as octal stands as a decimal number",
-        "Ignition's modes are decimal numbers: `mode: 644` is octal 1204.",
+        "A mode that was meant as octal stands as a decimal number, or the other way round",
+        "Ignition's modes are decimal numbers: `mode: 644` is octal 1204, and YAML's `0420` is 272, which is r---w----.",
         "Write the decimal number, or in YAML an octal one with a zero in front (0644).",
         "coreos/ignition docs, Configuration Specification v3.2.0, storage.files.mode"
     }
@@ -282,7 +300,7 @@ rules! {
         "systemd.exec(5), Process Exit Codes"
     }
     FAILURE_IGNORED Warning "failure-ignored" {
-        "A failure is swallowed on purpose (`ExecStart=-`, `|| true`, `|| echo`, SuccessExitStatus=1)",
+        "A failure is swallowed on purpose (`ExecStart=-`, `|| true`, `|| exit 0`, `|| echo`, `if …; then … else echo …`, SuccessExitStatus=1)",
         "The unit is green although what it is for did not happen, and nobody looks at a green unit.",
         "Let it fail, or handle the failure and say so.",
         "systemd.service(5), Command lines; bash(1), Lists"
@@ -371,9 +389,9 @@ rules! {
     }
     NO_TIMEOUT Warning "no-timeout" {
         "A oneshot that the boot waits for has no time limit",
-        "TimeoutStartSec= is infinite for Type=oneshot: if it hangs, the network or kubelet never starts, and nobody can log in to see why.",
+        "TimeoutStartSec= is infinite for Type=oneshot: if it hangs, the network never starts and nobody can log in to see why, or kubelet never starts and the node is never Ready.",
         "Set `TimeoutStartSec=`, longer than the slowest good case.",
-        "systemd.service(5), TimeoutStartSec="
+        "systemd.service(5), TimeoutStartSec=; systemd.target(5), Default Dependencies"
     }
     SHORT_TIMEOUT Warning "short-timeout" {
         "The time limit is short for what the unit does",

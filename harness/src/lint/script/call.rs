@@ -130,7 +130,11 @@ impl Call {
     pub(in crate::lint) fn needs_network(&self) -> bool {
         let (name, words) = self.program();
         match name {
-            "podman" | "docker" => self.podman().is_some_and(|verb| verb == "pull" || verb == "image pull"),
+            "podman" | "docker" => self.podman().is_some_and(|verb| match verb.as_str() {
+                "pull" | "image pull" => true,
+                "run" | "create" | "container run" | "container create" => pulls_always(words),
+                _ => false,
+            }),
             "skopeo" => words.iter().any(|word| word == "copy" || word == "sync" || word == "inspect"),
             "crictl" => words.iter().any(|word| word == "pull"),
             "oc" => words.iter().any(|word| word == "adm" || word == "image"),
@@ -249,6 +253,16 @@ fn is_dry(word: &str) -> bool {
     DRY.contains(&word) || short_option(word, &['n', 'D', 'c', 'R'])
 }
 
+/// Whether `podman run` asks the registry also where the node has the image.
+fn pulls_always(words: &[String]) -> bool {
+    let mut policies = words.iter().enumerate().filter_map(|(index, word)| match word.split_once('=') {
+        Some(("--pull", policy)) => Some(policy),
+        None if word == "--pull" => words.get(index + 1).map(String::as_str),
+        _ => None,
+    });
+    policies.any(|policy| ["always", "newer"].contains(&policy))
+}
+
 fn removes(word: &str) -> bool {
     word == "--remove" || short_option(word, &['r'])
 }
@@ -280,6 +294,9 @@ mod tests {
         assert!(!call("modprobe --show-depends nic").swaps_modules() && !call("modprobe -n nic").matters());
         assert!(call("podman run -v /lib/modules:/lib/modules x").swaps_modules());
         assert!(call("curl --retry 5 x").retries());
+        assert!(call("podman run --pull=always quay.io/x").needs_network());
+        assert!(call("podman run --rm --pull newer quay.io/x").needs_network());
+        assert!(!call("podman run --pull=never quay.io/x").needs_network() && !call("podman run x").needs_network());
     }
 
     #[test]

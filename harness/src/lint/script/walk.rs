@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use brush_parser::ast::{
     AndOr, AndOrList, Assignment, AssignmentName, AssignmentValue, Command, CommandPrefixOrSuffixItem, CompoundCommand,
-    CompoundList, ExtendedTestExpr, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect, Pipeline, Program,
-    SeparatorOperator, SimpleCommand, SourceLocation, Word,
+    CompoundList, ExtendedTestExpr, IfClauseCommand, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect, Pipeline,
+    Program, SeparatorOperator, SimpleCommand, SourceLocation, Word,
 };
 
 use super::word::{here_document, identifiers, parts, plain};
@@ -43,7 +43,8 @@ impl Walk<'_> {
         let count = program.complete_commands.len();
         for (index, list) in program.complete_commands.iter().enumerate() {
             let next = program.complete_commands.get(index + 1);
-            let asked = next.is_some_and(|next| next.0.first().is_some_and(|item| asks_for_status(&item.0)));
+            let asks = |list: &AndOrList| asks_for_status(list) && !only_tells(list);
+            let asked = next.is_some_and(|next| next.0.first().is_some_and(|item| asks(&item.0)));
             self.list(list, context, index + 1 == count, asked);
         }
     }
@@ -54,7 +55,7 @@ impl Walk<'_> {
         for (index, item) in list.0.iter().enumerate() {
             let at_end = index + 1 == count;
             let next_asks = match list.0.get(index + 1) {
-                Some(next) => asks_for_status(&next.0),
+                Some(next) => asks_for_status(&next.0) && !only_tells(&next.0),
                 None => asked,
             };
             let in_background = matches!(item.1, SeparatorOperator::Async);
@@ -168,7 +169,9 @@ impl Walk<'_> {
                 }
             }
             CompoundCommand::IfClause(command) => {
-                self.body(&command.condition, &condition);
+                let lost = !context.looped && swallows(command);
+                let status = if lost { Status::Ignored } else { Status::Used };
+                self.last_of(&command.condition, &Context { status, ..condition.clone() });
                 self.body(&command.then, context);
                 for other in command.elses.iter().flatten() {
                     other.condition.iter().for_each(|list| self.body(list, &condition));
@@ -180,6 +183,14 @@ impl Walk<'_> {
                 self.body(&command.1.list, &looped);
             }
             CompoundCommand::Coprocess(command) => self.command(&command.body, &condition),
+        }
+    }
+
+    /// The condition of an `if`: neither a `!` in front of it nor `set -e` changes what becomes of its status.
+    fn last_of(&mut self, condition: &CompoundList, context: &Context) {
+        match only_pipeline(condition).map(|pipeline| pipeline.seq.as_slice()) {
+            Some([command]) => self.command(command, context),
+            _ => self.body(condition, context),
         }
     }
 
@@ -423,13 +434,81 @@ fn asks_for_status(list: &AndOrList) -> bool {
     ["$?", "${?", "PIPESTATUS"].iter().any(|status| text.contains(status))
 }
 
-/// `true` or `:`, or a message about it; where the output is taken, that is the value instead.
+/// `true`, `:` or `exit 0`, or a message about it; where the output is taken, that is the value instead.
 fn only_says(pipeline: &Pipeline, context: &Context) -> bool {
-    let [Command::Simple(simple)] = pipeline.seq.as_slice() else { return false };
-    let Some(name) = simple.word_or_name.as_ref().map(|word| word.value.rsplit('/').next().unwrap_or_default()) else {
-        return false;
+    ends_well(pipeline) || (!context.captured && is_message(pipeline))
+}
+
+/// The words of a simple command that stands by itself.
+fn words_of(pipeline: &Pipeline) -> Vec<String> {
+    let [Command::Simple(simple)] = pipeline.seq.as_slice() else { return vec![] };
+    let suffix = simple.suffix.iter().flat_map(|suffix| &suffix.0).filter_map(|item| match item {
+        CommandPrefixOrSuffixItem::Word(word) => Some(plain(&word.value)),
+        _ => None,
+    });
+    simple.word_or_name.iter().map(|word| plain(&word.value)).chain(suffix).collect()
+}
+
+fn ends_well(pipeline: &Pipeline) -> bool {
+    match words_of(pipeline).as_slice() {
+        [name] => [":", "true", "/bin/true", "/usr/bin/true"].contains(&name.as_str()),
+        [name, status] => name == "exit" && status == "0",
+        _ => false,
+    }
+}
+
+fn is_message(pipeline: &Pipeline) -> bool {
+    let words = words_of(pipeline);
+    let name = words.first().map_or("", |name| name.rsplit('/').next().unwrap_or_default());
+    ["echo", "printf", "logger"].contains(&name)
+}
+
+/// The pipeline of a list that is nothing else.
+fn only_pipeline(list: &CompoundList) -> Option<&Pipeline> {
+    match list.0.as_slice() {
+        [item] if item.0.additional.is_empty() => Some(&item.0.first),
+        _ => None,
+    }
+}
+
+/// Whether a list has nothing but messages, and perhaps a good end behind them.
+fn is_of_messages(list: &CompoundList) -> bool {
+    let count = list.0.len();
+    list.0.iter().enumerate().all(|(index, item)| {
+        let pipeline = &item.0.first;
+        item.0.additional.is_empty() && (is_message(pipeline) || (index + 1 == count && ends_well(pipeline)))
+    })
+}
+
+/// Whether the script ends well behind a list of messages.
+fn gives_up(list: &CompoundList) -> bool {
+    let ends = |pipeline: &Pipeline| words_of(pipeline) == ["exit", "0"];
+    is_of_messages(list) && list.0.last().is_some_and(|item| ends(&item.0.first))
+}
+
+/// Whether a list is an `if` of which all that comes is messages.
+fn only_tells(list: &AndOrList) -> bool {
+    match list.first.seq.as_slice() {
+        [Command::Compound(CompoundCommand::IfClause(command), _)] => {
+            let elses = command.elses.iter().flatten();
+            is_of_messages(&command.then) && elses.into_iter().all(|other| is_of_messages(&other.body))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a failure of an `if`'s condition has no consequence but a message: all that comes of either way is messages, or
+/// the script ends well after a failure. Without a way for failures the condition is a question.
+fn swallows(command: &IfClauseCommand) -> bool {
+    let elses: Vec<_> = command.elses.iter().flatten().collect();
+    let bang = only_pipeline(&command.condition).is_some_and(|pipeline| pipeline.bang);
+    let failed = match elses.as_slice() {
+        _ if bang => Some(&command.then),
+        [other] if other.condition.is_none() => Some(&other.body),
+        _ => None,
     };
-    ["true", ":"].contains(&name) || (!context.captured && ["echo", "printf", "logger"].contains(&name))
+    let all = is_of_messages(&command.then) && elses.iter().all(|other| is_of_messages(&other.body));
+    failed.is_some_and(|failed| gives_up(failed) || (all && is_of_messages(failed)))
 }
 
 fn place(word: &Word, context: &Context) -> (usize, usize) {

@@ -252,7 +252,6 @@ fn the_faults_of_the_upstream_machine_config_are_found() {
         ("network-online.target is not wanted", "network-online"),
         ("one attempt a boot", "no-retry"),
         ("the order rests on PrivateTmp", "private-tmp-order"),
-        ("no mount is waited for", "mount-dependency"),
         ("podman before D-Bus", "dbus-order"),
         ("60 s for everything", "short-timeout"),
         ("no order with udev", "udev-order"),

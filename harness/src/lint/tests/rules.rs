@@ -62,9 +62,27 @@ fn the_file() -> Vec<Case> {
         ("nothing-to-check", "kind: Deployment\n".into(), format!("kind: ConfigMap\n---\n{}", one(UNIT, SCRIPT))),
         (
             "machine-config",
+            swapped("spec:\n", "spec:\n  kernelArguments: nosmt\n"),
+            swapped("spec:\n", "spec:\n  kernelArguments: [nosmt]\n  fips:\n"),
+        ),
+        (
+            "machine-config",
+            swapped("role: worker\n", "role: worker\n    other: true\n"),
+            swapped("role: worker\n", "role: worker\n    other: 'true'\n"),
+        ),
+        (
+            "no-role",
             swapped("    machineconfiguration.openshift.io/role: worker\n", "    other: label\n"),
             swapped("role: worker", "role: infra"),
         ),
+        ("old-spec", swapped("3.2.0", "2.2.0"), swapped("3.2.0", "3.0.0")),
+        (
+            "old-spec-key",
+            swapped("overwrite: true", "overwrite: true\n          filesystem: root"),
+            storage("    storage: {}\n"),
+        ),
+        ("old-spec-key", storage("    networkd: {}\n"), storage("    passwd: {}\n")),
+        ("unknown-key", storage("    networkd:\n      units: [{name: a}]\n"), swapped("mode: 0755", "mode: 0493")),
         (
             "unknown-key",
             swapped("          enabled: true", "          enable: true\n          enabled: true"),
@@ -123,6 +141,7 @@ fn the_files() -> Vec<Case> {
         ("volatile-path", file("/run/x", "420", "a"), file("/var/run-x", "420", "a")),
         ("mode-refused", file("/etc/x", "04755", "a"), file("/etc/x", "0755", "a")),
         ("mode-decimal", file("/etc/x", "644", "a"), file("/etc/x", "420", "a")),
+        ("mode-decimal", file("/etc/x", "0420", "a"), file("/etc/x", "0640", "a")),
         ("world-writable", file("/etc/x", "511", "a"), file("/etc/x", "493", "a")),
         ("not-executable", swapped("mode: 0755", "mode: 0644"), swapped("mode: 0755", "mode: 0700")),
         (
@@ -148,7 +167,7 @@ fn the_files() -> Vec<Case> {
             one(UNIT, SCRIPT)
                 + "        - path: /etc/systemd/system/driver.service\n          contents: {source: \"data:,b\"}\n",
             one(UNIT, SCRIPT)
-                + "        - path: /etc/systemd/system/driver.service.d/a.conf\n          contents: {source: \"data:,b\"}\n",
+                + "        - path: /etc/systemd/system/driver.service.d/a.conf\n          contents: {source: \"data:,%5BService%5D%0AUMask=0027\"}\n",
         ),
     ]
 }
@@ -172,6 +191,20 @@ fn the_units() -> Vec<Case> {
             + name
             + "\n              contents: |\n                [Service]\n                Environment=A=b\n"
     };
+    // The unit in a file, which a link enables, with a drop-in in another file.
+    let in_files = |text: &str| {
+        let dropin = "[Service]\nTimeoutStartSec=60\n";
+        let files = [
+            ("/usr/local/bin/driver.sh", "0755", SCRIPT),
+            ("/etc/systemd/system/driver.service", "0644", text),
+            ("/etc/systemd/system/driver.service.d/10.conf", "0644", dropin),
+        ];
+        let link = "/etc/systemd/system/multi-user.target.wants/driver.service";
+        let links = format!("      links:\n        - path: {link}\n          target: ../driver.service\n");
+        // A plain Ignition config: the MCO can't change links on a node that runs.
+        let config = machine_config("99-worker-x", &[], &files) + &links;
+        config.split_once("  config:\n").expect("a config").1.lines().map(|line| format!("{}\n", &line[4..])).collect()
+    };
     let masked =
         |name: &str| storage(&format!("    systemd:\n      units:\n        - name: {name}\n          mask: true\n"));
     let plain = |line: &str| {
@@ -180,6 +213,19 @@ fn the_units() -> Vec<Case> {
     };
     vec![
         ("unit-name", dropin("10-a"), dropin("10-a.conf")),
+        ("unknown-directive", in_files(&UNIT.replace("After=", "Aftr=x.service\nAfter=")), in_files(UNIT)),
+        (
+            "not-enabled",
+            in_files(UNIT).replace("/multi-user.target.wants/driver", "/a.target.d/driver"),
+            in_files(UNIT),
+        ),
+        (
+            "unit-misspelt",
+            mount("var-x.mount", "/var/x")
+                .replace("[Mount]", "[Unit]\n            Requires=systemd-fsck@dev-sdb1.service\n            [Mount]"),
+            mount("var-x.mount", "/var/x")
+                .replace("[Mount]", "[Unit]\n            Requires=systemd-fsck@dev-sdb.service\n            [Mount]"),
+        ),
         (
             "unit-syntax",
             unit("Type=oneshot", "Type=oneshot\nnothing"),
@@ -297,6 +343,22 @@ fn the_units() -> Vec<Case> {
             strict("modprobe driver || echo failed >&2"),
             strict("modprobe driver || { echo failed; exit 1; }"),
         ),
+        ("failure-ignored", strict("modprobe driver || exit 0"), strict("modprobe driver || exit 1")),
+        (
+            "failure-ignored",
+            strict("if modprobe driver; then echo loaded; else echo failed; fi"),
+            strict("if modprobe driver; then echo loaded; else echo failed; exit 1; fi"),
+        ),
+        (
+            "failure-ignored",
+            strict("if ! modprobe driver; then\n  echo failed\n  exit 0\nfi\ntouch /run/x"),
+            strict("if ! modprobe driver; then\n  modprobe e1000\n  exit 1\nfi\ntouch /run/x"),
+        ),
+        (
+            "failure-ignored",
+            strict("if modprobe driver; then touch /run/x; else logger failed; exit 0; fi"),
+            strict("for i in 1 2 3; do\n  if modprobe driver; then exit 0; else echo again; fi\ndone\nexit 1"),
+        ),
         (
             "failure-ignored",
             strict("modprobe driver || true"),
@@ -327,6 +389,15 @@ fn the_order() -> Vec<Case> {
             &other.replace("[Service]", "[Unit]\nDefaultDependencies=no\nAfter=local-fs.target\n\n[Service]"),
         )
     };
+    let not_ordered = |text: &str| {
+        let unit = text.replacen("[Service]", "[Unit]\nDefaultDependencies=no\n\n[Service]", 1);
+        machine_config("99-worker-x", &[("x.service", "true", &unit)], &[])
+    };
+    let before_kubelet = |script: &str| {
+        let unit = "[Unit]\nBefore=kubelet.service\n\n[Service]\nExecStart=/usr/local/bin/driver.sh\n\n[Install]\n\
+                    WantedBy=multi-user.target\n";
+        one(unit, &format!("#!/bin/bash\nset -e\n{script}\n"))
+    };
     let requires =
         |more: &str| two(UNIT, "late.service", "true", &format!("[Unit]\nRequires=driver.service\n{more}\n\n{LATE}"));
     vec![
@@ -336,18 +407,28 @@ fn the_order() -> Vec<Case> {
             network("After=network-online.target\nWants=network-online.target"),
         ),
         (
+            "network-online",
+            network("Wants=network-online.target"),
+            machine_config(
+                "99-worker-x",
+                &[(
+                    "x.target",
+                    "true",
+                    "[Unit]\nWants=network-online.target\n\n[Install]\nWantedBy=multi-user.target\n",
+                )],
+                &[],
+            ),
+        ),
+        (
             "passive-target",
             unit("Wants=network-pre.target\n", ""),
             unit("Wants=network-pre.target", "Requires=network-pre.target"),
         ),
+        ("not-ordered", not_ordered(LATE), early("After=sysinit.target", "")),
         (
             "not-ordered",
-            machine_config(
-                "99-worker-x",
-                &[("x.service", "true", &LATE.replacen("[Service]", "[Unit]\nDefaultDependencies=no\n\n[Service]", 1))],
-                &[],
-            ),
-            early("After=sysinit.target", ""),
+            not_ordered(LATE),
+            not_ordered(&LATE.replace("WantedBy=multi-user.target", "WantedBy=shutdown.target reboot.target")),
         ),
         (
             "mount-dependency",
@@ -356,7 +437,7 @@ fn the_order() -> Vec<Case> {
         ),
         (
             "private-tmp-order",
-            early("After=systemd-udevd.service\nRequiresMountsFor=/var", "PrivateTmp=yes\n"),
+            early("After=systemd-udevd.service", "PrivateTmp=yes\n"),
             early("After=local-fs.target", "PrivateTmp=yes\n"),
         ),
         (
@@ -366,6 +447,7 @@ fn the_order() -> Vec<Case> {
         ),
         ("dbus-order", ordered(order, run), ordered(order, "podman --cgroup-manager cgroupfs run x")),
         ("type-simple", unit("Type=oneshot\n", ""), unit("Type=oneshot", "Type=notify")),
+        ("type-simple", before_kubelet("modprobe driver"), before_kubelet("exec /usr/bin/vendor-daemon")),
         ("not-remaining", bound(&UNIT.replace("RemainAfterExit=yes\n", "")), bound(UNIT)),
         ("order-void", after_other("false"), after_other("true")),
         ("requires-without-after", requires(""), requires("After=driver.service")),
@@ -403,9 +485,14 @@ fn the_rest() -> Vec<Case> {
         )
     };
     let safe = "$(uname -r | tr + _)";
+    let required_by = |target: &str| {
+        let unit = LATE.replace("WantedBy=multi-user.target", &format!("RequiredBy={target}"));
+        machine_config("99-worker-x", &[("x.service", "true", &unit)], &[])
+    };
     vec![
         ("no-retry", pulling(pull, limit), pulling(retry, limit)),
         ("no-timeout", unit("TimeoutStartSec=120\n", ""), unit("TimeoutStartSec=120", "TimeoutSec=2min")),
+        ("no-timeout", required_by("kubelet-dependencies.target"), required_by("multi-user.target")),
         ("short-timeout", pulling(retry, "TimeoutStartSec=60"), pulling(retry, "TimeoutStartSec=5min")),
         ("reboot-unbounded", rebooting("touch \"$done\"", "touch /run/x"), rebooting("touch", "echo >")),
         (
@@ -423,6 +510,13 @@ fn the_rest() -> Vec<Case> {
             "status-hidden",
             loose("modprobe driver\necho done"),
             loose("modprobe driver || exit 1\nmodprobe x\nif [ $? -ne 0 ]; then exit 1; fi\necho done"),
+        ),
+        (
+            "status-hidden",
+            loose("modprobe driver\nif [ $? -eq 0 ]; then\n  echo loaded\nelse\n  echo failed\nfi\ntouch /run/x"),
+            loose(
+                "modprobe driver\nif [ $? -eq 0 ]; then\n  echo loaded\nelse\n  echo failed\n  exit 1\nfi\ntouch /run/x",
+            ),
         ),
         (
             "status-hidden",
