@@ -4,6 +4,7 @@ mod firmware;
 mod image;
 mod in_tree;
 mod indexes;
+mod licence;
 mod module;
 mod order;
 mod signature;

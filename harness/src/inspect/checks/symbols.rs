@@ -6,13 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Finding;
 use super::super::kernel::Kernel;
 use super::super::symvers::{KernelSymbol, Symvers, has_namespace};
-use super::{Context, Known, Subject, join, part};
+use super::licence::is_gpl;
+use super::{Context, Known, Subject, join, licence, part};
 use crate::kmod::ModuleInfo;
 use crate::text::number;
-
-/// As `license_is_gpl_compatible` of include/linux/license.h.
-const GPL_COMPATIBLE: [&str; 6] =
-    ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
 
 /// What is wrong with the symbols of all modules together.
 #[derive(Default)]
@@ -43,15 +40,11 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
         look_at_exports(context, subject, info, symvers.as_ref().ok().copied(), &mut seen);
     }
     let mut findings = symbols(subject, &seen, symvers.as_ref().err());
-    findings.extend(licence(subject, &seen, symvers.as_ref().err()));
+    findings.extend(licence::check(subject, &seen.gpl, symvers.as_ref().copied()));
     findings.extend(namespaces(subject, kernel, &seen, symvers.as_ref().err()));
     findings.extend(dependencies(context, subject, kernel, &seen, symvers.as_ref().err()));
     findings.extend(softdeps(subject, kernel));
     findings
-}
-
-fn is_gpl(info: &ModuleInfo) -> bool {
-    info.license.as_deref().is_some_and(|license| GPL_COMPATIBLE.contains(&license))
 }
 
 fn look(subject: &Subject<'_>, info: &ModuleInfo, symvers: Option<&Symvers>, seen: &mut Seen) {
@@ -208,41 +201,6 @@ fn symbols(subject: &Subject<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<
         None => {}
     }
     findings
-}
-
-fn licence(subject: &Subject<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<Finding> {
-    const CHECK: &str = "module.licence";
-    let said = |name: &String| {
-        let license = subject.driver.info(name).and_then(|info| info.license.as_deref());
-        format!("{name}: {}", license.unwrap_or("none"))
-    };
-    let others: Vec<String> = subject
-        .load
-        .iter()
-        .filter(|name| subject.driver.info(name).is_some_and(|info| !is_gpl(info)))
-        .map(said)
-        .collect();
-    if !seen.gpl.is_empty() {
-        return vec![
-            Finding::error(CHECK, "modules use symbols that are only for those with a GPL-compatible licence")
-                .seen(others)
-                .seen(&seen.gpl)
-                .why("the kernel answers `Unknown symbol`: the load unit fails, and the in-tree driver stays")
-                .advise("do without these symbols, or state the right licence in MODULE_LICENSE")
-                .source("kernel/module/main.c: find_exported_symbol_in_section"),
-        ];
-    }
-    match unknown {
-        _ if others.is_empty() => vec![Finding::ok(CHECK, format!("GPL-compatible: {}", join(subject.load)))],
-        Some(reason) => vec![
-            Finding::not_checked(
-                CHECK,
-                format!("whether symbols are used that are for GPL-compatible modules only, because {reason}"),
-            )
-            .seen(others),
-        ],
-        None => vec![Finding::ok(CHECK, "no symbol is used that is for GPL-compatible modules only").seen(others)],
-    }
 }
 
 fn namespaces(subject: &Subject<'_>, kernel: Known<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<Finding> {

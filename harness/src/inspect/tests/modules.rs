@@ -213,23 +213,6 @@ const BROKEN: &[Broken] = &[
         &["no symbol versions", "extra/nic.ko"],
     ),
     (
-        "a proprietary module with a GPL-only symbol",
-        |case| {
-            case.nic = case.nic.clone().with_info("license", "Proprietary").uses("gpl_one", 4);
-        },
-        "module.licence",
-        &["nic: Proprietary", "nic uses gpl_one", "nic uses core_start of nic_core"],
-    ),
-    (
-        "a proprietary module of which a file says GPL",
-        |case| {
-            let nic = case.nic.clone().with_info("license", "Proprietary").info("license", "GPL");
-            case.nic = nic.uses("gpl_one", 4);
-        },
-        "module.licence",
-        &["nic: Proprietary", "nic uses gpl_one"],
-    ),
-    (
         "a namespace that is not imported",
         |case| {
             case.nic = case.nic.clone().uses("spaced", 5).info("import_ns", "OTHER");
