@@ -154,6 +154,16 @@ impl Kernel {
         self.builtin.as_ref().map(|builtin| builtin.contains(name))
     }
 
+    /// What some in-tree modules need, if by way of others, and one of them that needs it.
+    pub(crate) fn needed_by<'k>(&'k self, names: &'k [String]) -> BTreeMap<&'k str, &'k str> {
+        let Some(modules) = &self.modules else { return BTreeMap::new() };
+        let needs = |name: &'k String| {
+            let module = modules.get(name);
+            module.into_iter().flat_map(|module| module.needs.keys()).map(|needed| (needed.as_str(), name.as_str()))
+        };
+        names.iter().rev().flat_map(needs).collect()
+    }
+
     /// The patterns that an in-tree module claims devices by.
     pub(crate) fn claims(&self, name: &str) -> usize {
         self.aliases.iter().flatten().filter(|(pattern, module)| module == name && is_hardware(pattern)).count()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Finding;
 use super::super::driver::Driver;
-use super::super::kernel::{Alias, Kernel, is_hardware};
+use super::super::kernel::{Alias, InTree, Kernel, is_hardware};
 use super::super::pattern::{Effort, one_covers_other};
 use super::{Context, Known, Subject, join, part};
 use crate::text::number;
@@ -12,7 +12,7 @@ use crate::text::number;
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     let removed = subject.removed(context.request);
     let mut findings = removal(context, subject, kernel, &removed);
-    findings.push(names(subject, kernel, &removed));
+    findings.extend(names(subject, kernel, &removed));
     findings.extend(aliases(context, subject, kernel, &removed));
     findings
 }
@@ -117,43 +117,94 @@ fn holders(kernel: &Kernel, removed: &[String]) -> Vec<Finding> {
 }
 
 /// Names that the image and the kernel share.
-fn names(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Finding {
+fn names(subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<Finding> {
     const CHECK: &str = "in-tree.names";
     let modules = match part(kernel, "modules.dep", |kernel| Some((kernel, kernel.modules.as_ref()?))) {
         Ok(known) => known,
         Err(reason) => {
-            return Finding::not_checked(
+            return vec![Finding::not_checked(
                 CHECK,
                 format!("whether the kernel has modules of the same names, because {reason}"),
-            );
+            )];
         }
     };
     let (kernel, modules) = modules;
     let builtin: Vec<&String> = subject.load.iter().filter(|name| kernel.has_builtin(name) == Some(true)).collect();
     if !builtin.is_empty() {
-        return Finding::error(CHECK, "the kernel has modules of the image built in")
-            .seen(builtin)
-            .why("a module whose name is taken does not load: the load unit fails")
-            .advise("rename the module, or use a kernel without it")
-            .source("kernel/module/main.c: add_unformed_module; kmod: modules.builtin");
+        return vec![
+            Finding::error(CHECK, "the kernel has modules of the image built in")
+                .seen(builtin)
+                .why("a module whose name is taken does not load: the load unit fails")
+                .advise("rename the module, or use a kernel without it")
+                .source("kernel/module/main.c: add_unformed_module; kmod: modules.builtin"),
+        ];
     }
-    let shared: Vec<&String> =
-        subject.load.iter().filter(|name| modules.contains_key(*name) && !removed.contains(name)).collect();
-    if shared.is_empty() {
-        return Finding::ok(CHECK, "no in-tree module has the name of one of the image's and stays");
-    }
+    let shared = subject.load.iter().filter(|name| modules.contains_key(*name) && !removed.contains(name));
+    // What a removed driver needs was loaded with it, and runs.
+    let brought = kernel.needed_by(removed);
+    let (runs, may_run): (Vec<&String>, Vec<&String>) =
+        shared.partition(|name| kernel.claims(name) > 0 || brought.contains_key(name.as_str()));
     let told = "in-tree modules of the same names are not in the list of modules to remove";
-    let seen = shared.iter().map(|name| format!("{name}: {} and {}", modules[*name].path, subject.path(name)));
-    let finding = if shared.iter().any(|name| kernel.claims(name) > 0) {
-        Finding::error(CHECK, told)
-    } else {
-        Finding::warning(CHECK, told)
+    let complete = |finding: Finding, names: &[&String]| {
+        let seen = names.iter().map(|name| {
+            let by = brought
+                .get(name.as_str())
+                .map_or_else(String::new, |user| format!(", and the in-tree {user} needs it"));
+            format!("{name}: {} and {}{by}", modules[*name].path, subject.path(name))
+        });
+        finding
+            .seen(seen)
+            .why("where the in-tree one runs, the load unit fails before it changes anything (`needs the image's …, but the in-tree one runs`), and the in-tree driver stays")
+            .advise(list_as_well(subject, modules, removed, names))
+            .source("the generated load script: plan_running_module; libkmod of kmod: a module of that name counts as loaded")
     };
-    finding
-        .seen(seen)
-        .why("where the in-tree one runs, modprobe says that the module is loaded already: the load unit fails, and the in-tree driver stays")
-        .advise(format!("add to the list of modules to remove: {}", join(&shared.into_iter().cloned().collect::<Vec<_>>())))
-        .source("libkmod of kmod: a module of that name counts as loaded")
+    let mut findings = Vec::new();
+    if !runs.is_empty() {
+        findings.push(complete(Finding::error(CHECK, told), &runs));
+    }
+    if !may_run.is_empty() {
+        findings.push(complete(Finding::warning(CHECK, told), &may_run));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(CHECK, "no in-tree module has the name of one of the image's and stays"));
+    }
+    findings
+}
+
+/// How to remove further in-tree modules, each before what it uses.
+fn list_as_well(
+    subject: &Subject<'_>,
+    modules: &BTreeMap<String, InTree>,
+    removed: &[String],
+    names: &[&String],
+) -> String {
+    let uses = |one: &str, other: &str| modules.get(one).is_some_and(|module| module.needs.contains_key(other));
+    let mut list: Vec<&str> = removed.iter().map(String::as_str).filter(|name| modules.contains_key(*name)).collect();
+    for name in names {
+        let behind = list.iter().rposition(|one| uses(one, name)).map(|at| at + 1);
+        let before = || list.iter().position(|one| uses(name, one)).unwrap_or(list.len());
+        let at = behind.unwrap_or_else(before);
+        list.insert(at, name.as_str());
+    }
+    let file = |name: &&str| {
+        let path = &modules[*name].path;
+        let base = path.rsplit('/').next().unwrap_or(path);
+        base.split(".ko").next().unwrap_or(base).to_owned()
+    };
+    let list: Vec<String> = list.iter().map(file).collect();
+    let names: Vec<String> = names.iter().map(|name| (*name).clone()).collect();
+    let list = format!("add to the list of modules to remove: {}, as in --in-tree {}", join(&names), list.join(","));
+    let copies: Vec<String> =
+        names.into_iter().filter(|name| subject.driver.info(name).is_some_and(|info| info.in_tree)).collect();
+    if copies.is_empty() {
+        return list;
+    }
+    format!(
+        "where the image's are but copies of the node's own ({}), leave them out of it, and link the node's with `ln -s /lib/modules/{} {}/host` before depmod runs; else {list}",
+        join(&copies),
+        subject.release,
+        subject.driver.dir
+    )
 }
 
 /// Devices that an in-tree driver claims as well.

@@ -269,13 +269,7 @@ fn dependencies(
     needed.retain(|name, _| driver.file(name).is_none());
     let removed = subject.removed(context.request);
     // What the in-tree driver needs is still loaded when that is gone: the load unit removes only what is listed.
-    let stays: BTreeSet<&String> = kernel
-        .ok()
-        .and_then(|kernel| kernel.modules.as_ref())
-        .map(|modules| {
-            removed.iter().filter_map(|name| modules.get(name)).flat_map(|module| module.needs.keys()).collect()
-        })
-        .unwrap_or_default();
+    let stays = kernel.ok().map(|kernel| kernel.needed_by(&removed)).unwrap_or_default();
     let (mut errors, mut lucky, mut unknown, mut fine) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (module, (by, why)) in &needed {
         match provided(subject, kernel, by, module) {
@@ -283,7 +277,7 @@ fn dependencies(
                 errors.push(format!("{module}: {why}, and it is in the list of modules to remove"));
             }
             Provided::Yes(how) => fine.push(format!("{module} {how}")),
-            Provided::No(reason) if stays.contains(module) && !removed.contains(module) => {
+            Provided::No(reason) if stays.contains_key(module.as_str()) && !removed.contains(module) => {
                 lucky.push(format!("{module}: {why}; {reason}"));
             }
             Provided::No(reason) => errors.push(format!("{module}: {why}; {reason}")),

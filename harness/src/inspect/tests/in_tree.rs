@@ -47,6 +47,27 @@ const BROKEN: &[Broken] = &[
         "in-tree.names",
         &["nic_core: kernel/net/nic-core.ko.xz", "add to the list of modules to remove: nic_core"],
     ),
+    (
+        "an in-tree library of the same name that the removed driver needs",
+        |case| {
+            let dep = case.kernel.get("modules.dep").cloned().unwrap_or_default();
+            let dep = dep.replace("e1000.ko.xz: ", "e1000.ko.xz: kernel/lib/nic-core.ko.xz ");
+            case.kernel.insert("modules.dep", format!("{dep}kernel/lib/nic-core.ko.xz:\n"));
+        },
+        "in-tree.names",
+        &["nic_core: kernel/lib/nic-core.ko.xz", "the in-tree e1000 needs it", "--in-tree e1000-user,e1000,nic-core\""],
+    ),
+    (
+        "a copy of the node's own that the removed driver needs",
+        |case| {
+            let dep = case.kernel.get("modules.dep").cloned().unwrap_or_default();
+            let dep = dep.replace("e1000.ko.xz: ", "e1000.ko.xz: kernel/lib/nic-core.ko.xz ");
+            case.kernel.insert("modules.dep", format!("{dep}kernel/lib/nic-core.ko.xz:\n"));
+            case.core = case.core.clone().info("intree", "Y");
+        },
+        "in-tree.names",
+        &["copies of the node's own (nic_core), leave them out"],
+    ),
 ];
 
 #[test]
