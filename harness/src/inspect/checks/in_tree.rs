@@ -1,19 +1,16 @@
 //! The in-tree modules: which of them the image's stand in for, and whether those that are listed can be removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::super::Finding;
-use super::super::driver::Driver;
-use super::super::kernel::{Alias, InTree, Kernel, is_hardware};
-use super::super::pattern::{Effort, one_covers_other};
-use super::{Context, Known, Subject, join, part};
-use crate::text::number;
+use super::super::kernel::{InTree, Kernel};
+use super::{Context, Known, Subject, aliases, join, part};
 
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     let removed = subject.removed(context.request);
     let mut findings = removal(context, subject, kernel, &removed);
     findings.extend(names(subject, kernel, &removed));
-    findings.extend(aliases(context, subject, kernel, &removed));
+    findings.extend(aliases::check(context, subject, kernel, &removed));
     findings
 }
 
@@ -205,127 +202,4 @@ fn list_as_well(
         subject.release,
         subject.driver.dir
     )
-}
-
-/// Devices that an in-tree driver claims as well.
-fn aliases(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>, removed: &[String]) -> Vec<Finding> {
-    const CHECK: &str = "in-tree.aliases";
-    let known = match part(kernel, "modules.alias", |kernel| Some((kernel, kernel.aliases.as_ref()?))) {
-        Ok(known) => known,
-        Err(reason) => {
-            return vec![Finding::not_checked(
-                CHECK,
-                format!("whether in-tree drivers claim the same devices, because {reason}"),
-            )];
-        }
-    };
-    let (kernel, aliases) = known;
-    let own = own_aliases(subject.driver, subject.load);
-    let goes: BTreeSet<&String> = removed.iter().chain(subject.load).collect();
-    let mut findings = Vec::new();
-    let mut effort = Effort::new(context.request.limits.steps);
-    let builtin = overlaps(&own, kernel.builtin_aliases.iter().flatten(), &mut effort);
-    let others = overlaps(&own, aliases.iter().filter(|alias| !goes.contains(&alias.1)), &mut effort);
-    let whole = builtin.whole && others.whole;
-    let (builtin, others) = (builtin.drivers, others.drivers);
-    if !builtin.is_empty() {
-        findings.push(
-            Finding::error(CHECK, "drivers that are built into the kernel claim the same devices")
-                .seen(told(&builtin))
-                .why("a built-in driver has the device before anything is loaded, and can't be removed: the module loads, and has no device")
-                .advise("use a kernel without it, or bind the device by driver_override")
-                .source("modules.builtin.modinfo"),
-        );
-    }
-    if !others.is_empty() {
-        let names: Vec<String> = others.keys().map(|name| (*name).to_owned()).collect();
-        findings.push(
-            Finding::error(CHECK, "in-tree drivers that are not removed claim the same devices")
-                .seen(told(&others))
-                .why("udev loads the in-tree driver for the device first, and it keeps it: the vendor's module loads, and has no device")
-                .advise(format!("add to the list of modules to remove, if your nodes load them: {}", first_of(&names)))
-                .source("modules.alias; systemd-udevd loads all modules that claim a device"),
-        );
-    }
-    if !whole {
-        let patterns = number(own.len(), "pattern");
-        findings.push(Finding::not_checked(
-            CHECK,
-            format!("whether further in-tree drivers claim the same devices, because the module's {patterns} take too long to compare"),
-        ));
-    }
-    if findings.is_empty() {
-        let told = if own.is_empty() {
-            "the module claims no device".to_owned()
-        } else {
-            format!("no in-tree driver that stays claims what it does: {}", number(own.len(), "pattern"))
-        };
-        findings.push(Finding::ok(CHECK, told));
-    }
-    findings
-}
-
-fn own_aliases<'d>(driver: &Driver<'d>, load: &[String]) -> BTreeSet<&'d str> {
-    let all = load.iter().filter_map(|name| driver.info(name)).flat_map(|info| info.aliases.iter());
-    all.filter(|alias| is_hardware(alias)).map(String::as_str).collect()
-}
-
-/// The drivers that claim devices as well: one pattern of each, and how many there are.
-struct Overlaps<'a> {
-    drivers: BTreeMap<&'a str, (&'a str, usize)>,
-    /// All were compared.
-    whole: bool,
-}
-
-/// The drivers with a pattern that covers one of the module's, or is covered by it. What stands before the first star must
-/// agree, and most differ there: a kernel claims some twenty thousand devices.
-fn overlaps<'a>(own: &BTreeSet<&str>, theirs: impl Iterator<Item = &'a Alias>, effort: &mut Effort) -> Overlaps<'a> {
-    let mut by_start: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
-    for one in own {
-        by_start.entry(start(one)).or_default().push(one);
-    }
-    let lengths: BTreeSet<usize> = by_start.keys().map(|start| start.len()).collect();
-    let mut found = Overlaps { drivers: BTreeMap::new(), whole: true };
-    for (pattern, driver) in theirs.filter(|(pattern, _)| is_hardware(pattern)) {
-        let theirs = start(pattern);
-        let shorter = lengths.range(..theirs.len()).filter_map(|length| by_start.get(&theirs[..*length]));
-        let longer = by_start.range(theirs..).take_while(|(start, _)| start.starts_with(theirs)).map(|(_, list)| list);
-        // An answer, or that there is none, ends it.
-        let mut compared = shorter.chain(longer).flatten().map(|one| one_covers_other(one, pattern, effort));
-        match compared.find(|covers| *covers != Some(false)) {
-            None => {}
-            Some(None) => {
-                found.whole = false;
-                break;
-            }
-            Some(Some(_)) => found.drivers.entry(driver).or_insert((pattern, 0)).1 += 1,
-        }
-    }
-    found
-}
-
-/// What of a pattern is no pattern.
-fn start(pattern: &str) -> &[u8] {
-    let bytes = pattern.as_bytes();
-    &bytes[..bytes.iter().position(|byte| matches!(byte, b'*' | b'?' | b'[')).unwrap_or(bytes.len())]
-}
-
-/// One device each for the drivers that overlap, and how many more.
-fn told(drivers: &BTreeMap<&str, (&str, usize)>) -> Vec<String> {
-    drivers
-        .iter()
-        .map(|(driver, (pattern, count))| {
-            let more = if *count > 1 { format!(", and {} more", count - 1) } else { String::new() };
-            format!("{driver} claims {pattern}{more}")
-        })
-        .collect()
-}
-
-/// The names, or how many there are behind some of them.
-fn first_of(names: &[String]) -> String {
-    const SOME: usize = 8;
-    match names.get(..SOME) {
-        Some(some) if names.len() > SOME => format!("{} and {} more", some.join(", "), names.len() - SOME),
-        _ => join(names),
-    }
 }

@@ -1,5 +1,6 @@
 //! The checks of an image. Each is a function from what was read to findings; docs/inspect.md lists their ids.
 
+mod aliases;
 mod firmware;
 mod image;
 mod in_tree;
