@@ -78,6 +78,12 @@ const DOUBTFUL: &[Broken] = &[
         &["not compressed", "xz"],
     ),
     (
+        "zstd from a pipe",
+        |case| zstd(case, false),
+        "module.compression",
+        &["extra/nic.ko.zst does not say how large", "since kmod 34", "not a pipe"],
+    ),
+    (
         "some firmware missing",
         |case| drop(case.kernel.insert("firmware.list", "x\n".to_owned())),
         "module.firmware",
@@ -155,6 +161,36 @@ const DOUBTFUL: &[Broken] = &[
     ),
     ("unsigned", |_| (), "module.signature", &["not signed: nic_core and nic"]),
 ];
+
+/// The modules in one block each that is not compressed, with or without its size in the header.
+fn zstd(case: &mut Case, sized: bool) {
+    case.suffix = ".ko.zst";
+    case.change = Box::new(move |items| {
+        for (_, item) in items.iter_mut().filter(|(path, _)| path.ends_with(".ko.zst")) {
+            let Item::File(bytes) = item else { panic!("no file") };
+            let size = u32::try_from(bytes.len()).expect("a small file");
+            let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd];
+            if sized {
+                frame.push(0xa0);
+                frame.extend(size.to_le_bytes());
+            } else {
+                frame.extend([0, 0x50]);
+            }
+            frame.extend(&(size << 3 | 1).to_le_bytes()[..3]);
+            frame.append(bytes);
+            *bytes = frame;
+        }
+    });
+}
+
+#[test]
+fn zstd_that_says_its_size_is_no_doubt() {
+    let mut case = Case::good();
+    zstd(&mut case, true);
+    case.kernel
+        .insert("modules.dep", "kernel/net/e1000.ko.zst: kernel/ptp/ptp.ko.xz\nkernel/ptp/ptp.ko.xz:\n".to_owned());
+    expect("sized", &case, Outcome::Ok, "module.compression", &["compressed as the kernel's own"]);
+}
 
 #[test]
 fn each_doubtful_image_is_warned_of() {
