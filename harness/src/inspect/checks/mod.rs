@@ -9,6 +9,7 @@ mod licence;
 mod module;
 mod order;
 mod signature;
+mod softdeps;
 mod symbols;
 mod upstream;
 

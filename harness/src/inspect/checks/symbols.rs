@@ -7,7 +7,7 @@ use super::super::Finding;
 use super::super::kernel::Kernel;
 use super::super::symvers::{KernelSymbol, Symvers, has_namespace};
 use super::licence::is_gpl;
-use super::{Context, Known, Subject, join, licence, part};
+use super::{Context, Known, Subject, join, licence, part, softdeps};
 use crate::kmod::ModuleInfo;
 use crate::text::number;
 
@@ -43,7 +43,7 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     findings.extend(licence::check(subject, &seen.gpl, symvers.as_ref().copied()));
     findings.extend(namespaces(subject, kernel, &seen, symvers.as_ref().err()));
     findings.extend(dependencies(context, subject, kernel, &seen, symvers.as_ref().err()));
-    findings.extend(softdeps(subject, kernel));
+    findings.extend(softdeps::check(context, subject, kernel));
     findings
 }
 
@@ -272,7 +272,8 @@ fn dependencies(
     let stays = kernel.ok().map(|kernel| kernel.needed_by(&removed)).unwrap_or_default();
     let (mut errors, mut lucky, mut unknown, mut fine) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (module, (by, why)) in &needed {
-        match provided(subject, kernel, by, module) {
+        let listed = driver.dep.as_ref().and_then(|dep| dep.get(by)?.needs.get(module));
+        match provided(subject, kernel, listed, module) {
             Provided::Yes(_) if removed.contains(module) => {
                 errors.push(format!("{module}: {why}, and it is in the list of modules to remove"));
             }
@@ -330,20 +331,19 @@ fn dependencies(
     findings
 }
 
-enum Provided {
+pub(super) enum Provided {
     Yes(&'static str),
     No(String),
     Unknown,
 }
 
-/// Whether modprobe, with the image's directory for a root, finds a module of the node.
-fn provided(subject: &Subject<'_>, kernel: Known<'_>, by: &str, module: &str) -> Provided {
+/// Whether modprobe, with the image's directory for a root, finds a module of the node, which the image's index may list.
+pub(super) fn provided(subject: &Subject<'_>, kernel: Known<'_>, listed: Option<&String>, module: &str) -> Provided {
     let known: Option<&Kernel> = kernel.ok();
     if known.and_then(|kernel| kernel.has_builtin(module)) == Some(true) {
         return Provided::Yes("(built in)");
     }
     let driver = subject.driver;
-    let listed = driver.dep.as_ref().and_then(|dep| dep.get(by)?.needs.get(module));
     let own = match listed.map(|path| (path, driver.of_node(path))) {
         Some((path, None)) => return Provided::No(format!("modules.dep has it as {path}, which is not there")),
         own => own.and_then(|(path, own)| Some((path, own?))),
@@ -362,42 +362,4 @@ fn provided(subject: &Subject<'_>, kernel: Known<'_>, by: &str, module: &str) ->
         }
         (None, _) => Provided::No("neither the image nor the kernel has it".to_owned()),
     }
-}
-
-fn softdeps(subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
-    const CHECK: &str = "module.softdeps";
-    let (mut absent, mut unknown, mut count) = (Vec::new(), Vec::new(), 0);
-    for name in subject.load {
-        let Some(info) = subject.driver.info(name) else { continue };
-        for soft in info.softdeps.pre.iter().chain(&info.softdeps.post) {
-            count += 1;
-            if subject.driver.file(soft).is_some() {
-                continue;
-            }
-            match provided(subject, kernel, name, soft) {
-                Provided::Yes(_) => {}
-                Provided::No(reason) => absent.push(format!("{name} wants {soft}: {reason}")),
-                Provided::Unknown => unknown.push(format!("{name} wants {soft}")),
-            }
-        }
-    }
-    let mut findings = Vec::new();
-    if !absent.is_empty() {
-        findings.push(
-            Finding::warning(CHECK, "softdeps are not found")
-                .seen(absent)
-                .why("modprobe goes on without them: the module loads, and what it wanted them for may be missing")
-                .advise("put them into the image, or name them in the node's /etc/modules-load.d"),
-        );
-    }
-    if !unknown.is_empty() {
-        let reason = kernel.err().map_or_else(|| "the kernel's directory has no modules.dep".to_owned(), str::to_owned);
-        findings
-            .push(Finding::not_checked(CHECK, format!("whether the node has them, because {reason}")).seen(unknown));
-    }
-    if findings.is_empty() {
-        let told = if count == 0 { "there are none".to_owned() } else { format!("all {count} are found") };
-        findings.push(Finding::ok(CHECK, told));
-    }
-    findings
 }

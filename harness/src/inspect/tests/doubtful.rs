@@ -56,6 +56,15 @@ const DOUBTFUL: &[Broken] = &[
         &["nic wants nic_helper"],
     ),
     (
+        "a softdep by a name that a module has to which nothing leads",
+        |case| {
+            case.nic = case.nic.clone().info("softdep", "pre: crypto-crc32c");
+            case.kernel.entry("modules.alias").or_default().push_str("alias crypto-crc32[a-c] ptp\n");
+        },
+        "module.softdeps",
+        &["nic wants crypto_crc32c: ptp has that name, and it is one of the node's own"],
+    ),
+    (
         "stale aliases",
         |case| {
             case.nic = case.nic.clone().info("alias", "pci:v00001234d*");
@@ -161,6 +170,35 @@ const DOUBTFUL: &[Broken] = &[
     ),
     ("unsigned", |_| (), "module.signature", &["not signed: nic_core and nic"]),
 ];
+
+/// As btrfs wants `sha256`, and nfsd `crypto-md5`.
+#[test]
+fn softdeps_may_be_other_names_of_modules() {
+    type Change = fn(&mut Case);
+    let changes: [(&str, Change); 3] = [
+        ("built in", |case| {
+            case.kernel.insert("modules.builtin.modinfo", "ext4.alias=crypto-md5\0".to_owned());
+        }),
+        ("the image's", |case| {
+            case.core = case.core.clone().info("alias", "crypto-md[!4-]");
+            case.change =
+                Box::new(|items| edit(items, "modules.alias", "# Aliases\n", "alias crypto-md[!4-] nic_core\n"));
+        }),
+        ("by a link", |case| {
+            case.change = Box::new(|items| {
+                edit(items, "modules.alias", "# Aliases\n", "alias crypto-md5 ptp\n");
+                let dep = "extra/nic_core.ko:\n";
+                edit(items, "modules.dep", dep, &format!("{dep}host/kernel/ptp/ptp.ko.xz:\n"));
+            });
+        }),
+    ];
+    for (name, change) in changes {
+        let mut case = Case::good();
+        case.nic = case.nic.clone().info("softdep", "pre: crypto-md5");
+        change(&mut case);
+        expect(name, &case, Outcome::Ok, "module.softdeps", &["all 1 are found"]);
+    }
+}
 
 /// The modules in one block each that is not compressed, with or without its size in the header.
 fn zstd(case: &mut Case, sized: bool) {
