@@ -109,7 +109,7 @@ pub(super) fn no_module(asked: &str, driver: &Driver<'_>) -> Finding {
     if !names.is_empty() {
         finding = finding.seen([format!("it has {}", names.join(", "))]);
     }
-    finding.advise(format!("copy the module to {}/extra/NAME.ko and run depmod after that", driver.dir))
+    finding.advise(format!("copy the module to {}/updates/NAME.ko and run depmod after that", driver.dir))
 }
 
 /// `one`, `two` and `three`.

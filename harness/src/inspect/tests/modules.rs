@@ -382,6 +382,19 @@ const BROKEN: &[Broken] = &[
         &["has extra/nic.ko for nic, which is not there; updates/nic.ko is"],
     ),
     (
+        "the node's module in the place of the image's",
+        |case| {
+            case.change = Box::new(|items| {
+                let line = "host/kernel/net/nic.ko.xz: host/kernel/ptp/ptp.ko.xz";
+                items.insert(at("modules.dep"), Item::File(format!("{line}\nextra/nic_core.ko:\n").into_bytes()));
+                let binary = fixture::index_file(&[("nic", line), ("nic_core", "extra/nic_core.ko:")]);
+                items.insert(at("modules.dep.bin"), Item::File(binary));
+            });
+        },
+        "index.fresh",
+        &["host/kernel/net/nic.ko.xz for nic, which is the node's, and not extra/nic.ko", "/updates/"],
+    ),
+    (
         "indexes that differ",
         |case| {
             case.change = Box::new(|items| {
