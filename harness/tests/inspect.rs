@@ -145,12 +145,13 @@ fn bad_input_is_exit_code_2_with_what_would_be_right() {
     let image = format!("oci:{}", path("image"));
     let absent = path("absent");
     let junk = path("junk");
-    let cases: [(Vec<&str>, &str); 14] = [
+    let cases: [(Vec<&str>, &str); 15] = [
         (vec!["driver:1"], "it has no path after the registry's host"),
         (vec!["vendor/driver:1"], "its first part is no registry host"),
         (vec!["quay.io/vendor/driver"], "add one, or name the nodes' kernel with --kernel"),
         (vec![&image, "--module", "a/b"], "it is a path"),
         (vec![&image, "--in-tree", "e1000,x.ko"], "it is a file name"),
+        (vec![&image, "--in-tree", "e1000-user,e1000,e1000_user"], "\"e1000_user\" twice"),
         (vec![&image, "--firmware", "relative"], "it is not absolute"),
         (vec![&image, "--arch", "x86"], "amd64"),
         (vec![&image, "--kernel-dir", &absent], "is no directory"),

@@ -10,7 +10,7 @@ use day1_generator::KernelRelease;
 use super::module_file::{ModuleFile, module_name};
 use super::symvers::Symvers;
 use crate::input;
-use crate::kmod::{Compression, SoftDeps};
+use crate::kmod::{Compression, Signature, SoftDeps};
 
 /// Of a list, decompressed. Those of a distribution's kernel have a few MiB.
 const LIST: u64 = 128 << 20;
@@ -89,6 +89,8 @@ pub(crate) struct Kernel {
     pub(crate) symvers: Option<Symvers>,
     /// The vermagic of its own modules, and where it is from.
     pub(crate) vermagic: Option<(String, String)>,
+    /// The signature of one of its own modules. Its build signs them all with a key that it trusts.
+    pub(crate) signature: Option<Signature>,
     /// Another one that its config may mean as well, where only that is there.
     pub(crate) other_vermagic: Option<String>,
     /// The files below the node's firmware directory.
@@ -121,7 +123,7 @@ impl Kernel {
         if !known && kernel.symvers.is_none() {
             return Err(KernelError::Empty { path: dir.to_owned() });
         }
-        kernel.vermagic = kernel.own_vermagic(&real);
+        kernel.read_own_module(&real);
         if let (None, Some(config)) = (&kernel.vermagic, &kernel.config) {
             let mut possible = vermagics_of(&kernel.release, config).into_iter();
             kernel.vermagic = possible.next().map(|vermagic| (vermagic, "config".to_owned()));
@@ -130,18 +132,19 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Of a module that is there.
-    fn own_vermagic(&self, dir: &Path) -> Option<(String, String)> {
+    /// The vermagic of a module that is there, and who signed the first that is the kernel's own: `updates` has others.
+    fn read_own_module(&mut self, dir: &Path) {
         let files = self.modules.iter().flat_map(BTreeMap::values).map(|module| module.path.as_str());
         for path in files.filter(|path| dir.join(path).is_file()).take(8) {
             let Ok(bytes) = input::read(&dir.join(path), MODULE) else { continue };
-            if let Ok(info) = ModuleFile::read(&bytes, MODULE, &[]).info
-                && let Some(vermagic) = info.vermagic
-            {
-                return Some((vermagic, path.to_owned()));
+            let Ok(info) = ModuleFile::read(&bytes, MODULE, &[]).info else { continue };
+            let Some(vermagic) = info.vermagic else { continue };
+            self.vermagic.get_or_insert((vermagic, path.to_owned()));
+            if info.in_tree {
+                self.signature = info.signature;
+                break;
             }
         }
-        None
     }
 
     /// Whether the config has an option set to yes; none without a config.
@@ -152,6 +155,16 @@ impl Kernel {
     /// Whether the module of that name is a part of the kernel itself; none where no list tells.
     pub(crate) fn has_builtin(&self, name: &str) -> Option<bool> {
         self.builtin.as_ref().map(|builtin| builtin.contains(name))
+    }
+
+    /// What some in-tree modules need, if by way of others, and one of them that needs it.
+    pub(crate) fn needed_by<'k>(&'k self, names: &'k [String]) -> BTreeMap<&'k str, &'k str> {
+        let Some(modules) = &self.modules else { return BTreeMap::new() };
+        let needs = |name: &'k String| {
+            let module = modules.get(name);
+            module.into_iter().flat_map(|module| module.needs.keys()).map(|needed| (needed.as_str(), name.as_str()))
+        };
+        names.iter().rev().flat_map(needs).collect()
     }
 
     /// The patterns that an in-tree module claims devices by.

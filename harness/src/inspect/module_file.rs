@@ -9,6 +9,8 @@ pub(crate) struct ModuleFile {
     pub(crate) compression: Option<Compression>,
     /// What keeps the kernel's own decompressor from reading it.
     pub(crate) xz_check: Option<XzCheck>,
+    /// Its compression does not say how much comes out of it.
+    pub(crate) sizeless: bool,
     /// What it says; an error says why it can't be read.
     pub(crate) info: Result<ModuleInfo, String>,
     /// What the trusted certificates say of its signature; none where none are given.
@@ -50,7 +52,8 @@ impl ModuleFile {
     pub(crate) fn read(bytes: &[u8], limit: u64, keys: &[TrustedKey]) -> Self {
         let compression = Compression::of(bytes);
         let xz_check = (compression == Some(Compression::Xz)).then(|| XzCheck::of(bytes));
-        let mut file = Self { compression, xz_check, info: Err(String::new()), trust: None, decompressed: 0 };
+        let sizeless = compression == Some(Compression::Zstd) && zstd_is_sizeless(bytes);
+        let mut file = Self { compression, xz_check, sizeless, info: Err(String::new()), trust: None, decompressed: 0 };
         let decompressed = match compression.map(|kind| kind.decompress(bytes, limit)) {
             Some(Err(error)) => {
                 file.info = Err(format!("its compression is damaged: {error}"));
@@ -70,7 +73,7 @@ impl ModuleFile {
     /// A file that is too large to be read.
     pub(crate) fn too_large(size: u64, limit: u64) -> Self {
         let info = Err(format!("it has {size} bytes; this reads modules of at most {limit}"));
-        Self { compression: None, xz_check: None, info, trust: None, decompressed: 0 }
+        Self { compression: None, xz_check: None, sizeless: false, info, trust: None, decompressed: 0 }
     }
 
     /// About how much memory it takes.
@@ -92,6 +95,12 @@ impl ModuleFile {
             + sum(&mut info.parameters.values().filter_map(|parameter| parameter.description.as_ref()))
             + 16 * ENTRY
     }
+}
+
+/// Whether the header of a frame lacks the size of its content, as `zstd` leaves it away where it reads from a pipe
+/// (RFC 8878, 3.1.1.1.1: Frame_Content_Size_flag, Single_Segment_flag).
+fn zstd_is_sizeless(bytes: &[u8]) -> bool {
+    bytes.get(4).is_some_and(|descriptor| descriptor >> 6 == 0 && descriptor & 0x20 == 0)
 }
 
 /// What a module claims is compared with all that the kernel's claim: it may not take for ever. What it says is printed.

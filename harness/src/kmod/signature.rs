@@ -310,6 +310,13 @@ pub fn trust(bytes: &[u8], keys: &[TrustedKey]) -> Trust {
     }
 }
 
+impl Signature {
+    /// Whether it names the key that another one names. Whether that key made it is another matter.
+    pub(crate) fn names_key_of(&self, other: &Self) -> bool {
+        self.key.is_some() && self.key == other.key && self.signer == other.signer
+    }
+}
+
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
@@ -356,6 +363,8 @@ mod tests {
         assert_eq!(trust(&signed, &[key(&theirs), key(&ours)]), Trust::Valid("Vendor Signing Key".to_owned()));
         assert_eq!(trust(&signed, &[key(&theirs)]), Trust::OtherKey);
         assert_eq!(trust(&fixture::module(), &[key(&ours)]), Trust::Unsigned);
+        assert!(signature.names_key_of(&read(&ours.sign(b"another")).expect("a signature")));
+        assert!(!signature.names_key_of(&read(&theirs.sign(&fixture::module())).expect("a signature")));
         let mut altered = signed;
         altered[70] ^= 1;
         assert_eq!(trust(&altered, &[key(&ours)]), Trust::Invalid("Vendor Signing Key".to_owned()));

@@ -82,12 +82,6 @@ impl Inspect {
 
     fn request(self, cache: Option<&Path>) -> Result<Request, String> {
         let image = Source::parse(&self.image, &|path| path.exists()).map_err(|error| error.to_string())?;
-        let names = |names: Vec<String>| -> Result<Vec<String>, String> {
-            let given = names.into_iter().filter(|name| !name.is_empty());
-            given
-                .map(|name| name.parse::<ModuleName>().map(|name| name.to_string()).map_err(|error| error.to_string()))
-                .collect()
-        };
         Ok(Request {
             image,
             kernel: match (self.kernel, self.kernel_dir) {
@@ -99,7 +93,7 @@ impl Inspect {
                 (None, None) => KernelChoice::Unknown,
             },
             module: self.module.map(|name| name.to_string()),
-            in_tree: self.in_tree.map(names).transpose()?,
+            in_tree: self.in_tree.map(module_names).transpose()?,
             firmware: self.firmware.map(|path| path.to_string()),
             architecture: self.arch,
             trusted_keys: TrustedKey::read_all(&self.trusted_key).map_err(|error| error.to_string())?,
@@ -107,6 +101,22 @@ impl Inspect {
             limits: Limits::default(),
         })
     }
+}
+
+/// As `day1 generate` takes a list of modules to remove.
+fn module_names(given: Vec<String>) -> Result<Vec<String>, String> {
+    let mut names: Vec<ModuleName> = Vec::new();
+    for name in given.iter().filter(|name| !name.is_empty()) {
+        let name = name.parse::<ModuleName>().map_err(|error| error.to_string())?;
+        let known = name.sysfs_name();
+        if names.iter().any(|earlier| earlier.sysfs_name() == known) {
+            return Err(format!(
+                "--in-tree names {known:?} twice ('-' and '_' are the same to the kernel): list it once, after the modules that use it"
+            ));
+        }
+        names.push(name);
+    }
+    Ok(names.iter().map(ToString::to_string).collect())
 }
 
 fn print(inspection: &Inspection, json: bool) -> std::io::Result<()> {

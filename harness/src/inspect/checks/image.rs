@@ -114,7 +114,7 @@ pub(in crate::inspect) fn layout(release: &str, releases: &[String], driver: Opt
         };
         let release = if release.is_empty() { "RELEASE" } else { release };
         return vec![finding.advise(format!(
-            "copy the modules to /{MODULES}/{release}/extra/, RELEASE being what uname -r prints on the node, and run depmod -b /opt {release}"
+            "copy the modules to /{MODULES}/{release}/updates/, RELEASE being what uname -r prints on the node, and run depmod -b /opt {release}"
         ))];
     };
     let mut findings = vec![Finding::ok(CHECK, format!("{} has {}", driver.dir, number(driver.files.len(), "module")))];

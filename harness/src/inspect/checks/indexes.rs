@@ -54,12 +54,18 @@ fn present(subject: &Subject<'_>) -> Vec<Finding> {
 fn fresh(subject: &Subject<'_>, late: &[Late]) -> Vec<Finding> {
     const CHECK: &str = "index.fresh";
     let driver = subject.driver;
-    let (mut wrong, mut stale) = (Vec::new(), Vec::new());
+    let (mut wrong, mut stale, mut other) = (Vec::new(), Vec::new(), Vec::new());
     if let Some(dep) = &driver.dep {
         for name in subject.load {
             let Some((path, _)) = driver.file(name) else { continue };
             match dep.get(name) {
                 None => wrong.push(format!("modules.dep does not have {path}")),
+                Some(entry) if driver.of_node(&entry.path).is_some() => {
+                    other.push(format!(
+                        "modules.dep has {} for {name}, which is the node's, and not {path}",
+                        entry.path
+                    ));
+                }
                 Some(entry) if !driver.files.contains_key(&entry.path) => {
                     wrong.push(format!("modules.dep has {} for {name}, which is not there; {path} is", entry.path));
                 }
@@ -82,12 +88,21 @@ fn fresh(subject: &Subject<'_>, late: &[Late]) -> Vec<Finding> {
         }
     }
     wrong.extend(binary(subject));
-    if wrong.is_empty() {
+    if wrong.is_empty() && other.is_empty() {
         // Of an index that is wrong anyway, this says nothing new.
         wrong.extend(late.iter().filter(|one| !one.is_mutual()).map(Late::told));
     }
     stale.extend(names(subject));
     let mut findings = Vec::new();
+    if !other.is_empty() {
+        findings.push(
+            Finding::error(CHECK, "depmod took modules of the node, behind a link, in the place of the image's of the same names")
+                .seen(other)
+                .why("modprobe loads the node's own file: the load unit finds none of the image's, and fails, and the in-tree driver stays; of a module that is only needed, the node's is loaded")
+                .advise(format!("put the image's modules below {}/updates/, where depmod prefers them, and {}; or name their directory before `built-in` in a `search` line of the build's /etc/depmod.d", driver.dir, run_depmod(subject)))
+                .source("depmod.d(5): search, by default `updates built-in`; tools/depmod.c of kmod: depmod_module_is_higher_priority"),
+        );
+    }
     if !wrong.is_empty() {
         findings.push(
             Finding::error(CHECK, "depmod's indexes are not of the modules that are here")

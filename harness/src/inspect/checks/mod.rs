@@ -1,12 +1,15 @@
 //! The checks of an image. Each is a function from what was read to findings; docs/inspect.md lists their ids.
 
+mod aliases;
 mod firmware;
 mod image;
 mod in_tree;
 mod indexes;
+mod licence;
 mod module;
 mod order;
 mod signature;
+mod softdeps;
 mod symbols;
 mod upstream;
 
@@ -106,7 +109,7 @@ pub(super) fn no_module(asked: &str, driver: &Driver<'_>) -> Finding {
     if !names.is_empty() {
         finding = finding.seen([format!("it has {}", names.join(", "))]);
     }
-    finding.advise(format!("copy the module to {}/extra/NAME.ko and run depmod after that", driver.dir))
+    finding.advise(format!("copy the module to {}/updates/NAME.ko and run depmod after that", driver.dir))
 }
 
 /// `one`, `two` and `three`.

@@ -190,6 +190,14 @@ pub(super) fn compression(subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Findi
             continue;
         }
         let Some(kind) = file.compression else { continue };
+        if file.sizeless {
+            findings.push(
+                Finding::warning(CHECK, format!("{full} does not say how large it is decompressed"))
+                    .why("depmod, modinfo and modprobe since kmod 34 answer `Failed to determine decompression size`: the module is not in the indexes that they write, and a node with such a kmod does not load it")
+                    .advise("give zstd the file, and not a pipe: `zstd nic.ko`; or leave it uncompressed: the image's layer is compressed anyway")
+                    .source("libkmod/libkmod-file-zstd.c of kmod: kmod_file_load_zstd, since \"use bufferless zstd decompression\""),
+            );
+        }
         let own = kernel
             .ok()
             .and_then(|kernel| kernel.modules.as_ref())

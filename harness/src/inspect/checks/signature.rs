@@ -14,7 +14,8 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     let judges = part(kernel, "config", |kernel| kernel.has_option("MODULE_SIG"));
     let wanted = !context.request.trusted_keys.is_empty();
     let (mut signed, mut unsigned, mut wrong, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut broken = Vec::new();
+    let (mut broken, mut own) = (Vec::new(), Vec::new());
+    let of_kernel = kernel.ok().and_then(|kernel| kernel.signature.as_ref());
     for name in subject.load {
         let (Some(info), Some((_, file))) = (subject.driver.info(name), subject.driver.file(name)) else { continue };
         let Some(signature) = &info.signature else {
@@ -30,7 +31,11 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
             unsigned.push(format!("{name}, whose signature is of a kind that no kernel knows any more"));
             continue;
         }
+        let by_kernel = of_kernel.is_some_and(|kernels| signature.names_key_of(kernels));
         match &file.trust {
+            None | Some(Trust::OtherKey) if by_kernel => {
+                own.push(format!("{name}: the kernel's own key, which the nodes trust ({signature})"));
+            }
             None => signed.push(format!("{name}: {signature}")),
             Some(Trust::Valid(subject)) => signed.push(format!("{name}: signed by {subject}, verified ({signature})")),
             Some(Trust::OtherKey) => {
@@ -94,6 +99,14 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
     }
     if !unknown.is_empty() {
         findings.push(Finding::not_checked(CHECK, "whether the certificates made the signature").seen(unknown));
+    }
+    if !own.is_empty() {
+        findings.push(
+            Finding::not_checked(CHECK, "whether modules are as the kernel's own key signed them, because its certificate is not given")
+                .seen(own)
+                .why("modules that were copied from the kernel's package load; one that was altered after that does not, also where signatures are not enforced: the kernel knows the key, and answers `Key was rejected by service`")
+                .advise("leave the kernel's own modules as they are; sign altered ones with another key, or add --trusted-key with the kernel's certificate"),
+        );
     }
     if !signed.is_empty() {
         findings.push(Finding::ok(CHECK, "signed").seen(signed));

@@ -6,13 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Finding;
 use super::super::kernel::Kernel;
 use super::super::symvers::{KernelSymbol, Symvers, has_namespace};
-use super::{Context, Known, Subject, join, part};
+use super::licence::is_gpl;
+use super::{Context, Known, Subject, join, licence, part, softdeps};
 use crate::kmod::ModuleInfo;
 use crate::text::number;
-
-/// As `license_is_gpl_compatible` of include/linux/license.h.
-const GPL_COMPATIBLE: [&str; 6] =
-    ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
 
 /// What is wrong with the symbols of all modules together.
 #[derive(Default)]
@@ -43,15 +40,11 @@ pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<
         look_at_exports(context, subject, info, symvers.as_ref().ok().copied(), &mut seen);
     }
     let mut findings = symbols(subject, &seen, symvers.as_ref().err());
-    findings.extend(licence(subject, &seen, symvers.as_ref().err()));
+    findings.extend(licence::check(subject, &seen.gpl, symvers.as_ref().copied()));
     findings.extend(namespaces(subject, kernel, &seen, symvers.as_ref().err()));
     findings.extend(dependencies(context, subject, kernel, &seen, symvers.as_ref().err()));
-    findings.extend(softdeps(subject, kernel));
+    findings.extend(softdeps::check(context, subject, kernel));
     findings
-}
-
-fn is_gpl(info: &ModuleInfo) -> bool {
-    info.license.as_deref().is_some_and(|license| GPL_COMPATIBLE.contains(&license))
 }
 
 fn look(subject: &Subject<'_>, info: &ModuleInfo, symvers: Option<&Symvers>, seen: &mut Seen) {
@@ -210,41 +203,6 @@ fn symbols(subject: &Subject<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<
     findings
 }
 
-fn licence(subject: &Subject<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<Finding> {
-    const CHECK: &str = "module.licence";
-    let said = |name: &String| {
-        let license = subject.driver.info(name).and_then(|info| info.license.as_deref());
-        format!("{name}: {}", license.unwrap_or("none"))
-    };
-    let others: Vec<String> = subject
-        .load
-        .iter()
-        .filter(|name| subject.driver.info(name).is_some_and(|info| !is_gpl(info)))
-        .map(said)
-        .collect();
-    if !seen.gpl.is_empty() {
-        return vec![
-            Finding::error(CHECK, "modules use symbols that are only for those with a GPL-compatible licence")
-                .seen(others)
-                .seen(&seen.gpl)
-                .why("the kernel answers `Unknown symbol`: the load unit fails, and the in-tree driver stays")
-                .advise("do without these symbols, or state the right licence in MODULE_LICENSE")
-                .source("kernel/module/main.c: find_exported_symbol_in_section"),
-        ];
-    }
-    match unknown {
-        _ if others.is_empty() => vec![Finding::ok(CHECK, format!("GPL-compatible: {}", join(subject.load)))],
-        Some(reason) => vec![
-            Finding::not_checked(
-                CHECK,
-                format!("whether symbols are used that are for GPL-compatible modules only, because {reason}"),
-            )
-            .seen(others),
-        ],
-        None => vec![Finding::ok(CHECK, "no symbol is used that is for GPL-compatible modules only").seen(others)],
-    }
-}
-
 fn namespaces(subject: &Subject<'_>, kernel: Known<'_>, seen: &Seen, unknown: Option<&String>) -> Vec<Finding> {
     const CHECK: &str = "module.namespaces";
     if let Some(reason) = unknown {
@@ -311,21 +269,16 @@ fn dependencies(
     needed.retain(|name, _| driver.file(name).is_none());
     let removed = subject.removed(context.request);
     // What the in-tree driver needs is still loaded when that is gone: the load unit removes only what is listed.
-    let stays: BTreeSet<&String> = kernel
-        .ok()
-        .and_then(|kernel| kernel.modules.as_ref())
-        .map(|modules| {
-            removed.iter().filter_map(|name| modules.get(name)).flat_map(|module| module.needs.keys()).collect()
-        })
-        .unwrap_or_default();
+    let stays = kernel.ok().map(|kernel| kernel.needed_by(&removed)).unwrap_or_default();
     let (mut errors, mut lucky, mut unknown, mut fine) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (module, (by, why)) in &needed {
-        match provided(subject, kernel, by, module) {
+        let listed = driver.dep.as_ref().and_then(|dep| dep.get(by)?.needs.get(module));
+        match provided(subject, kernel, listed, module) {
             Provided::Yes(_) if removed.contains(module) => {
                 errors.push(format!("{module}: {why}, and it is in the list of modules to remove"));
             }
             Provided::Yes(how) => fine.push(format!("{module} {how}")),
-            Provided::No(reason) if stays.contains(module) && !removed.contains(module) => {
+            Provided::No(reason) if stays.contains_key(module.as_str()) && !removed.contains(module) => {
                 lucky.push(format!("{module}: {why}; {reason}"));
             }
             Provided::No(reason) => errors.push(format!("{module}: {why}; {reason}")),
@@ -378,20 +331,19 @@ fn dependencies(
     findings
 }
 
-enum Provided {
+pub(super) enum Provided {
     Yes(&'static str),
     No(String),
     Unknown,
 }
 
-/// Whether modprobe, with the image's directory for a root, finds a module of the node.
-fn provided(subject: &Subject<'_>, kernel: Known<'_>, by: &str, module: &str) -> Provided {
+/// Whether modprobe, with the image's directory for a root, finds a module of the node, which the image's index may list.
+pub(super) fn provided(subject: &Subject<'_>, kernel: Known<'_>, listed: Option<&String>, module: &str) -> Provided {
     let known: Option<&Kernel> = kernel.ok();
     if known.and_then(|kernel| kernel.has_builtin(module)) == Some(true) {
         return Provided::Yes("(built in)");
     }
     let driver = subject.driver;
-    let listed = driver.dep.as_ref().and_then(|dep| dep.get(by)?.needs.get(module));
     let own = match listed.map(|path| (path, driver.of_node(path))) {
         Some((path, None)) => return Provided::No(format!("modules.dep has it as {path}, which is not there")),
         own => own.and_then(|(path, own)| Some((path, own?))),
@@ -410,42 +362,4 @@ fn provided(subject: &Subject<'_>, kernel: Known<'_>, by: &str, module: &str) ->
         }
         (None, _) => Provided::No("neither the image nor the kernel has it".to_owned()),
     }
-}
-
-fn softdeps(subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
-    const CHECK: &str = "module.softdeps";
-    let (mut absent, mut unknown, mut count) = (Vec::new(), Vec::new(), 0);
-    for name in subject.load {
-        let Some(info) = subject.driver.info(name) else { continue };
-        for soft in info.softdeps.pre.iter().chain(&info.softdeps.post) {
-            count += 1;
-            if subject.driver.file(soft).is_some() {
-                continue;
-            }
-            match provided(subject, kernel, name, soft) {
-                Provided::Yes(_) => {}
-                Provided::No(reason) => absent.push(format!("{name} wants {soft}: {reason}")),
-                Provided::Unknown => unknown.push(format!("{name} wants {soft}")),
-            }
-        }
-    }
-    let mut findings = Vec::new();
-    if !absent.is_empty() {
-        findings.push(
-            Finding::warning(CHECK, "softdeps are not found")
-                .seen(absent)
-                .why("modprobe goes on without them: the module loads, and what it wanted them for may be missing")
-                .advise("put them into the image, or name them in the node's /etc/modules-load.d"),
-        );
-    }
-    if !unknown.is_empty() {
-        let reason = kernel.err().map_or_else(|| "the kernel's directory has no modules.dep".to_owned(), str::to_owned);
-        findings
-            .push(Finding::not_checked(CHECK, format!("whether the node has them, because {reason}")).seen(unknown));
-    }
-    if findings.is_empty() {
-        let told = if count == 0 { "there are none".to_owned() } else { format!("all {count} are found") };
-        findings.push(Finding::ok(CHECK, told));
-    }
-    findings
 }

@@ -56,6 +56,15 @@ const DOUBTFUL: &[Broken] = &[
         &["nic wants nic_helper"],
     ),
     (
+        "a softdep by a name that a module has to which nothing leads",
+        |case| {
+            case.nic = case.nic.clone().info("softdep", "pre: crypto-crc32c");
+            case.kernel.entry("modules.alias").or_default().push_str("alias crypto-crc32[a-c] ptp\n");
+        },
+        "module.softdeps",
+        &["nic wants crypto_crc32c: ptp has that name, and it is one of the node's own"],
+    ),
+    (
         "stale aliases",
         |case| {
             case.nic = case.nic.clone().info("alias", "pci:v00001234d*");
@@ -76,6 +85,12 @@ const DOUBTFUL: &[Broken] = &[
         |case| case.suffix = ".ko.xz",
         "module.compression",
         &["not compressed", "xz"],
+    ),
+    (
+        "zstd from a pipe",
+        |case| zstd(case, false),
+        "module.compression",
+        &["extra/nic.ko.zst does not say how large", "since kmod 34", "not a pipe"],
     ),
     (
         "some firmware missing",
@@ -155,6 +170,65 @@ const DOUBTFUL: &[Broken] = &[
     ),
     ("unsigned", |_| (), "module.signature", &["not signed: nic_core and nic"]),
 ];
+
+/// As btrfs wants `sha256`, and nfsd `crypto-md5`.
+#[test]
+fn softdeps_may_be_other_names_of_modules() {
+    type Change = fn(&mut Case);
+    let changes: [(&str, Change); 3] = [
+        ("built in", |case| {
+            case.kernel.insert("modules.builtin.modinfo", "ext4.alias=crypto-md5\0".to_owned());
+        }),
+        ("the image's", |case| {
+            case.core = case.core.clone().info("alias", "crypto-md[!4-]");
+            case.change =
+                Box::new(|items| edit(items, "modules.alias", "# Aliases\n", "alias crypto-md[!4-] nic_core\n"));
+        }),
+        ("by a link", |case| {
+            case.change = Box::new(|items| {
+                edit(items, "modules.alias", "# Aliases\n", "alias crypto-md5 ptp\n");
+                let dep = "extra/nic_core.ko:\n";
+                edit(items, "modules.dep", dep, &format!("{dep}host/kernel/ptp/ptp.ko.xz:\n"));
+            });
+        }),
+    ];
+    for (name, change) in changes {
+        let mut case = Case::good();
+        case.nic = case.nic.clone().info("softdep", "pre: crypto-md5");
+        change(&mut case);
+        expect(name, &case, Outcome::Ok, "module.softdeps", &["all 1 are found"]);
+    }
+}
+
+/// The modules in one block each that is not compressed, with or without its size in the header.
+fn zstd(case: &mut Case, sized: bool) {
+    case.suffix = ".ko.zst";
+    case.change = Box::new(move |items| {
+        for (_, item) in items.iter_mut().filter(|(path, _)| path.ends_with(".ko.zst")) {
+            let Item::File(bytes) = item else { panic!("no file") };
+            let size = u32::try_from(bytes.len()).expect("a small file");
+            let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd];
+            if sized {
+                frame.push(0xa0);
+                frame.extend(size.to_le_bytes());
+            } else {
+                frame.extend([0, 0x50]);
+            }
+            frame.extend(&(size << 3 | 1).to_le_bytes()[..3]);
+            frame.append(bytes);
+            *bytes = frame;
+        }
+    });
+}
+
+#[test]
+fn zstd_that_says_its_size_is_no_doubt() {
+    let mut case = Case::good();
+    zstd(&mut case, true);
+    case.kernel
+        .insert("modules.dep", "kernel/net/e1000.ko.zst: kernel/ptp/ptp.ko.xz\nkernel/ptp/ptp.ko.xz:\n".to_owned());
+    expect("sized", &case, Outcome::Ok, "module.compression", &["compressed as the kernel's own"]);
+}
 
 #[test]
 fn each_doubtful_image_is_warned_of() {

@@ -5,6 +5,7 @@ mod doubtful;
 mod good;
 mod hostile;
 mod in_tree;
+mod licence;
 mod modules;
 
 use super::*;

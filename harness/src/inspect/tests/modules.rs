@@ -213,23 +213,6 @@ const BROKEN: &[Broken] = &[
         &["no symbol versions", "extra/nic.ko"],
     ),
     (
-        "a proprietary module with a GPL-only symbol",
-        |case| {
-            case.nic = case.nic.clone().with_info("license", "Proprietary").uses("gpl_one", 4);
-        },
-        "module.licence",
-        &["nic: Proprietary", "nic uses gpl_one", "nic uses core_start of nic_core"],
-    ),
-    (
-        "a proprietary module of which a file says GPL",
-        |case| {
-            let nic = case.nic.clone().with_info("license", "Proprietary").info("license", "GPL");
-            case.nic = nic.uses("gpl_one", 4);
-        },
-        "module.licence",
-        &["nic: Proprietary", "nic uses gpl_one"],
-    ),
-    (
         "a namespace that is not imported",
         |case| {
             case.nic = case.nic.clone().uses("spaced", 5).info("import_ns", "OTHER");
@@ -397,6 +380,19 @@ const BROKEN: &[Broken] = &[
         },
         "index.fresh",
         &["has extra/nic.ko for nic, which is not there; updates/nic.ko is"],
+    ),
+    (
+        "the node's module in the place of the image's",
+        |case| {
+            case.change = Box::new(|items| {
+                let line = "host/kernel/net/nic.ko.xz: host/kernel/ptp/ptp.ko.xz";
+                items.insert(at("modules.dep"), Item::File(format!("{line}\nextra/nic_core.ko:\n").into_bytes()));
+                let binary = fixture::index_file(&[("nic", line), ("nic_core", "extra/nic_core.ko:")]);
+                items.insert(at("modules.dep.bin"), Item::File(binary));
+            });
+        },
+        "index.fresh",
+        &["host/kernel/net/nic.ko.xz for nic, which is the node's, and not extra/nic.ko", "/updates/"],
     ),
     (
         "indexes that differ",
