@@ -66,6 +66,7 @@ fn machine_config(config: &Config, findings: &mut Findings) {
 
 /// Values that the API's schema refuses.
 fn types(config: &Config, findings: &mut Findings) {
+    type Is<'f> = &'f dyn Fn(&Node) -> bool;
     type Texts = Option<Vec<String>>;
     type Labels = Option<std::collections::BTreeMap<String, String>>;
     fn is<T: DeserializeOwned>(node: &Node) -> bool {
@@ -74,7 +75,7 @@ fn types(config: &Config, findings: &mut Findings) {
     let is_map = |node: &Node| node.is_null() || matches!(node.value, Value::Map(_));
     let found = &config.found;
     let (metadata, spec) = (found.at.key("metadata"), found.at.key("spec"));
-    let types: [(Path, &str, &dyn Fn(&Node) -> bool); 9] = [
+    let types: [(Path, &str, Is<'_>); 9] = [
         (metadata.key("labels"), "a map of texts", &is::<Labels>),
         (metadata.key("annotations"), "a map of texts", &is::<Labels>),
         (spec.clone(), "a map", &is_map),
