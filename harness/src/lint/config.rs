@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::report::{Findings, Place};
 use super::rules::{COMPRESSION, DATA_URL, SOURCE_SCHEME};
+use super::services::is_instance;
 use super::source::{Found, Text};
 use super::unit::UnitFile;
 use crate::mco::{ROLE_LABEL, is_unit_name};
@@ -80,6 +81,8 @@ pub(super) struct Unit {
     pub(super) has_contents: bool,
     /// Whether its contents stand in a file of the config instead.
     pub(super) in_file: bool,
+    /// Whether a link of the config starts it.
+    pub(super) linked: bool,
     /// Its contents and drop-ins as one.
     pub(super) file: UnitFile,
 }
@@ -235,7 +238,7 @@ fn decode_data_url(data: &str) -> Result<Vec<u8>, String> {
 fn unit(found: &Found, at: &Path, findings: &mut Findings) -> Unit {
     let name = found.node(&at.key("name")).and_then(Node::text).unwrap_or_default().to_owned();
     let flag = |key: &str| found.node(&at.key(key)).and_then(Node::text).map(|text| text == "true");
-    let mut file = UnitFile::new(&name);
+    let mut file = UnitFile::default();
     let contents = Text::of_scalar(found, &at.key("contents")).filter(|text| !text.text.trim().is_empty());
     let has_contents = contents.is_some();
     if let Some(text) = contents {
@@ -249,10 +252,12 @@ fn unit(found: &Found, at: &Path, findings: &mut Findings) -> Unit {
     }
     Unit {
         place: found.place(&at.key("name")),
-        enabled: flag("enabled"),
+        // The second one is of spec 2, which the MCO converts.
+        enabled: flag("enabled").or_else(|| flag("enable").filter(|is| *is)),
         mask: flag("mask") == Some(true),
         has_contents,
         in_file: false,
+        linked: false,
         name,
         file,
     }
@@ -271,12 +276,16 @@ fn with_files(
 ) -> Vec<Unit> {
     let below = files.iter().filter_map(|file| Some((file, file.path.strip_prefix(UNITS)?, file.contents.text()?)));
     // Contents come before drop-ins.
-    let (dropins, contents): (Vec<_>, Vec<_>) = below.partition(|(_, rest, _)| rest.contains('/'));
+    let (mut dropins, contents): (Vec<_>, Vec<_>) = below.partition(|(_, rest, _)| rest.contains('/'));
+    dropins.sort_by_key(|(_, rest, _)| rest.rsplit('/').next());
     for (file, name, text) in contents.into_iter().filter(|(_, name, _)| is_unit_name(name)) {
         let unit = of_name(&mut units, name, file);
         // What stands twice is told by a rule of its own.
-        if !unit.has_contents && !unit.mask && !text.text.trim().is_empty() {
-            let mut whole = UnitFile::new(name);
+        if text.text.is_empty() {
+            // As a link to /dev/null (systemd.unit(5)).
+            unit.mask |= !unit.has_contents;
+        } else if !unit.has_contents && !unit.mask {
+            let mut whole = UnitFile::default();
             whole.read(text, findings);
             whole.sections.append(&mut unit.file.sections);
             whole.settings.append(&mut unit.file.settings);
@@ -292,11 +301,15 @@ fn with_files(
     }
     for at in each(found, ignition, "storage", "links") {
         let path = found.node(&at.key("path")).and_then(Node::text).and_then(|path| path.strip_prefix(UNITS));
+        let target = found.node(&at.key("target")).and_then(Node::text).unwrap_or_default();
         if let Some((dir, name)) = path.and_then(|path| path.split_once('/'))
             && (dir.ends_with(".wants") || dir.ends_with(".requires"))
-            && let Some(unit) = units.iter_mut().find(|unit| unit.name == name)
         {
-            unit.enabled = Some(true);
+            let file = target.rsplit('/').next().unwrap_or_default();
+            let is_it = |unit: &&mut Unit| unit.name == name || unit.name == file || is_instance(name, &unit.name);
+            for unit in units.iter_mut().filter(is_it) {
+                (unit.enabled, unit.linked) = (Some(true), true);
+            }
         }
     }
     units
@@ -312,7 +325,8 @@ fn of_name<'u>(units: &'u mut Vec<Unit>, name: &str, file: &File) -> &'u mut Uni
             mask: false,
             has_contents: false,
             in_file: false,
-            file: UnitFile::new(name),
+            linked: false,
+            file: UnitFile::default(),
         });
         units.len() - 1
     });

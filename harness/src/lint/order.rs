@@ -117,8 +117,11 @@ const DONE_BEFORE: [&str; 4] =
 fn type_simple(behaviour: &Behaviour<'_>, findings: &mut Findings) {
     let unit = behaviour.unit;
     let file = &unit.file;
-    // No daemon does this.
-    let is_task = behaviour.first(super::script::Call::swaps_modules).is_some();
+    // No daemon does this; what is done before it starts, or when it ends, is another matter.
+    let only_starts =
+        ["ExecStartPre", "ExecStop", "ExecStopPost"].iter().all(|key| file.last("Service", key).is_none());
+    let swaps = |call: &super::script::Call| call.swaps_modules() && !call.runs_containers();
+    let is_task = only_starts && behaviour.first(swaps).is_some();
     let restarts = file.value("Service", "Restart").is_some_and(|restart| restart == "always");
     if restarts || !["simple", "exec"].contains(&file.service_type()) {
         return;

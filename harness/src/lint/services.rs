@@ -72,11 +72,12 @@ fn enablement(config: &Config, unit: &Unit, findings: &mut Findings) {
     let installs: Vec<(&str, &Setting)> = lists.iter().flat_map(|key| unit.file.words("Install", key)).collect();
     // Targets are commonly wanted by what the operating system or another MachineConfig brings.
     let is_target = unit.name.ends_with(".target");
-    if unit.enabled == Some(true) && installs.is_empty() && !is_target && !is_started_by_others(config, unit) {
+    let needs_install = unit.enabled == Some(true) && !unit.linked;
+    if needs_install && installs.is_empty() && !is_target && !is_started_by_others(config, unit) {
         findings.add(&NO_INSTALL, &unit.place, format!("{} is enabled, but has no [Install]", unit.name));
     }
     let is_template = unit.name.contains("@.") && unit.file.last("Install", "DefaultInstance").is_none();
-    if unit.enabled == Some(true) && !installs.is_empty() && is_template {
+    if needs_install && !installs.is_empty() && is_template {
         let message = format!("{} is enabled, but is a template without DefaultInstance=", unit.name);
         let help = "Add `DefaultInstance=` to [Install], or enable an instance such as `nic@0.service`.";
         findings.add_with_help(&NO_INSTALL, &unit.place, message, help);
@@ -100,7 +101,8 @@ pub(super) fn is_started_by_others(config: &Config, unit: &Unit) -> bool {
     let stem = unit.name.rsplit_once('.').map_or("", |(stem, _)| stem);
     config.units.iter().filter(|other| other.name != unit.name).any(|other| {
         let keys = ["Wants", "Requires", "BindsTo", "Upholds", "OnFailure", "OnSuccess"];
-        let named = keys.iter().any(|key| other.file.names(key, &unit.name));
+        let is_this = |word: &str| word == unit.name || is_instance(word, &unit.name);
+        let named = keys.iter().any(|key| other.file.words("Unit", key).any(|(word, _)| is_this(word)));
         let also = other.file.words("Install", "Also").any(|(word, _)| word == unit.name);
         let triggers = ["timer", "path", "socket"].iter().any(|kind| {
             let own = other.file.value(&capitalised(kind), if *kind == "socket" { "Service" } else { "Unit" });
@@ -113,7 +115,7 @@ pub(super) fn is_started_by_others(config: &Config, unit: &Unit) -> bool {
 }
 
 /// Whether `nic@0.service` is one of `nic@.service`.
-fn is_instance(name: &str, template: &str) -> bool {
+pub(super) fn is_instance(name: &str, template: &str) -> bool {
     let parts = |name: &str| -> Option<(String, String)> {
         let (stem, rest) = name.split_once('@')?;
         Some((stem.to_owned(), rest.rsplit_once('.')?.1.to_owned()))
@@ -363,8 +365,11 @@ fn timeouts(behaviour: &Behaviour<'_>, findings: &mut Findings) {
     // A target waits for all that it wants, unless that comes after it.
     let wanted_by = ["WantedBy", "RequiredBy"].iter().flat_map(|key| file.words("Install", key));
     let is_before = |word: &str| BASIC.contains(&word) || file.names("After", word) || file.is_early();
-    let wanted_by = wanted_by.filter(|(word, _)| word.ends_with(".target") && !is_before(word));
+    let wanted_by =
+        wanted_by.filter(|(word, _)| behaviour.unit.starts_at_boot() && word.ends_with(".target") && !is_before(word));
     let held = file.words("Unit", "Before").chain(wanted_by).find(|(word, _)| HOLDS_UP.contains(word));
+    // Of a drop-in alone, neither the type nor the limit is known.
+    let held = held.filter(|_| behaviour.unit.has_contents);
     if let (None, "oneshot", Some((held, before))) = (limit, file.service_type(), held) {
         let message = format!("{held} waits for {name} without a time limit");
         findings.add(&NO_TIMEOUT, &before.value_place(), message);

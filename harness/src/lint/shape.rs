@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 use super::config::{Config, each};
 use super::report::Findings;
 use super::rules::{
-    DUPLICATE, FILE_PATH, IGNITION, MACHINE_CONFIG, NO_ROLE, OLD_SPEC, OLD_SPEC_KEY, SPEC_VERSION, UNIT_NAME,
-    UNKNOWN_KEY, UNRECONCILABLE,
+    DUPLICATE, FILE_PATH, IGNITION, MACHINE_CONFIG, MCO_REFUSES, NO_ROLE, OLD_SPEC, OLD_SPEC_KEY, SPEC_VERSION,
+    UNIT_NAME, UNKNOWN_KEY, UNRECONCILABLE,
 };
-use crate::mco::{ROLE_LABEL, SpecVersion, Typed, WithTyped, is_unit_name, problem_of_path};
+use crate::mco::{EXTENSIONS, KERNEL_TYPES, ROLE_LABEL, SpecVersion, Typed, WithTyped, is_unit_name, problem_of_path};
 use crate::scenario::{Document, Exact, Node, Path, Value, decode_exactly, nearest};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -51,9 +51,10 @@ fn machine_config(config: &Config, findings: &mut Findings) {
         wrong(&name, format!("`{}` is no name of an object", config.name), help.into());
     }
     types(config, findings);
+    words(config, findings);
     if config.role.is_empty() && !config.is_rendered() {
         let place = found.place(&at.key("metadata").key("labels"));
-        findings.add(&NO_ROLE, &place, format!("{} has no label {ROLE_LABEL}", config.title()));
+        findings.add(&NO_ROLE, &place, format!("there is no label {ROLE_LABEL}"));
     }
     let spec = at.key("spec");
     for entry in found.node(&spec).map(Node::entries).unwrap_or_default() {
@@ -68,7 +69,7 @@ fn machine_config(config: &Config, findings: &mut Findings) {
 fn types(config: &Config, findings: &mut Findings) {
     type Is<'f> = &'f dyn Fn(&Node) -> bool;
     type Texts = Option<Vec<String>>;
-    type Labels = Option<std::collections::BTreeMap<String, String>>;
+    type Labels = Option<std::collections::BTreeMap<String, Option<String>>>;
     fn is<T: DeserializeOwned>(node: &Node) -> bool {
         T::deserialize(Exact(node)).is_ok()
     }
@@ -91,6 +92,38 @@ fn types(config: &Config, findings: &mut Findings) {
             let message = format!("what stands here is not {wanted}");
             findings.add_with_help(&MACHINE_CONFIG, &found.place(&path), message, format!("Write {wanted}."));
         }
+    }
+}
+
+/// Words of spec that the MCO does not know.
+fn words(config: &Config, findings: &mut Findings) {
+    let found = &config.found;
+    let spec = found.at.key("spec");
+    let extensions = found.node(&spec.key("extensions")).map_or(0, |list| list.items().len());
+    let extensions = (0..extensions).map(|index| (spec.key("extensions").index(index), "extension", &EXTENSIONS[..]));
+    for (path, what, known) in extensions.chain([(spec.key("kernelType"), "kernelType", &KERNEL_TYPES[..])]) {
+        let word = found.node(&path).filter(|node| !node.is_null()).and_then(Node::text);
+        if let Some(word) = word.filter(|word| !known.contains(word)) {
+            let message = format!("{what} {word:?} is not one that the MCO takes: {}", known.join(" "));
+            findings.add(&MCO_REFUSES, &found.place(&path), message);
+        }
+    }
+}
+
+/// What the MCO refuses to convert from spec 2.
+fn unconverted(config: &Config, findings: &mut Findings) {
+    let found = &config.found;
+    for list in ["files", "directories", "links"] {
+        for at in each(found, &config.ignition, "storage", list) {
+            if found.node(&at.key("filesystem")).and_then(Node::text) != Some("root") {
+                let message = "an entry of spec 2 needs `filesystem: root`, and can have no other one";
+                findings.add(&MCO_REFUSES, &found.place(&at), message);
+            }
+        }
+    }
+    let units = config.ignition.key("networkd").key("units");
+    if found.node(&units).is_some_and(|units| !units.items().is_empty()) {
+        findings.add(&MCO_REFUSES, &found.place(&units), "networkd.units can't be converted to spec 3");
     }
 }
 
@@ -123,6 +156,7 @@ fn spec_version(config: &Config, findings: &mut Findings) -> Option<SpecVersion>
         return None;
     };
     if config.is_spec_2() {
+        unconverted(config, findings);
         findings.add(&OLD_SPEC, &found.place(&at), format!("{} is of Ignition spec {text}", config.title()));
         return None;
     }
@@ -282,6 +316,8 @@ fn entries(config: &Config, findings: &mut Findings) {
     let mut once = |what: String, at: &Path, shown: &str, findings: &mut Findings| {
         let place = found.place(at);
         match seen.iter().find(|(seen, _)| *seen == what) {
+            // Of spec 2 the MCO keeps the last one.
+            Some(_) if config.is_spec_2() => {}
             Some((_, line)) => {
                 findings.add(&DUPLICATE, &place, format!("{shown} stands in line {line} already"));
             }

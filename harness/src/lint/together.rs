@@ -65,7 +65,8 @@ fn same_path(one: &Config, other: &Config, findings: &mut Findings) {
             findings.add(&SAME_PATH, &file.place, message);
         }
     }
-    for unit in other.units.iter().filter(|unit| unit.has_contents) {
+    // Of units in files, the file was told.
+    for unit in other.units.iter().filter(|unit| unit.has_contents && !unit.in_file) {
         let Some(twin) = one.unit(&unit.name).filter(|twin| twin.has_contents) else { continue };
         let text = |unit: &Unit| {
             unit.file.settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect::<Vec<_>>()

@@ -1,13 +1,12 @@
 //! A unit file with its drop-ins, read as systemd reads it (`src/shared/conf-parser.c`).
 
 use super::report::{Findings, Place};
-use super::rules::{CARRIAGE_RETURN, LINE_CONTINUATION, UNIT_SYNTAX};
+use super::rules::{LINE_CONTINUATION, UNIT_SYNTAX};
 use super::source::Text;
 
 /// All assignments of a unit, those of its drop-ins last.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct UnitFile {
-    pub(super) name: String,
     pub(super) sections: Vec<Section>,
     pub(super) settings: Vec<Setting>,
 }
@@ -45,10 +44,6 @@ impl Setting {
 }
 
 impl UnitFile {
-    pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), sections: vec![], settings: vec![] }
-    }
-
     /// The assignments of a key that hold: an empty one takes those before it away.
     pub(super) fn all(&self, section: &str, key: &str) -> impl Iterator<Item = &Setting> {
         let of_key = move |setting: &&Setting| setting.section == section && setting.key == key;
@@ -104,12 +99,15 @@ impl UnitFile {
 
     /// Reads contents or a drop-in.
     pub(super) fn read(&mut self, text: &Text, findings: &mut Findings) {
-        if text.text.contains("\r\n") {
-            let message = format!("the lines of {} end in CR LF", self.name);
-            findings.add(&CARRIAGE_RETURN, &text.place(1, 1), message);
-        }
         let mut section = None;
-        let mut lines = text.text.lines().enumerate().map(|(index, line)| (index + 1, line)).peekable();
+        // systemd takes CR LF for the end of a line, and passes over a byte order mark (src/basic/fileio.c, read_line).
+        let mut lines = text
+            .text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line))
+            .peekable();
         while let Some((number, line)) = lines.next() {
             let trimmed = line.trim_start();
             if is_comment(trimmed) || trimmed.is_empty() {
@@ -297,7 +295,7 @@ mod tests {
     fn read(text: &str) -> (UnitFile, Vec<String>) {
         let place = Place { file: "f".into(), line: 1, column: 1, inside: None };
         let mut findings = Findings::default();
-        let mut file = UnitFile::new("x.service");
+        let mut file = UnitFile::default();
         file.read(&Text::encoded(text, place, "x.service"), &mut findings);
         let found = findings.into_sorted(&["f".into()]);
         let said = found.iter().map(|finding| {
@@ -323,7 +321,7 @@ mod tests {
         assert_eq!(read("A=1\n[Unit\n[Unit]\n nothing\n").1, ["unit-syntax 1:1", "unit-syntax 2:1", "unit-syntax 4:2"]);
         assert_eq!(read("[Service]\nExecStart=/bin/a \\ \n  b\n").1, ["line-continuation 2:18", "unit-syntax 3:3"]);
         assert_eq!(read("[Service]\nExecStart=/bin/a \\\n\n[Install]\n").1, ["line-continuation 2:18"]);
-        assert_eq!(read("[Unit]\r\nAfter=a\r\n").1, ["carriage-return 1:1"]);
+        assert_eq!(read("\u{feff}[Unit]\r\nAfter=a\r\n").1, Vec::<String>::new());
         assert_eq!(read("[Service]\nExecStart=/bin/a \\\\\n").1, Vec::<String>::new());
     }
 

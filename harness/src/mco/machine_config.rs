@@ -185,11 +185,18 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// What the MCO takes for kernelType.
+pub(crate) const KERNEL_TYPES: [&str; 4] = ["", "default", "realtime", "64k-pages"];
+
+/// What it takes for an extension.
+pub(crate) const EXTENSIONS: [&str; 8] =
+    ["ipsec", "kerberos", "kernel-devel", "sandboxed-containers", "sysstat", "two-node-ha", "usbguard", "wasm"];
+
 struct KernelType(String);
 
 impl<'de> Deserialize<'de> for KernelType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        one_of(deserializer, "kernelType", &["", "default", "realtime", "64k-pages"]).map(Self)
+        one_of(deserializer, "kernelType", &KERNEL_TYPES).map(Self)
     }
 }
 
@@ -197,9 +204,7 @@ struct Extension(String);
 
 impl<'de> Deserialize<'de> for Extension {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const KNOWN: [&str; 8] =
-            ["ipsec", "kerberos", "kernel-devel", "sandboxed-containers", "sysstat", "two-node-ha", "usbguard", "wasm"];
-        one_of(deserializer, "extension", &KNOWN).map(Self)
+        one_of(deserializer, "extension", &EXTENSIONS).map(Self)
     }
 }
 

@@ -17,6 +17,7 @@ pub use error::Error;
 pub use ignition::SpecVersion;
 pub(crate) use ignition::{Typed, WithTyped, is_unit_name, problem_of_path};
 pub use machine_config::MachineConfig;
+pub(crate) use machine_config::{EXTENSIONS, KERNEL_TYPES};
 pub use node_config::{ChangeError, NodeConfig, NodeFile, NodeUnit, UNIT_MODE, UNITS};
 pub use patch::{Change, Patch, PatchError, Place, patch};
 pub use prerequisites::{File, PREREQUISITES_NAME, Prerequisites, ProxyEnv, PullSecret, Unit};

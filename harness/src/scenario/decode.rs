@@ -210,6 +210,12 @@ impl de::Error for Error {
         Self::new(Kind::Other(format!("{} stands where {expected} belongs", plain(found))))
     }
 
+    fn invalid_length(length: usize, expected: &dyn de::Expected) -> Self {
+        let expected = expected.to_string();
+        let expected = if expected.starts_with("struct ") { "a map" } else { &expected };
+        Self::new(Kind::Other(format!("a list of {length} stands where {expected} belongs")))
+    }
+
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         Self::new(Kind::UnknownKey { found: field.to_owned(), known: expected })
     }

@@ -142,10 +142,10 @@ rules! {
         "execve(2), Interpreter scripts"
     }
     CARRIAGE_RETURN Error "carriage-return" {
-        "The lines of a unit or script end in CR LF",
-        "The kernel looks for an interpreter whose name ends in a carriage return, and bash and systemd take it for a part of each value.",
+        "The lines of a script end in CR LF",
+        "The kernel looks for an interpreter whose name ends in a carriage return, and bash takes it for a part of each line's last word.",
         "Save the text with LF alone (`dos2unix`).",
-        "execve(2), Interpreter scripts; systemd.syntax(7)"
+        "execve(2), Interpreter scripts"
     }
     SOURCE_SCHEME Error "source-scheme" {
         "A file's contents are not in a `data:` URL",

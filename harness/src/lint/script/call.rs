@@ -260,7 +260,7 @@ fn pulls_always(words: &[String]) -> bool {
         None if word == "--pull" => words.get(index + 1).map(String::as_str),
         _ => None,
     });
-    policies.any(|policy| ["always", "newer"].contains(&policy))
+    policies.any(|policy| policy == "always")
 }
 
 fn removes(word: &str) -> bool {
@@ -295,8 +295,8 @@ mod tests {
         assert!(call("podman run -v /lib/modules:/lib/modules x").swaps_modules());
         assert!(call("curl --retry 5 x").retries());
         assert!(call("podman run --pull=always quay.io/x").needs_network());
-        assert!(call("podman run --rm --pull newer quay.io/x").needs_network());
-        assert!(!call("podman run --pull=never quay.io/x").needs_network() && !call("podman run x").needs_network());
+        assert!(call("podman run --rm --pull always quay.io/x").needs_network());
+        assert!(!call("podman run --pull=newer quay.io/x").needs_network() && !call("podman run x").needs_network());
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Walk<'_> {
         let count = program.complete_commands.len();
         for (index, list) in program.complete_commands.iter().enumerate() {
             let next = program.complete_commands.get(index + 1);
-            let asks = |list: &AndOrList| asks_for_status(list) && !only_tells(list);
+            let asks = |list: &AndOrList| asks_for_status(list) && !only_tells(list, context);
             let asked = next.is_some_and(|next| next.0.first().is_some_and(|item| asks(&item.0)));
             self.list(list, context, index + 1 == count, asked);
         }
@@ -55,13 +55,14 @@ impl Walk<'_> {
         for (index, item) in list.0.iter().enumerate() {
             let at_end = index + 1 == count;
             let next_asks = match list.0.get(index + 1) {
-                Some(next) => asks_for_status(&next.0) && !only_tells(&next.0),
+                Some(next) => asks_for_status(&next.0) && !only_tells(&next.0, context),
                 None => asked,
             };
             let in_background = matches!(item.1, SeparatorOperator::Async);
             let status = match context.status {
                 // `set -e` looks at nothing that goes on in the background; `wait` may.
                 _ if in_background && !next_asks && !self.script.waits => Status::Hidden,
+                Status::Ignored if at_end && last => Status::Ignored,
                 _ if next_asks || in_background || self.script.errexit => Status::Used,
                 status if at_end && last => status,
                 _ => Status::Hidden,
@@ -102,7 +103,9 @@ impl Walk<'_> {
                 status if self.script.pipefail => status,
                 _ => Status::Piped,
             };
-            self.command(command, &Context { status, ..context.clone() });
+            // The next command of the pipe reads what it prints.
+            let captured = context.captured || index != last;
+            self.command(command, &Context { status, captured, ..context.clone() });
         }
     }
 
@@ -110,7 +113,8 @@ impl Walk<'_> {
         match command {
             Command::Simple(simple) => self.simple(simple, context),
             Command::Compound(compound, redirects) => {
-                self.compound(compound, context);
+                let captured = context.captured || redirects.is_some();
+                self.compound(compound, &Context { captured, ..context.clone() });
                 for redirect in redirects.iter().flat_map(|list| &list.0) {
                     let at = location(compound, context);
                     let mut call = Call { function: context.function.clone(), ..Call::at(at.0, at.1) };
@@ -169,7 +173,7 @@ impl Walk<'_> {
                 }
             }
             CompoundCommand::IfClause(command) => {
-                let lost = !context.looped && swallows(command);
+                let lost = says_aloud(context) && swallows(command);
                 let status = if lost { Status::Ignored } else { Status::Used };
                 self.last_of(&command.condition, &Context { status, ..condition.clone() });
                 self.body(&command.then, context);
@@ -449,6 +453,11 @@ fn words_of(pipeline: &Pipeline) -> Vec<String> {
     simple.word_or_name.iter().map(|word| plain(&word.value)).chain(suffix).collect()
 }
 
+/// Whether what is printed is for people: neither a value nor, in a function or loop, perhaps one of several tries.
+fn says_aloud(context: &Context) -> bool {
+    !context.captured && !context.looped && context.function.is_none()
+}
+
 fn ends_well(pipeline: &Pipeline) -> bool {
     match words_of(pipeline).as_slice() {
         [name] => [":", "true", "/bin/true", "/usr/bin/true"].contains(&name.as_str()),
@@ -458,9 +467,28 @@ fn ends_well(pipeline: &Pipeline) -> bool {
 }
 
 fn is_message(pipeline: &Pipeline) -> bool {
+    if writes_a_file(pipeline) {
+        return false;
+    }
     let words = words_of(pipeline);
     let name = words.first().map_or("", |name| name.rsplit('/').next().unwrap_or_default());
-    ["echo", "printf", "logger"].contains(&name)
+    ["echo", "printf", "logger"].contains(&name) && !words.iter().any(|word| word == "-v")
+}
+
+/// Whether a simple command's output goes to anything but a terminal or a log.
+fn writes_a_file(pipeline: &Pipeline) -> bool {
+    const LOGS: [&str; 6] = ["/dev/null", "/dev/stderr", "/dev/stdout", "/dev/kmsg", "/dev/console", "/dev/tty"];
+    let is_log = |word: &Word| LOGS.contains(&plain(&word.value).as_str());
+    let [Command::Simple(simple)] = pipeline.seq.as_slice() else { return false };
+    let prefix = simple.prefix.iter().flat_map(|prefix| &prefix.0);
+    let items = simple.suffix.iter().flat_map(|suffix| &suffix.0).chain(prefix);
+    items.into_iter().any(|item| match item {
+        CommandPrefixOrSuffixItem::IoRedirect(IoRedirect::File(_, _, IoFileRedirectTarget::Filename(word))) => {
+            !is_log(word)
+        }
+        CommandPrefixOrSuffixItem::IoRedirect(IoRedirect::OutputAndError(word, _)) => !is_log(word),
+        _ => false,
+    })
 }
 
 /// The pipeline of a list that is nothing else.
@@ -471,25 +499,23 @@ fn only_pipeline(list: &CompoundList) -> Option<&Pipeline> {
     }
 }
 
-/// Whether a list has nothing but messages, and perhaps a good end behind them.
+/// Whether a list has nothing but messages.
 fn is_of_messages(list: &CompoundList) -> bool {
-    let count = list.0.len();
-    list.0.iter().enumerate().all(|(index, item)| {
-        let pipeline = &item.0.first;
-        item.0.additional.is_empty() && (is_message(pipeline) || (index + 1 == count && ends_well(pipeline)))
-    })
+    list.0.iter().all(|item| item.0.additional.is_empty() && is_message(&item.0.first))
 }
 
 /// Whether the script ends well behind a list of messages.
 fn gives_up(list: &CompoundList) -> bool {
-    let ends = |pipeline: &Pipeline| words_of(pipeline) == ["exit", "0"];
-    is_of_messages(list) && list.0.last().is_some_and(|item| ends(&item.0.first))
+    let Some((last, rest)) = list.0.split_last() else { return false };
+    last.0.additional.is_empty()
+        && words_of(&last.0.first) == ["exit", "0"]
+        && is_of_messages(&CompoundList(rest.to_vec()))
 }
 
 /// Whether a list is an `if` of which all that comes is messages.
-fn only_tells(list: &AndOrList) -> bool {
+fn only_tells(list: &AndOrList, context: &Context) -> bool {
     match list.first.seq.as_slice() {
-        [Command::Compound(CompoundCommand::IfClause(command), _)] => {
+        [Command::Compound(CompoundCommand::IfClause(command), None)] if says_aloud(context) => {
             let elses = command.elses.iter().flatten();
             is_of_messages(&command.then) && elses.into_iter().all(|other| is_of_messages(&other.body))
         }
