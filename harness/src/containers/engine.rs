@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
 
+use crate::text::with_causes;
+
 /// Seconds in which an engine says what it is; podman's is started by the question.
 const PATIENCE_S: u64 = 30;
 
@@ -93,25 +95,11 @@ async fn name_of(socket: &Path) -> Result<String, String> {
     // The client's own error does not say why.
     UnixStream::connect(socket).map_err(|error| error.to_string())?;
     let docker = Docker::connect_with_unix(&socket.to_string_lossy(), PATIENCE_S, API_DEFAULT_VERSION);
-    let version = docker.map_err(|error| in_one_line(&error))?.version().await.map_err(|error| in_one_line(&error))?;
+    let version = docker.map_err(|error| with_causes(&error))?.version().await.map_err(|error| with_causes(&error))?;
     let parts = version.components.unwrap_or_default();
     let is_podman = parts.iter().any(|part| part.name.to_lowercase().contains("podman"));
     let number = version.version.unwrap_or_else(|| "of an unknown version".to_owned());
     Ok(format!("{} {number}", if is_podman { "podman" } else { "Docker" }))
-}
-
-/// An error with its causes, each said once.
-pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-pub(crate) use engine::in_one_line;
 pub use engine::{Engine, EngineError};
 use hyper::StatusCode;
 use run_id::RunId;
@@ -28,6 +27,8 @@ use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::text::with_causes;
 
 /// On each container: the run that it belongs to.
 const RUN_LABEL: &str = "day1.run";
@@ -66,10 +67,10 @@ pub(crate) fn over() -> io::Result<impl Future<Output = ()>> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImageError {
     /// The engine failed.
-    #[error("{}", in_one_line(.0))]
+    #[error("{}", with_causes(.0))]
     Engine(#[from] bollard::errors::Error),
     /// It can't be pulled.
-    #[error("{}", in_one_line(.0))]
+    #[error("{}", with_causes(.0))]
     Pull(TestcontainersError),
 }
 

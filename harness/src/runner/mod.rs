@@ -36,6 +36,7 @@ use crate::node::NodeImage;
 use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
 use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
 use crate::services::registry;
+use crate::text::with_causes;
 use crate::toolkit::DriverToolkit;
 
 /// What to run, on what, and where the results go.
@@ -100,7 +101,7 @@ impl ImagesError {
 /// of which nothing is known yet is made, and booted for that. Blocks.
 pub fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>, ImagesError> {
     prepare::images(options).map_err(|error| ImagesError {
-        message: in_one_line(&error),
+        message: with_causes(error.as_ref()),
         bad_input: error.downcast_ref::<prepare::BadInput>().is_some(),
     })
 }
@@ -127,7 +128,7 @@ type Results = Arc<Mutex<BTreeMap<String, TrialResult>>>;
 /// failed, 2 bad input, 3 the harness's own side failed.
 pub fn run(options: &Options, arguments: &Arguments) -> u8 {
     let fail = |error: &anyhow::Error| {
-        eprintln!("error: {}", in_one_line(error));
+        eprintln!("error: {}", with_causes(error.as_ref()));
         if error.downcast_ref::<prepare::BadInput>().is_some() { 2 } else { 3 }
     };
     let kernels = match prepare::kernels(options) {
@@ -149,17 +150,6 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
-}
-
-/// An error with its causes, each said once: ours name their cause themselves, those of others do not.
-fn in_one_line(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 /// Every trial that the options select, in the order of their names; or every mistake in any scenario, for a
@@ -369,7 +359,7 @@ impl Ledger {
             if !bad_input {
                 result.verdict = Verdict::Infra;
             }
-            result.reason = Some(format!("never ran: {}", in_one_line(error)));
+            result.reason = Some(format!("never ran: {}", with_causes(error.as_ref())));
             trial::note(&self.results, result);
         }
         self.write()

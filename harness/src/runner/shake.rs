@@ -13,6 +13,7 @@ use crate::checks::{Outcome, Verdict};
 use crate::lab;
 use crate::report::TrialResult;
 use crate::scenario::{Delay, Scenario, Seconds, Start, UnitRef};
+use crate::text::with_causes;
 
 /// How long to look.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,7 @@ pub fn shake(options: &Options, shaking: Shaking) -> u8 {
     match try_shake(options, shaking) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", super::in_one_line(&error));
+            eprintln!("error: {}", with_causes(error.as_ref()));
             if error.downcast_ref::<prepare::BadInput>().is_some() { 2 } else { 3 }
         }
     }

@@ -16,9 +16,10 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::io::AsyncWriteExt;
 
-use crate::containers::{self, ImageError, in_one_line};
+use crate::containers::{self, ImageError};
 use crate::process::tail;
 use crate::services::socket::random_uuid;
+use crate::text::with_causes;
 
 /// The hidden subcommand of `day1` that [`install`] stands behind.
 pub const INSTALL_SUBCOMMAND: &str = "install-toolkit";
@@ -52,11 +53,11 @@ pub(super) enum Said {
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{}", in_one_line(.0))]
+    #[error("{}", with_causes(.0))]
     Engine(#[from] bollard::errors::Error),
-    #[error("{}", in_one_line(.0))]
+    #[error("{}", with_causes(.0))]
     Client(#[from] ClientError),
-    #[error("{}", in_one_line(.0))]
+    #[error("{}", with_causes(.0))]
     Container(#[from] TestcontainersError),
     #[error(transparent)]
     Image(#[from] ImageError),

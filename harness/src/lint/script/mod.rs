@@ -1,6 +1,7 @@
 //! A shell script as the list of the commands that it calls, each with what becomes of its exit status.
 
 mod call;
+mod lost;
 mod walk;
 mod word;
 

@@ -4,10 +4,11 @@ use std::fmt::Display;
 
 use brush_parser::ast::{
     AndOr, AndOrList, Assignment, AssignmentName, AssignmentValue, Command, CommandPrefixOrSuffixItem, CompoundCommand,
-    CompoundList, ExtendedTestExpr, IfClauseCommand, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect, Pipeline,
-    Program, SeparatorOperator, SimpleCommand, SourceLocation, Word,
+    CompoundList, ExtendedTestExpr, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect, Pipeline, Program,
+    SeparatorOperator, SimpleCommand, SourceLocation, Word,
 };
 
+use super::lost::{asks_for_status, only_pipeline, only_says, only_tells, swallows};
 use super::word::{here_document, identifiers, parts, plain};
 use super::{Assigned, Call, Inline, Redirect, Script, Status, Used, parse};
 
@@ -23,6 +24,13 @@ struct Context {
     line: usize,
     column: usize,
     depth: usize,
+}
+
+impl Context {
+    /// Whether what is printed is for people: neither a value nor, in a function or loop, perhaps one of several tries.
+    fn is_aloud(&self) -> bool {
+        !self.captured && !self.looped && self.function.is_none()
+    }
 }
 
 /// Scripts in scripts in scripts.
@@ -43,7 +51,7 @@ impl Walk<'_> {
         let count = program.complete_commands.len();
         for (index, list) in program.complete_commands.iter().enumerate() {
             let next = program.complete_commands.get(index + 1);
-            let asks = |list: &AndOrList| asks_for_status(list) && !only_tells(list, context);
+            let asks = |list: &AndOrList| asks_for_status(list) && !(context.is_aloud() && only_tells(list));
             let asked = next.is_some_and(|next| next.0.first().is_some_and(|item| asks(&item.0)));
             self.list(list, context, index + 1 == count, asked);
         }
@@ -55,7 +63,7 @@ impl Walk<'_> {
         for (index, item) in list.0.iter().enumerate() {
             let at_end = index + 1 == count;
             let next_asks = match list.0.get(index + 1) {
-                Some(next) => asks_for_status(&next.0) && !only_tells(&next.0, context),
+                Some(next) => asks_for_status(&next.0) && !(context.is_aloud() && only_tells(&next.0)),
                 None => asked,
             };
             let in_background = matches!(item.1, SeparatorOperator::Async);
@@ -81,7 +89,9 @@ impl Walk<'_> {
             .collect();
         for (index, pipeline) in pipelines.iter().enumerate() {
             let status = match list.additional.get(index) {
-                Some(AndOr::Or(or)) if index + 1 == list.additional.len() && only_says(or, context) => Status::Ignored,
+                Some(AndOr::Or(or)) if index + 1 == list.additional.len() && only_says(or, context.captured) => {
+                    Status::Ignored
+                }
                 Some(_) => Status::Used,
                 None => context.status,
             };
@@ -173,7 +183,7 @@ impl Walk<'_> {
                 }
             }
             CompoundCommand::IfClause(command) => {
-                let lost = says_aloud(context) && swallows(command);
+                let lost = context.is_aloud() && swallows(command);
                 let status = if lost { Status::Ignored } else { Status::Used };
                 self.last_of(&command.condition, &Context { status, ..condition.clone() });
                 self.body(&command.then, context);
@@ -430,111 +440,6 @@ impl Walk<'_> {
 
 fn is_shell_program(word: &str) -> bool {
     ["sh", "bash", "dash"].contains(&word.rsplit('/').next().unwrap_or_default())
-}
-
-/// Whether a list's first command looks at the status of the one before it.
-fn asks_for_status(list: &AndOrList) -> bool {
-    let text = list.to_string();
-    ["$?", "${?", "PIPESTATUS"].iter().any(|status| text.contains(status))
-}
-
-/// `true`, `:` or `exit 0`, or a message about it; where the output is taken, that is the value instead.
-fn only_says(pipeline: &Pipeline, context: &Context) -> bool {
-    ends_well(pipeline) || (!context.captured && is_message(pipeline))
-}
-
-/// The words of a simple command that stands by itself.
-fn words_of(pipeline: &Pipeline) -> Vec<String> {
-    let [Command::Simple(simple)] = pipeline.seq.as_slice() else { return vec![] };
-    let suffix = simple.suffix.iter().flat_map(|suffix| &suffix.0).filter_map(|item| match item {
-        CommandPrefixOrSuffixItem::Word(word) => Some(plain(&word.value)),
-        _ => None,
-    });
-    simple.word_or_name.iter().map(|word| plain(&word.value)).chain(suffix).collect()
-}
-
-/// Whether what is printed is for people: neither a value nor, in a function or loop, perhaps one of several tries.
-fn says_aloud(context: &Context) -> bool {
-    !context.captured && !context.looped && context.function.is_none()
-}
-
-fn ends_well(pipeline: &Pipeline) -> bool {
-    match words_of(pipeline).as_slice() {
-        [name] => [":", "true", "/bin/true", "/usr/bin/true"].contains(&name.as_str()),
-        [name, status] => name == "exit" && status == "0",
-        _ => false,
-    }
-}
-
-fn is_message(pipeline: &Pipeline) -> bool {
-    if writes_a_file(pipeline) {
-        return false;
-    }
-    let words = words_of(pipeline);
-    let name = words.first().map_or("", |name| name.rsplit('/').next().unwrap_or_default());
-    ["echo", "printf", "logger"].contains(&name) && !words.iter().any(|word| word == "-v")
-}
-
-/// Whether a simple command's output goes to anything but a terminal or a log.
-fn writes_a_file(pipeline: &Pipeline) -> bool {
-    const LOGS: [&str; 6] = ["/dev/null", "/dev/stderr", "/dev/stdout", "/dev/kmsg", "/dev/console", "/dev/tty"];
-    let is_log = |word: &Word| LOGS.contains(&plain(&word.value).as_str());
-    let [Command::Simple(simple)] = pipeline.seq.as_slice() else { return false };
-    let prefix = simple.prefix.iter().flat_map(|prefix| &prefix.0);
-    let items = simple.suffix.iter().flat_map(|suffix| &suffix.0).chain(prefix);
-    items.into_iter().any(|item| match item {
-        CommandPrefixOrSuffixItem::IoRedirect(IoRedirect::File(_, _, IoFileRedirectTarget::Filename(word))) => {
-            !is_log(word)
-        }
-        CommandPrefixOrSuffixItem::IoRedirect(IoRedirect::OutputAndError(word, _)) => !is_log(word),
-        _ => false,
-    })
-}
-
-/// The pipeline of a list that is nothing else.
-fn only_pipeline(list: &CompoundList) -> Option<&Pipeline> {
-    match list.0.as_slice() {
-        [item] if item.0.additional.is_empty() => Some(&item.0.first),
-        _ => None,
-    }
-}
-
-/// Whether a list has nothing but messages.
-fn is_of_messages(list: &CompoundList) -> bool {
-    list.0.iter().all(|item| item.0.additional.is_empty() && is_message(&item.0.first))
-}
-
-/// Whether the script ends well behind a list of messages.
-fn gives_up(list: &CompoundList) -> bool {
-    let Some((last, rest)) = list.0.split_last() else { return false };
-    last.0.additional.is_empty()
-        && words_of(&last.0.first) == ["exit", "0"]
-        && is_of_messages(&CompoundList(rest.to_vec()))
-}
-
-/// Whether a list is an `if` of which all that comes is messages.
-fn only_tells(list: &AndOrList, context: &Context) -> bool {
-    match list.first.seq.as_slice() {
-        [Command::Compound(CompoundCommand::IfClause(command), None)] if says_aloud(context) => {
-            let elses = command.elses.iter().flatten();
-            is_of_messages(&command.then) && elses.into_iter().all(|other| is_of_messages(&other.body))
-        }
-        _ => false,
-    }
-}
-
-/// Whether a failure of an `if`'s condition has no consequence but a message: all that comes of either way is messages, or
-/// the script ends well after a failure. Without a way for failures the condition is a question.
-fn swallows(command: &IfClauseCommand) -> bool {
-    let elses: Vec<_> = command.elses.iter().flatten().collect();
-    let bang = only_pipeline(&command.condition).is_some_and(|pipeline| pipeline.bang);
-    let failed = match elses.as_slice() {
-        _ if bang => Some(&command.then),
-        [other] if other.condition.is_none() => Some(&other.body),
-        _ => None,
-    };
-    let all = is_of_messages(&command.then) && elses.iter().all(|other| is_of_messages(&other.body));
-    failed.is_some_and(|failed| gives_up(failed) || (all && is_of_messages(failed)))
 }
 
 fn place(word: &Word, context: &Context) -> (usize, usize) {

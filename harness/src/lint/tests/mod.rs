@@ -1,5 +1,6 @@
 mod corpus;
 mod rules;
+mod whole;
 
 use std::collections::BTreeSet;
 

@@ -22,9 +22,10 @@ use testcontainers::core::error::{ClientError, TestcontainersError};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
-use crate::containers::{self, ImageError, in_one_line};
+use crate::containers::{self, ImageError};
 use crate::process::tail;
 use crate::services::socket::random_uuid;
+use crate::text::with_causes;
 
 /// The hidden subcommand of `day1` that [`hold`] stands behind.
 pub const HOLD_SUBCOMMAND: &str = "hold-registry";
@@ -65,17 +66,17 @@ pub(super) struct Ready {
 /// Why there is no registry, or no more.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{}", in_one_line(.0))]
+    #[error("{}", with_causes(.0))]
     Engine(#[from] bollard::errors::Error),
-    #[error("{}", in_one_line(.0))]
+    #[error("{}", with_causes(.0))]
     Client(#[from] ClientError),
-    #[error("{}", in_one_line(.0))]
+    #[error("{}", with_causes(.0))]
     Container(#[from] TestcontainersError),
     #[error("{0}")]
     System(#[from] io::Error),
     #[error(
         "{}. It can be brought by hand (`docker load`, `podman load`), be another one (`--registry container=IMAGE`), or be made of Debian's packages: `cargo xtask registry-image` says its name",
-        in_one_line(.0)
+        with_causes(.0)
     )]
     Pull(TestcontainersError),
     #[error("its container ended: {how}{last_words}")]
