@@ -200,10 +200,7 @@ impl de::Error for Error {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        // serde calls a map by the name of the type that it becomes.
-        let expected = expected.to_string();
-        let expected = if expected.starts_with("struct ") { "a map" } else { &expected };
-        Self::new(Kind::Other(format!("{} stands where {expected} belongs", plain(found))))
+        Self::new(Kind::Other(format!("{} stands where {} belongs", plain(found), wanted(expected))))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -211,9 +208,7 @@ impl de::Error for Error {
     }
 
     fn invalid_length(length: usize, expected: &dyn de::Expected) -> Self {
-        let expected = expected.to_string();
-        let expected = if expected.starts_with("struct ") { "a map" } else { &expected };
-        Self::new(Kind::Other(format!("a list of {length} stands where {expected} belongs")))
+        Self::new(Kind::Other(format!("a list of {length} stands where {} belongs", wanted(expected))))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -227,6 +222,12 @@ impl de::Error for Error {
     fn missing_field(field: &'static str) -> Self {
         Self::new(Kind::Missing(field))
     }
+}
+
+/// serde calls a map by the name of the type that it becomes.
+fn wanted(expected: &dyn de::Expected) -> String {
+    let expected = expected.to_string();
+    if expected.starts_with("struct ") { "a map".to_owned() } else { expected }
 }
 
 pub(super) fn plain(found: de::Unexpected<'_>) -> String {

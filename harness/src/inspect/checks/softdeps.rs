@@ -1,5 +1,7 @@
 //! The modules that the image's want loaded beside them, where they are there.
 
+use std::cell::LazyCell;
+
 use super::super::Finding;
 use super::super::kernel::{Alias, modules_alias};
 use super::super::pattern::{Effort, matches};
@@ -8,7 +10,8 @@ use super::{Context, Known, Subject};
 
 pub(super) fn check(context: &Context<'_>, subject: &Subject<'_>, kernel: Known<'_>) -> Vec<Finding> {
     const CHECK: &str = "module.softdeps";
-    let names = Names::of(subject, kernel);
+    // A kernel has tens of thousands; few images want anything by such a name.
+    let names = LazyCell::new(|| Names::of(subject, kernel));
     let mut effort = Effort::new(context.request.limits.steps);
     let (mut absent, mut unknown, mut count) = (Vec::new(), Vec::new(), 0);
     for name in subject.load {
@@ -64,7 +67,13 @@ impl Names {
 }
 
 /// Whether a name is found, be it a module's or one that modules claim.
-fn found(subject: &Subject<'_>, kernel: Known<'_>, names: &Names, soft: &str, effort: &mut Effort) -> Provided {
+fn found(
+    subject: &Subject<'_>,
+    kernel: Known<'_>,
+    names: &LazyCell<Names, impl FnOnce() -> Names>,
+    soft: &str,
+    effort: &mut Effort,
+) -> Provided {
     let find = |module: &str| {
         if subject.driver.file(module).is_some() {
             return Provided::Yes("");
@@ -73,6 +82,9 @@ fn found(subject: &Subject<'_>, kernel: Known<'_>, names: &Names, soft: &str, ef
         provided(subject, kernel, listed, module)
     };
     let mut answer = find(soft);
+    if matches!(answer, Provided::Yes(_)) {
+        return answer;
+    }
     let mut by_name = false;
     for (pattern, module) in names.of_image.iter().chain(&names.of_kernel) {
         if matches!(answer, Provided::Yes(_)) {

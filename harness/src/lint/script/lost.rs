@@ -1,7 +1,7 @@
 //! Exit statuses of which nothing comes but a message.
 
 use brush_parser::ast::{
-    AndOrList, Command, CommandPrefixOrSuffixItem, CompoundCommand, CompoundList, IfClauseCommand,
+    AndOrList, Command, CommandPrefixOrSuffixItem, CompoundCommand, CompoundList, CompoundListItem, IfClauseCommand,
     IoFileRedirectTarget, IoRedirect, Pipeline, Word,
 };
 
@@ -69,26 +69,26 @@ pub(super) fn only_pipeline(list: &CompoundList) -> Option<&Pipeline> {
     }
 }
 
-/// Whether a list has nothing but messages.
-fn is_of_messages(list: &CompoundList) -> bool {
-    list.0.iter().all(|item| item.0.additional.is_empty() && is_message(&item.0.first))
+/// Whether there is nothing but messages.
+fn are_messages(items: &[CompoundListItem]) -> bool {
+    items.iter().all(|item| item.0.additional.is_empty() && is_message(&item.0.first))
+}
+
+/// Whether all that comes of an `if`, whatever its condition, is messages.
+fn tells(command: &IfClauseCommand) -> bool {
+    are_messages(&command.then.0) && command.elses.iter().flatten().all(|other| are_messages(&other.body.0))
 }
 
 /// Whether the script ends well behind a list of messages.
 fn gives_up(list: &CompoundList) -> bool {
     let Some((last, rest)) = list.0.split_last() else { return false };
-    last.0.additional.is_empty()
-        && words_of(&last.0.first) == ["exit", "0"]
-        && is_of_messages(&CompoundList(rest.to_vec()))
+    last.0.additional.is_empty() && words_of(&last.0.first) == ["exit", "0"] && are_messages(rest)
 }
 
 /// Whether a list is an `if` of which all that comes is messages.
 pub(super) fn only_tells(list: &AndOrList) -> bool {
     match list.first.seq.as_slice() {
-        [Command::Compound(CompoundCommand::IfClause(command), None)] => {
-            let elses = command.elses.iter().flatten();
-            is_of_messages(&command.then) && elses.into_iter().all(|other| is_of_messages(&other.body))
-        }
+        [Command::Compound(CompoundCommand::IfClause(command), None)] => tells(command),
         _ => false,
     }
 }
@@ -103,6 +103,5 @@ pub(super) fn swallows(command: &IfClauseCommand) -> bool {
         [other] if other.condition.is_none() => Some(&other.body),
         _ => None,
     };
-    let all = is_of_messages(&command.then) && elses.iter().all(|other| is_of_messages(&other.body));
-    failed.is_some_and(|failed| gives_up(failed) || (all && is_of_messages(failed)))
+    failed.is_some_and(|failed| gives_up(failed) || tells(command))
 }

@@ -31,6 +31,11 @@ impl Context {
     fn is_aloud(&self) -> bool {
         !self.captured && !self.looped && self.function.is_none()
     }
+
+    /// Whether a list looks at the status of the one before it, and does more than to print it.
+    fn asks(&self, list: &AndOrList) -> bool {
+        asks_for_status(list) && !(self.is_aloud() && only_tells(list))
+    }
 }
 
 /// Scripts in scripts in scripts.
@@ -51,8 +56,7 @@ impl Walk<'_> {
         let count = program.complete_commands.len();
         for (index, list) in program.complete_commands.iter().enumerate() {
             let next = program.complete_commands.get(index + 1);
-            let asks = |list: &AndOrList| asks_for_status(list) && !(context.is_aloud() && only_tells(list));
-            let asked = next.is_some_and(|next| next.0.first().is_some_and(|item| asks(&item.0)));
+            let asked = next.is_some_and(|next| next.0.first().is_some_and(|item| context.asks(&item.0)));
             self.list(list, context, index + 1 == count, asked);
         }
     }
@@ -63,7 +67,7 @@ impl Walk<'_> {
         for (index, item) in list.0.iter().enumerate() {
             let at_end = index + 1 == count;
             let next_asks = match list.0.get(index + 1) {
-                Some(next) => asks_for_status(&next.0) && !(context.is_aloud() && only_tells(&next.0)),
+                Some(next) => context.asks(&next.0),
                 None => asked,
             };
             let in_background = matches!(item.1, SeparatorOperator::Async);
