@@ -7,5 +7,5 @@ mod terminal;
 
 pub use junit::write as write_junit;
 pub use phases::{Phase, phases};
-pub use results::{Cpu, Host, MutantOutcome, MutantResult, RESULTS_VERSION, RunResults, TrialResult};
+pub use results::{Cpu, Host, MutantOutcome, MutantResult, RESULTS_VERSION, ReadResultsError, RunResults, TrialResult};
 pub use terminal::{summary, trial as describe_trial};

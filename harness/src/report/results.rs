@@ -186,7 +186,52 @@ impl TrialResult {
     }
 }
 
+/// Why a run's results can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadResultsError {
+    /// The file can't be read.
+    #[error("cannot read {path}: {source}; is this the directory of a run, as `day1 run --results` names it?")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not what a run writes.
+    #[error("{path}: not the results of a run: {source}")]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Another version of this program wrote it.
+    #[error("{path} has version {found} of its shape, and this program reads version {RESULTS_VERSION}")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version that it has.
+        found: u64,
+    },
+}
+
 impl RunResults {
+    /// Name of the file in a run's directory.
+    pub const FILE: &str = "results.json";
+
+    /// Reads the results of a run from its directory.
+    pub fn read(dir: &Path) -> Result<Self, ReadResultsError> {
+        let path = dir.join(Self::FILE);
+        let bytes = std::fs::read(&path).map_err(|source| ReadResultsError::Io { path: path.clone(), source })?;
+        let shape = |source| ReadResultsError::Shape { path: path.clone(), source };
+        // The version first: what another version holds is not this one's to call wrong.
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(shape)?;
+        match value.get("version").and_then(serde_json::Value::as_u64) {
+            Some(found) if found != u64::from(RESULTS_VERSION) => Err(ReadResultsError::Version { path, found }),
+            _ => serde_json::from_value(value).map_err(shape),
+        }
+    }
+
     /// 0 all passed, 1 a check failed, 3 the harness's side failed or
     /// evidence is missing.
     pub fn exit_code(&self) -> u8 {
@@ -203,6 +248,30 @@ impl RunResults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn results_are_read_from_a_run_s_directory_and_another_version_is_told() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join(RunResults::FILE);
+        assert!(matches!(RunResults::read(dir.path()), Err(ReadResultsError::Io { .. })));
+        std::fs::write(&path, "{}").expect("written");
+        assert!(matches!(RunResults::read(dir.path()), Err(ReadResultsError::Shape { .. })));
+        std::fs::write(&path, r#"{"version": 77}"#).expect("written");
+        assert!(matches!(RunResults::read(dir.path()), Err(ReadResultsError::Version { found: 77, .. })));
+        let trial = TrialResult::new("a/b@c", Path::new("a/b.yaml"), Verdict::Pass, None);
+        let results = RunResults {
+            version: RESULTS_VERSION,
+            day1: "0".into(),
+            started: String::new(),
+            seconds: 1.0,
+            host: Host::default(),
+            jobs: 1,
+            cpu: Cpu::default(),
+            trials: vec![trial],
+        };
+        std::fs::write(&path, serde_json::to_vec(&results).expect("JSON")).expect("written");
+        assert_eq!(RunResults::read(dir.path()).expect("readable"), results);
+    }
 
     fn finding(check: &str, outcome: Outcome) -> Finding {
         let (check, message) = (check.to_owned(), String::new());

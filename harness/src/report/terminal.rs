@@ -134,7 +134,7 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
     for (image, reason) in &results.host.acceleration {
         let _ = writeln!(text, "  {image} ran on {reason}");
     }
-    let _ = writeln!(text, "  results   {}", dir.join("results.json").display());
+    let _ = writeln!(text, "  results   {}", dir.join(RunResults::FILE).display());
     let _ = writeln!(text, "  JUnit     {}", dir.join("junit.xml").display());
     text
 }

@@ -370,7 +370,7 @@ fn write(results: &RunResults, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let mut junit = Vec::new();
     report::write_junit(results, &mut junit).context("cannot put the results into JUnit's form")?;
-    for (name, bytes) in [("results.json", serde_json::to_vec_pretty(results)?), ("junit.xml", junit)] {
+    for (name, bytes) in [(RunResults::FILE, serde_json::to_vec_pretty(results)?), ("junit.xml", junit)] {
         // Renamed into its place: whoever reads it meanwhile, or after a kill, finds a whole file.
         let (path, new) = (dir.join(name), dir.join(format!(".{name}.new")));
         fs::write(&new, bytes)

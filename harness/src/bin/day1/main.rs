@@ -7,6 +7,7 @@ mod images;
 mod inspect;
 mod judge;
 mod lint;
+mod report;
 mod run;
 mod verify;
 
@@ -45,6 +46,8 @@ enum Command {
     Verify(verify::Verify),
     /// Judge a recorded trial again.
     Judge(judge::Judge),
+    /// Tell what a recorded run found.
+    Report(report::Report),
     /// Print the scenario language as JSON Schema, for editors.
     ///
     /// Example: `day1 schema >scenario.schema.json`, and `# yaml-language-server: $schema=…` in a scenario.
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Command::Images(images) => images.perform(cli.cache),
         Command::Verify(verify) => verify.perform(cli.cache),
         Command::Judge(judge) => judge.perform(),
+        Command::Report(report) => report.perform(),
         Command::Lint(lint) => lint.perform(),
         Command::Schema => print_schema(),
         Command::Doctor => doctor::run(cli.cache.as_deref()),
