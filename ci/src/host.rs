@@ -50,6 +50,19 @@ pub fn prepare() -> Result<()> {
     Ok(())
 }
 
+/// Brings the browser that the report is tested in, where it can be had.
+pub fn bring_browser() -> Result<()> {
+    if on_path("chromedriver") {
+        return Ok(());
+    }
+    let packages = ["chromium", "chromium-driver"];
+    let Some(prefix) = root_prefix() else {
+        bail!("this host lacks {0}: run `sudo apt-get install {0}`, then try again", packages.join(" "));
+    };
+    run(apt(prefix).arg("update"))?;
+    run(apt(prefix).args(["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
 fn missing_packages() -> BTreeSet<&'static str> {
     tools()
         .filter(|(program, package)| is_needed(package, is_root()) && !on_path(program))

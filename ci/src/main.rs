@@ -101,6 +101,7 @@ fn ci() -> Result<ExitCode> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     host::prepare()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
+    in_a_browser()?;
     // Their exit codes tell a failed check from a failure of the harness; so does this one's.
     for task in [cargo().args(["xtask", "test"]).args(NODE), without_engines().args(["xtask", "e2e"]).args(NODE)] {
         let code = task.status()?.code().unwrap_or(3);
@@ -109,6 +110,12 @@ fn ci() -> Result<ExitCode> {
         }
     }
     with_an_engine()
+}
+
+/// The report, in a real browser.
+fn in_a_browser() -> Result<()> {
+    host::bring_browser()?;
+    run(cargo().args(["test", "--workspace", "--quiet", "--lib", "--", "--ignored", "html::browser"]))
 }
 
 /// What CI runs on, whatever else can be had: its verdicts are those of the same node each time.

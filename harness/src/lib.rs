@@ -2,7 +2,7 @@
 //! Day-1 way, and says with evidence where it falls short.
 //!
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
-//! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, `mco` sees how `scenario`
+//! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, and `report` how `mco` reads a config; `mco` sees how `scenario`
 //! reads documents, `lint` sees both, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`; `timeline`
 //! imports nothing of ours. `architecture`, `cache`, `containers`, `input`, `process`, `text` and `within` are the floor
 //! under all of it.

@@ -30,7 +30,7 @@ pub fn expect<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_value(serde_yaml::from_str(text).unwrap()).unwrap()
 }
 
-pub fn boot_of(timeline: &Timeline, number: u32) -> Boot<'_> {
+pub(super) fn boot_of(timeline: &Timeline, number: u32) -> Boot<'_> {
     Boot::new(timeline, number)
 }
 
@@ -274,9 +274,9 @@ impl Recorded {
         }
     }
 
-    fn loads(&mut self, module: &str, mono_us: u64) {
-        let event = ModuleEvent { module: module.into(), mono_us, comm: "modprobe".into(), ..ModuleEvent::default() };
-        self.push(What::ModuleLoad(event));
+    fn loads(&mut self, module: &str, taints: &str, mono_us: u64) {
+        let (module, taints, comm) = (module.into(), taints.into(), "modprobe".into());
+        self.push(What::ModuleLoad(ModuleEvent { module, taints, mono_us, comm, pid: 0 }));
     }
 
     pub fn remove(&mut self, which: impl Fn(&What) -> bool) {
@@ -342,7 +342,7 @@ fn first_boot() -> Recorded {
         bytes: 9000,
         ..ConfigServed::default()
     }));
-    boot.loads("e1000", 1_200_000);
+    boot.loads("e1000", "", 1_200_000);
     boot.starting(LOAD, 2_000_000);
     boot.systemd(LOAD, message_id::UNIT_SKIPPED, "load: Skipped due to 'exec-condition'.", 2_100_000);
     let skipped = "Condition check resulted in load being skipped.";
@@ -362,12 +362,12 @@ const SHUTDOWN: &str = "98268866d1d54a499c4e98921d93bc40";
 
 fn second_boot() -> Recorded {
     let mut boot = Recorded::new("boot-2");
-    boot.loads("e1000", 1_200_000);
+    boot.loads("e1000", "", 1_200_000);
     boot.starting(LOAD, 1_500_000);
     let out =
         ModuleEvent { module: "e1000".into(), mono_us: 2_440_000, comm: "modprobe".into(), ..ModuleEvent::default() };
     boot.push(What::ModuleFree(out));
-    boot.loads("day1_nic", 2_450_000);
+    boot.loads("day1_nic", "OE", 2_450_000);
     boot.say(LOAD, "day1: loaded day1_nic (srcversion 5C5E) in place of e1000");
     boot.systemd(LOAD, message_id::UNIT_STARTED, "Finished load.", 2_481_000);
     boot.starting(NM, 2_503_000);

@@ -11,7 +11,7 @@ mod config;
 mod evidence;
 mod file;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod happened;
 mod image;
 mod journal;

@@ -41,19 +41,7 @@ use crate::timeline::{Bus, Timeline, What, Writer};
 /// The hidden subcommand of `day1` that a guest's connection runs.
 pub const CONNECT_SUBCOMMAND: &str = "connect";
 
-/// What a trial leaves in its directory.
-pub mod files {
-    /// The timeline.
-    pub const TIMELINE: &str = "timeline.jsonl";
-    /// Every byte of the serial console.
-    pub const CONSOLE: &str = "console.log";
-    /// The rendered config, as it was served.
-    pub const RENDERED: &str = "rendered.ign";
-    /// The scenario, as it was when it ran.
-    pub const SCENARIO: &str = "scenario.yaml";
-    /// Verdict and findings.
-    pub const RESULT: &str = "result.json";
-}
+pub use crate::timeline::files;
 
 /// The harness's own side broke.
 #[derive(Debug, thiserror::Error)]

@@ -73,7 +73,12 @@ pub const UNIT_MODE: u32 = 0o644;
 impl NodeConfig {
     /// Reads a rendered config.
     pub fn of(rendered: &Rendered) -> Result<Self, ChangeError> {
-        let config: Value = serde_json::from_slice(&rendered.ignition_json).unwrap_or_default();
+        Self::read(&rendered.name, &rendered.ignition_json)
+    }
+
+    /// Reads a rendered config, by its name and its bytes.
+    pub fn read(name: &str, ignition_json: &[u8]) -> Result<Self, ChangeError> {
+        let config: Value = serde_json::from_slice(ignition_json).unwrap_or_default();
         let list = |pointer: &str| config.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
         let mut files = BTreeMap::new();
         for file in list("/storage/files") {
@@ -99,7 +104,7 @@ impl NodeConfig {
         let mut fixed: Vec<&Value> = fixed.iter().map(|key| &config["storage"][key]).collect();
         fixed.push(&config["passwd"]);
         let fixed = format!("{fixed:?}");
-        Ok(Self { name: rendered.name.clone(), files, units: units.collect(), fixed })
+        Ok(Self { name: name.to_owned(), files, units: units.collect(), fixed })
     }
 
     /// The script by which the daemon takes a running node from this config to `new`, and reboots it.

@@ -9,7 +9,7 @@ use crate::timeline::{Event, Timeline, What, message_id};
 pub struct Phase {
     /// The boot, from 1.
     pub boot: u32,
-    /// `firmware`, `kernel`, `initramfs`, `system`, `shutdown` or `after` (the harness's last look at the node).
+    /// `firmware`, `bootloader`, `kernel`, `initramfs`, `system`, `shutdown` or `after` (the harness's last look at the node).
     pub name: String,
     /// Its length in seconds of the host.
     pub seconds: f64,
@@ -21,28 +21,49 @@ pub fn phases(timeline: &Timeline) -> Vec<Phase> {
 }
 
 fn phases_of(timeline: &Timeline, boot: u32) -> Vec<Phase> {
-    let events: Vec<&Event> = timeline.of_boot(boot).collect();
-    let (Some(first), Some(last)) = (events.first(), events.last()) else { return Vec::new() };
-    let time_of =
-        |wanted: &dyn Fn(&What) -> bool| events.iter().find(|event| wanted(&event.what)).map(|event| event.at_us);
+    let mut seen = starts(timeline, boot);
+    let Some(last) = timeline.of_boot(boot).last() else { return Vec::new() };
     // The next boot's first event is the reset that ended this one.
     let end = timeline.events.iter().find(|event| event.boot == boot + 1).map_or(last.at_us, |event| event.at_us);
-    let marks: [(&str, Option<u64>); 6] = [
-        ("firmware", Some(first.at_us)),
-        ("kernel", time_of(&|what| console_has(what, "Linux version "))),
-        ("initramfs", time_of(&|what| console_has(what, "Run /init as init process"))),
-        ("system", time_of(&|what| journal_says(what, "Switching root"))),
-        ("after", time_of(&|what| journal_id(what, message_id::STARTUP_FINISHED) && !in_initramfs(what))),
-        ("shutdown", time_of(&|what| journal_says(what, "Shutting down") || journal_says(what, "System is rebooting"))),
-    ];
-    let mut seen: Vec<(&str, u64)> = marks.into_iter().filter_map(|(name, at)| Some((name, at?))).collect();
-    seen.sort_by_key(|(_, at)| *at);
-    let ends: Vec<u64> = seen.iter().skip(1).map(|(_, at)| *at).chain([end]).collect();
+    seen.sort_by_key(|(_, event)| event.at_us);
+    let ends: Vec<u64> = seen.iter().skip(1).map(|(_, event)| event.at_us).chain([end]).collect();
     let length = |from: u64, to: u64| std::time::Duration::from_micros(to.saturating_sub(from)).as_secs_f64();
     seen.into_iter()
         .zip(ends)
-        .map(|((name, from), to)| Phase { boot, name: name.to_owned(), seconds: length(from, to) })
+        .map(|((name, from), to)| Phase { boot, name: name.to_owned(), seconds: length(from.at_us, to) })
         .collect()
+}
+
+/// The event with which each phase of a boot begins, of those that the boot came to.
+pub(super) fn starts(timeline: &Timeline, boot: u32) -> Vec<(&'static str, &Event)> {
+    let events: Vec<&Event> = timeline.of_boot(boot).collect();
+    let first_that = |wanted: &dyn Fn(&What) -> bool| events.iter().find(|event| wanted(&event.what)).copied();
+    let marks = [
+        (FIRMWARE, events.first().copied()),
+        (BOOTLOADER, first_that(&is_bootloader_s)),
+        (KERNEL, first_that(&|what| console_has(what, "Linux version "))),
+        (INITRAMFS, first_that(&|what| console_has(what, "Run /init as init process"))),
+        (SYSTEM, first_that(&|what| journal_says(what, "Switching root"))),
+        (AFTER, first_that(&|what| journal_id(what, message_id::STARTUP_FINISHED) && !in_initramfs(what))),
+        (
+            SHUTDOWN,
+            first_that(&|what| journal_says(what, "Shutting down") || journal_says(what, "System is rebooting")),
+        ),
+    ];
+    marks.into_iter().filter_map(|(name, event)| Some((name, event?))).collect()
+}
+
+pub(super) const FIRMWARE: &str = "firmware";
+pub(super) const BOOTLOADER: &str = "bootloader";
+pub(super) const KERNEL: &str = "kernel";
+pub(super) const INITRAMFS: &str = "initramfs";
+pub(super) const SYSTEM: &str = "system";
+pub(super) const AFTER: &str = "after";
+pub(super) const SHUTDOWN: &str = "shutdown";
+
+/// GRUB's word on the serial console: that it runs, or which entry of its menu it boots.
+fn is_bootloader_s(what: &What) -> bool {
+    console_has(what, "GRUB ") || console_has(what, "Booting `")
 }
 
 fn console_has(what: &What, text: &str) -> bool {
@@ -77,13 +98,20 @@ mod tests {
         let console = |line: &str| What::Console(Console { line: line.into() });
         let timeline = Timeline::from(vec![
             event(0, 1, 1, What::MachineStarted(MachineStarted::default())),
-            event(1, 5, 1, console("[    0.000000] Linux version 6.12")),
-            event(2, 7, 1, console("[    2.000000] Run /init as init process")),
-            event(3, 20, 2, What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })),
+            event(1, 3, 1, console("  Booting `node'")),
+            event(2, 5, 1, console("[    0.000000] Linux version 6.12")),
+            event(3, 7, 1, console("[    2.000000] Run /init as init process")),
+            event(4, 20, 2, What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })),
         ]);
         let found = phases(&timeline);
         let lengths: Vec<(&str, u32, f64)> = found.iter().map(|p| (p.name.as_str(), p.boot, p.seconds)).collect();
-        let expected = [("firmware", 1, 4.0), ("kernel", 1, 2.0), ("initramfs", 1, 13.0), ("firmware", 2, 0.0)];
+        let expected = [
+            ("firmware", 1, 2.0),
+            ("bootloader", 1, 2.0),
+            ("kernel", 1, 2.0),
+            ("initramfs", 1, 13.0),
+            ("firmware", 2, 0.0),
+        ];
         assert_eq!(lengths, expected);
     }
 }

@@ -80,7 +80,7 @@ fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {
     }
 }
 
-fn verdict_word(verdict: Verdict) -> &'static str {
+pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "PASS",
         Verdict::Fail => "FAIL",
@@ -91,7 +91,7 @@ fn verdict_word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn mutant_word(outcome: MutantOutcome) -> &'static str {
+pub(super) fn mutant_word(outcome: MutantOutcome) -> &'static str {
     match outcome {
         MutantOutcome::Caught => "CAUGHT",
         MutantOutcome::Missed => "MISSED",
@@ -134,6 +134,7 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
     for (image, reason) in &results.host.acceleration {
         let _ = writeln!(text, "  {image} ran on {reason}");
     }
+    let _ = writeln!(text, "  report    {}", dir.join(super::html::FILE).display());
     let _ = writeln!(text, "  results   {}", dir.join(RunResults::FILE).display());
     let _ = writeln!(text, "  JUnit     {}", dir.join("junit.xml").display());
     text

@@ -267,6 +267,9 @@ fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) 
     });
     // Before anything is made, so that whatever ends the run, the results of an earlier one don't pass for its own.
     ledger.write()?;
+    if let Some(dir) = &ledger.dir {
+        let _ = fs::remove_file(dir.join(report::html::FILE));
+    }
     let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
     let prepared = match prepare::prepare(options, &planned, scratch.dir()) {
         Ok(prepared) => prepared,
@@ -301,6 +304,12 @@ fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) 
     ledger.write()?;
     let results = ledger.now();
     if !is_one_of_nextest() {
+        // A page that can't be written changes no verdict: all that it would show is on disk.
+        if let Err(error) =
+            report::html::write(&results, &options.results, None, &options.results.join(report::html::FILE))
+        {
+            eprintln!("error: {error}");
+        }
         println!("{}", report::summary(&results, &options.results));
     }
     Ok(exit_code(&results, interrupt::is_set(), conclusion.has_failed()))

@@ -18,3 +18,17 @@ pub use event::{
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};
 pub use snapshot::{Link, Module, PciDevice, Snapshot, Unit};
+
+/// What a trial leaves in its directory.
+pub mod files {
+    /// The timeline.
+    pub const TIMELINE: &str = "timeline.jsonl";
+    /// Every byte of the serial console.
+    pub const CONSOLE: &str = "console.log";
+    /// The rendered config, as it was served.
+    pub const RENDERED: &str = "rendered.ign";
+    /// The scenario, as it was when it ran.
+    pub const SCENARIO: &str = "scenario.yaml";
+    /// Verdict and findings.
+    pub const RESULT: &str = "result.json";
+}

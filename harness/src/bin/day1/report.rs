@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use day1_harness::report::{self, RunResults};
+use day1_harness::report::picture::{self, Picture};
+use day1_harness::report::{self, Recorded, RunResults, html};
 
 /// A run's directory is the one that `day1 run --results` names, `target/day1-results` by default.
 #[derive(Args)]
@@ -22,12 +23,37 @@ enum Form {
         #[arg(default_value = "target/day1-results")]
         run: PathBuf,
     },
+    /// Write the run as one page: every trial's findings, picture, journal, console and config.
+    Html {
+        /// Directory of the run.
+        #[arg(default_value = "target/day1-results")]
+        run: PathBuf,
+        /// Directory of an earlier run: what changed since is told.
+        #[arg(long, value_name = "RUN")]
+        compare: Option<PathBuf>,
+        /// Where it is written [default: `report.html` in the run's directory].
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Draw a trial: what ran when, over all its boots, and what happened.
+    Picture {
+        /// Directory of the trial.
+        trial: PathBuf,
+        /// Write an SVG file in the place of lines for a terminal.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+        /// Columns of the terminal [default: what it has, or 100].
+        #[arg(long, value_name = "N", conflicts_with = "svg")]
+        width: Option<usize>,
+    },
 }
 
 impl Report {
     pub fn perform(self) -> ExitCode {
         match self.form {
             Form::Text { run } => text(&run),
+            Form::Html { run, compare, output } => page(&run, compare.as_deref(), output),
+            Form::Picture { trial, svg, width } => picture(&trial, svg.as_deref(), width),
         }
     }
 }
@@ -47,4 +73,51 @@ fn text(dir: &Path) -> ExitCode {
     }
     let _ = write!(out, "{}", report::summary(&results, dir));
     ExitCode::from(results.exit_code())
+}
+
+fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode {
+    let read = || Ok((RunResults::read(dir)?, compare.map(RunResults::read).transpose()?));
+    let (results, earlier) = match read() {
+        Ok::<_, report::ReadResultsError>(read) => read,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let path = output.unwrap_or_else(|| dir.join(html::FILE));
+    match html::write(&results, dir, earlier.as_ref(), &path) {
+        Ok(()) => {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn picture(dir: &Path, svg: Option<&Path>, width: Option<usize>) -> ExitCode {
+    let recorded = match Recorded::read(dir, true) {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let findings = recorded.judge().findings;
+    let picture = Picture::of(&recorded.timeline, Some(&recorded.scenario), &findings);
+    let Some(file) = svg else {
+        let width = width
+            .unwrap_or_else(|| usize::from(console::Term::stdout().size_checked().map_or(100, |(_, width)| width)));
+        let _ = write!(std::io::stdout().lock(), "{}", picture::text(&picture, width));
+        return ExitCode::SUCCESS;
+    };
+    match std::fs::write(file, picture::standalone(&picture)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: cannot write {}: {error}", file.display());
+            ExitCode::from(3)
+        }
+    }
 }

@@ -1,0 +1,272 @@
+//! One trial's details: what was found, the picture, the log, the config.
+
+use std::path::Path;
+
+use maud::{Markup, html};
+use serde::Serialize;
+
+use super::log::Log;
+use crate::checks::{Finding, Outcome};
+use crate::mco::NodeConfig;
+use crate::report::picture::{self, LaneKind, Picture, State, time};
+use crate::report::terminal::{mutant_word, verdict_word};
+use crate::report::{Recorded, TrialResult};
+use crate::timeline::{Timeline, What, files};
+
+/// So many lines of a unit that failed are shown at once.
+const LAST_WORDS: usize = 6;
+
+/// What is packed into the page.
+#[derive(Serialize)]
+pub(super) struct Details {
+    html: String,
+    log: Option<Log>,
+}
+
+/// Reads a trial's recording; without one, what the results say is all there is.
+pub(super) fn details(trial: &TrialResult, dir: &Path) -> Details {
+    let recorded = Recorded::read(dir, true);
+    let picture = recorded.as_ref().ok().map(|one| Picture::of(&one.timeline, Some(&one.scenario), &trial.findings));
+    let log = recorded.as_ref().ok().zip(picture.as_ref()).map(|(one, picture)| Log::of(&one.timeline, picture));
+    let unread = recorded.as_ref().err().map(ToString::to_string);
+    let html = html! {
+        (heading(trial))
+        (findings(trial, log.is_some()))
+        @if let (Ok(recorded), Some(picture)) = (&recorded, &picture) { (failed_units(&recorded.timeline, picture)) }
+        @if let Some(picture) = &picture {
+            section aria-labelledby="picture-heading" {
+                h3 id="picture-heading" { "What ran when" }
+                div class="scroll" tabindex="0" role="region" aria-label="Picture of the boots" { (picture::drawing(picture)) }
+                (happened(picture))
+                (phases(trial))
+            }
+        }
+        @if log.is_some() { (log_place(picture.as_ref())) }
+        @if let Some(why) = &unread { p class="notice" { "No recording: " (why) } }
+        (config(dir))
+        @if let Ok(recorded) = &recorded {
+            section {
+                h3 { "Scenario" }
+                details { summary { (trial.scenario.display()) } pre tabindex="0" { (recorded.scenario.document.text) } }
+            }
+        }
+    };
+    Details { html: html.into_string(), log }
+}
+
+fn heading(trial: &TrialResult) -> Markup {
+    let word = trial.mutant.as_ref().map_or(verdict_word(trial.verdict), |mutant| mutant_word(mutant.outcome));
+    let began = match trial.start.as_str() {
+        "cold" => ", from power-on",
+        "template" => ", first boot forked from a template",
+        "pulled" => ", from a checkpoint after the first boot",
+        _ => "",
+    };
+    html! {
+        h2 id="trial-heading" tabindex="-1" {
+            span class=(format!("verdict {}", super::overview::colour(trial))) { (word) } " " (trial.trial)
+        }
+        p class="faint" { (format!("{:.0} s{began}", trial.seconds)) }
+        @if let Some(reason) = &trial.reason { p class="reason" { (reason) } }
+        @if let Some(mutant) = &trial.mutant {
+            p { "Mutant: " (mutant.says) ". "
+                @if mutant.caught_by.is_empty() { "It does no harm, so it must pass." }
+                @else { "It must be caught by " (mutant.caught_by.join(", ")) "." } }
+        }
+    }
+}
+
+/// What did not pass, with its evidence; below it what did.
+fn findings(trial: &TrialResult, has_log: bool) -> Markup {
+    let of = |outcome: Outcome| {
+        let mut findings: Vec<&Finding> = trial.findings.iter().filter(|finding| finding.outcome == outcome).collect();
+        // What concerns the trial as a whole stands last.
+        findings.sort_by_key(|finding| finding.boot.unwrap_or(u32::MAX));
+        findings
+    };
+    let (failed, open, passed) = (of(Outcome::Fail), of(Outcome::Inconclusive), of(Outcome::Pass));
+    let (is_open, is_passed) = (failed.is_empty(), failed.is_empty() && open.is_empty());
+    html! {
+        section aria-labelledby="findings-heading" {
+            h3 id="findings-heading" { "Findings" }
+            @if !failed.is_empty() { ol class="findings" { @for finding in &failed { (one(finding, has_log)) } } }
+            (folded(&open, "without evidence", is_open, has_log))
+            (folded(&passed, "passed", is_passed, has_log))
+            @if trial.findings.is_empty() { p { "Nothing was judged." } }
+            @for one in &trial.set_aside { p class="faint" { "Without " code { (one.check) } ": " (one.reason) } }
+        }
+    }
+}
+
+fn folded(findings: &[&Finding], what: &str, open: bool, has_log: bool) -> Markup {
+    html! {
+        @if !findings.is_empty() {
+            details open[open] {
+                summary { (findings.len()) @if findings.len() == 1 { " check " } @else { " checks " } (what) }
+                ol class="findings" { @for finding in findings { (one(finding, has_log)) } }
+            }
+        }
+    }
+}
+
+/// The last words of each unit that failed: more often than not they are the cause.
+fn failed_units(timeline: &Timeline, picture: &Picture) -> Markup {
+    let units = picture.lanes.iter().filter(|lane| lane.kind == LaneKind::Unit);
+    let failures = units
+        .flat_map(|lane| lane.spans.iter().filter(|span| span.state == State::Failed).map(move |span| (lane, span)));
+    let said = |unit: &str, boot: u32| {
+        let own = timeline.of_boot(boot).filter_map(|event| match &event.what {
+            What::Journal(record) if !record.is_from_systemd() && record.field("_SYSTEMD_UNIT") == unit => {
+                Some((event.seq, record))
+            }
+            _ => None,
+        });
+        let own: Vec<_> = own.collect();
+        own[own.len().saturating_sub(LAST_WORDS)..].to_vec()
+    };
+    html! {
+        @for (lane, span) in failures {
+            section {
+                h3 { "Last words of " code { (lane.of) } ", which failed in boot " (span.boot) }
+                ul class="evidence" {
+                    @for (seq, record) in said(&lane.of, span.boot) { li { a href="#" data-seq=(seq) { (record.message()) } } }
+                    @if let Some(seq) = span.seq { li { a href="#" data-seq=(seq) { (span.text) } } }
+                }
+            }
+        }
+    }
+}
+
+fn one(finding: &Finding, has_log: bool) -> Markup {
+    let (class, mark, word) = match finding.outcome {
+        Outcome::Pass => ("pass", "✓", "passed"),
+        Outcome::Fail => ("fail", "✗", "failed"),
+        Outcome::Inconclusive => ("doubt", "?", "without evidence"),
+    };
+    let place = finding.boot.map_or_else(|| "in all".to_owned(), |boot| format!("boot {boot}"));
+    html! {
+        li class=(class) {
+            span class="mark" role="img" aria-label=(word) { (mark) } " "
+            code { (finding.check) } " " span class="faint" { (place) } " " span class="message" { (finding.message) }
+            @if !finding.evidence.is_empty() {
+                ul class="evidence" {
+                    @for evidence in &finding.evidence {
+                        li {
+                            @if has_log { a href="#" data-seq=(evidence.seq) { (evidence.text) } } @else { (evidence.text) }
+                        }
+                    }
+                }
+            }
+            @if finding.outcome != Outcome::Pass {
+                @if let Some(advice) = &finding.advice { p class="advice" { "→ " (advice) } }
+            }
+        }
+    }
+}
+
+/// The picture's marks and orderings, in words.
+fn happened(picture: &Picture) -> Markup {
+    html! {
+        details {
+            summary { "The same as a table" }
+            table {
+                thead { tr { th scope="col" { "Time" } th scope="col" { "Boot" } th scope="col" { "What happened" } } }
+                tbody {
+                    @for mark in &picture.marks {
+                        tr {
+                            td class="number" { (time(mark.at_us, 1_000)) } td class="number" { (mark.boot) }
+                            td { @if let Some(seq) = mark.seq { a href="#" data-seq=(seq) { (mark.text) } } @else { (mark.text) } }
+                        }
+                    }
+                    @for order in &picture.orders { tr { td {} td class="number" { (order.boot) } td { (order.text) } } }
+                }
+            }
+            table {
+                thead { tr { th scope="col" { "Lane" } th scope="col" { "Boot" } th scope="col" { "From" } th scope="col" { "To" } th scope="col" { "What" } } }
+                tbody {
+                    @for lane in &picture.lanes { @for span in &lane.spans {
+                        tr {
+                            th scope="row" { (lane.name) } td class="number" { (span.boot) }
+                            td class="number" { (time(span.from_us, 1_000)) } td class="number" { (time(span.to_us, 1_000)) } td { (span.text) }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+fn phases(trial: &TrialResult) -> Markup {
+    html! {
+        @if !trial.phases.is_empty() {
+            details {
+                summary { "Where the time went" }
+                table {
+                    thead { tr { th scope="col" { "Boot" } th scope="col" { "Phase" } th scope="col" { "Seconds" } } }
+                    tbody { @for phase in &trial.phases {
+                        tr { td class="number" { (phase.boot) } td { (phase.name) } td class="number" { (format!("{:.1}", phase.seconds)) } }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+/// Where the page's script puts the log, and what it is searched and filtered with.
+fn log_place(picture: Option<&Picture>) -> Markup {
+    let boots = picture.map(|picture| picture.boots.as_slice()).unwrap_or_default();
+    html! {
+        section id="log" aria-labelledby="log-heading" {
+            h3 id="log-heading" { "Journal, console and events" }
+            form class="filters" role="search" aria-label="Search the log" {
+                label { "Search " input type="search" name="text" placeholder="words or /regular expression/"; }
+                label { "Boot " select name="boot" { option value="" { "all" } @for boot in boots { option value=(boot.number) { (boot.number) } } } }
+                label { "Unit " input name="unit" list="log-units" size="24"; datalist id="log-units" {} }
+                label { "At least " select name="priority" {
+                    option value="7" { "debug" } option value="6" selected { "info" } option value="5" { "notice" }
+                    option value="4" { "warning" } option value="3" { "error" } option value="2" { "critical" }
+                } }
+                fieldset {
+                    legend class="hidden" { "Sources" }
+                    label { input type="checkbox" name="kind" value="j" checked; " journal" }
+                    label { input type="checkbox" name="kind" value="c"; " console" }
+                    label { input type="checkbox" name="kind" value="e" checked; " events" }
+                }
+                output aria-live="polite" {}
+            }
+            div class="scroll rows" tabindex="0" role="region" aria-label="Log" {
+                table { thead { tr { th scope="col" { "Time" } th scope="col" { "Boot" } th scope="col" { "From" } th scope="col" { "Text" } } } tbody {} }
+                button type="button" class="more" hidden { "Show more" }
+            }
+        }
+    }
+}
+
+/// The files and units that the node was given.
+fn config(dir: &Path) -> Markup {
+    let Ok(bytes) = std::fs::read(dir.join(files::RENDERED)) else { return html! {} };
+    let config = match NodeConfig::read("", &bytes) {
+        Ok(config) => config,
+        Err(error) => return html! { p class="notice" { "The rendered config can't be shown: " (error) } },
+    };
+    html! {
+        section aria-labelledby="config-heading" {
+            h3 id="config-heading" { "Rendered config" }
+            p class="faint" { (bytes.len()) " bytes of Ignition, as " code { (files::RENDERED) } " in the trial's directory." }
+            @for (path, file) in &config.files {
+                details {
+                    summary { code { (path) } " " span class="faint" { (format!("{:04o}", file.mode)) } }
+                    pre tabindex="0" { (String::from_utf8_lossy(&file.contents)) }
+                }
+            }
+            @for (name, unit) in &config.units {
+                @let state = match (unit.mask, unit.enabled) { (true, _) => "masked", (_, Some(true)) => "enabled", (_, Some(false)) => "disabled", _ => "" };
+                details {
+                    summary { code { (name) } " " span class="faint" { (state) } }
+                    @if let Some(text) = &unit.contents { pre tabindex="0" { (text) } }
+                    @for (dropin, text) in &unit.dropins { p { code { (dropin) } } pre tabindex="0" { (text) } }
+                }
+            }
+        }
+    }
+}

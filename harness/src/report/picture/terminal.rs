@@ -1,0 +1,82 @@
+//! A picture with letters, for a terminal.
+
+use std::fmt::Write;
+
+use super::svg::time;
+use super::{Lane, LaneKind, Picture, State};
+
+/// Columns for the lanes' names.
+const GUTTER: usize = 26;
+
+/// The picture in lines of at most `width` columns: a line for each lane, then what happened and when.
+pub fn text(picture: &Picture, width: usize) -> String {
+    let mut text = String::new();
+    let Some((from, to)) = picture.extent() else { return text };
+    let columns = width.saturating_sub(GUTTER + 1).max(20);
+    let column = |us: i64| {
+        let wide = i64::try_from(columns).unwrap_or(i64::MAX);
+        usize::try_from((us - from).clamp(0, to - from) * wide / (to - from).max(1)).unwrap_or(0).min(columns - 1)
+    };
+    let mut ruler = vec![' '; columns];
+    for boot in &picture.boots {
+        let word: Vec<char> = format!("│boot {}", boot.number).chars().collect();
+        let at = column(boot.from_us);
+        for (cell, letter) in ruler.iter_mut().skip(at).zip(word) {
+            *cell = letter;
+        }
+    }
+    let _ = writeln!(text, "{:GUTTER$} {}", "", ruler.iter().collect::<String>().trim_end());
+    for lane in &picture.lanes {
+        let mut cells = vec![' '; columns];
+        for span in &lane.spans {
+            let (first, last) = (column(span.from_us), column(span.to_us));
+            for cell in cells.iter_mut().take(last.max(first) + 1).skip(first) {
+                // What is short must not be painted over by what follows.
+                if *cell == ' ' || letter(span.state) != '─' {
+                    *cell = letter(span.state);
+                }
+            }
+        }
+        let _ = writeln!(text, "{:GUTTER$} {}", name(lane), cells.iter().collect::<String>().trim_end());
+    }
+    let _ = writeln!(
+        text,
+        "{:GUTTER$} {}{:>rest$}",
+        "",
+        time(from, 1_000_000),
+        time(to, 1_000_000),
+        rest = columns.saturating_sub(time(from, 1_000_000).len())
+    );
+    for mark in &picture.marks {
+        let _ = writeln!(text, "{:>10}  boot {}  {}", time(mark.at_us, 1_000), mark.boot, mark.text);
+    }
+    for order in &picture.orders {
+        let _ = writeln!(text, "{:>10}  boot {}  {}", "order", order.boot, order.text);
+    }
+    text
+}
+
+fn name(lane: &Lane) -> String {
+    let name = match lane.kind {
+        LaneKind::Unit => lane.name.trim_end_matches(".service"),
+        _ => &lane.name,
+    };
+    let length = name.chars().count();
+    if length <= GUTTER {
+        name.to_owned()
+    } else {
+        format!("…{}", name.chars().skip(length - GUTTER + 1).collect::<String>())
+    }
+}
+
+/// What stands for a state.
+fn letter(state: State) -> char {
+    match state {
+        State::Active | State::Settled => '─',
+        State::Failed | State::Refused => '✗',
+        State::Skipped => '○',
+        State::InTree => '░',
+        State::Starting | State::Stage => '▒',
+        _ => '█',
+    }
+}
