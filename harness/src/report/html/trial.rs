@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use super::log::Log;
-use crate::checks::{Finding, Outcome};
+use crate::checks::{Finding, Outcome, Verdict};
 use crate::mco::NodeConfig;
 use crate::report::picture::{self, LaneKind, Picture, State, time};
 use crate::report::terminal::{mutant_word, verdict_word};
@@ -29,18 +29,28 @@ pub(super) fn details(trial: &TrialResult, dir: &Path) -> Details {
     let picture = recorded.as_ref().ok().map(|one| Picture::of(&one.timeline, Some(&one.scenario), &trial.findings));
     let log = recorded.as_ref().ok().zip(picture.as_ref()).map(|(one, picture)| Log::of(&one.timeline, picture));
     let unread = recorded.as_ref().err().map(ToString::to_string);
-    let html = html! {
-        (heading(trial))
-        (findings(trial, log.is_some()))
-        @if let (Ok(recorded), Some(picture)) = (&recorded, &picture) { (failed_units(&recorded.timeline, picture)) }
+    let drawn = html! {
         @if let Some(picture) = &picture {
             section aria-labelledby="picture-heading" {
                 h3 id="picture-heading" { "What ran when" }
-                div class="scroll" tabindex="0" role="region" aria-label="Picture of the boots" { (picture::drawing(picture)) }
+                div class="scroll" tabindex="0" role="region" aria-label="Picture of the boots" {
+                    (picture::drawing(picture))
+                }
                 (happened(picture))
                 (phases(trial))
             }
         }
+    };
+    let found = html! {
+        (findings(trial, log.is_some()))
+        @if let (Ok(recorded), Some(picture)) = (&recorded, &picture) { (failed_units(&recorded.timeline, picture)) }
+    };
+    // Of what is red the reason comes first; of the rest, how it went.
+    let (first, second) = if trial.verdict == Verdict::Pass { (drawn, found) } else { (found, drawn) };
+    let html = html! {
+        (heading(trial))
+        (first)
+        (second)
         @if log.is_some() { (log_place(picture.as_ref())) }
         @if let Some(why) = &unread { p class="notice" { "No recording: " (why) } }
         (config(dir))
