@@ -2,16 +2,17 @@
 //! Day-1 way, and says with evidence where it falls short.
 //!
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
-//! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, and `report` how `mco` reads a config; `mco` sees how `scenario`
-//! reads documents, `lint` sees both, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`; `timeline`
-//! imports nothing of ours. `architecture`, `cache`, `containers`, `input`, `process`, `text` and `within` are the floor
-//! under all of it.
+//! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, and `report` how `mco` reads a
+//! config; `mco` sees how `scenario` reads documents, `lint` sees both, `inspect` sees `kmod` and `node`, `toolkit` sees
+//! `inspect` and `kmod`, `explain` sees `checks`, `inspect` and `lint`; `timeline` imports nothing of ours. `architecture`,
+//! `cache`, `containers`, `input`, `process`, `text` and `within` are the floor under all of it.
 
 pub mod architecture;
 pub mod bench;
 pub mod cache;
 pub mod checks;
 pub mod containers;
+pub mod explain;
 mod input;
 pub mod inspect;
 pub mod kmod;

@@ -254,3 +254,59 @@ fn a_run_s_guard_removes_its_directory_also_after_signals() {
     assert!(guard.wait().expect("ended").success());
     assert!(!scratch.exists());
 }
+
+#[test]
+fn a_check_is_explained_and_a_wrong_id_names_the_nearest() {
+    let (code, output, _) = outcome(day1().args(["explain", "unit.before", "podman-wait"]));
+    assert_eq!(code, 0);
+    assert!(output.starts_with("unit.before (check of trials)\n  Shows: "), "{output}");
+    assert!(output.contains("\npodman-wait (rule of day1 lint)\n"), "{output}");
+    let (code, output, error) = outcome(day1().args(["explain", "unit.befor"]));
+    assert_eq!((code, output.as_str()), (2, ""));
+    assert!(error.contains("did you mean `unit.before`?"), "{error}");
+    let (code, output, _) = outcome(day1().arg("explain"));
+    assert_eq!(code, 0);
+    for listed in ["module.replaced", "journal.clean/oops", "module.vermagic", "mode-refused"] {
+        assert!(output.lines().any(|line| line.trim_start().starts_with(listed)), "{listed}: {output}");
+    }
+}
+
+/// As bash itself asks when the tab key is pressed.
+#[test]
+fn a_shell_completes_names_of_checks_trials_and_node_images() {
+    let (code, script, error) = outcome(day1().args(["completions", "bash"]));
+    assert_eq!(code, 0, "{error}");
+    let program = Path::new(env!("CARGO_BIN_EXE_day1")).parent().expect("a directory");
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let completed = |words: &str, last: &str| {
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({words} {last}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             _clap_complete_day1 day1 {last} x 2>/dev/null\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &ask]).env("PATH", &path).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        outcome(&mut bash).1
+    };
+    assert_eq!(completed("day1 explain", "unit.be"), "unit.before\n");
+    assert_eq!(completed("day1 run", "pull/pull-then-r"), "pull/pull-then-reboot\n");
+    assert_eq!(completed("day1 run --node", "debian-13-k"), "debian-13-kernels\n");
+    assert_eq!(completed("day1", "g"), "generate\n", "what no person calls is not offered");
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command_that_a_person_calls() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let pages = dir.path().join("share/man1");
+    let (code, _, error) = outcome(day1().arg("man").arg(&pages));
+    assert_eq!(code, 0, "{error}");
+    let page = |name: &str| std::fs::read_to_string(pages.join(name));
+    for name in ["day1.1", "day1-run.1", "day1-images-get.1"] {
+        let text = page(name).expect("a page");
+        assert!(text.contains(".SH NAME") && text.contains("Examples:"), "{name}: {text}");
+    }
+    assert!(page("day1-guard-scratch.1").is_err() && page("day1-help.1").is_err());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let (code, _, error) = outcome(day1().arg("man").arg(file.path()));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("cannot write the manual to"), "{error}");
+}

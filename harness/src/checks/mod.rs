@@ -9,6 +9,7 @@ mod boot;
 mod budget;
 mod config;
 mod evidence;
+mod explain;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -28,6 +29,7 @@ mod units;
 use serde::{Deserialize, Serialize};
 
 pub use boot::resolve;
+pub use explain::{ALL, Asked, Explanation, explain, page, pattern};
 pub use journal::{BAD_PATTERNS, BadPattern, Where, bad_pattern};
 pub use judge::{Judgement, SetAside, judge};
 pub use ordering::{Guarantee, guarantee};
@@ -81,6 +83,7 @@ pub struct Finding {
 
 impl Finding {
     fn new(check: &str, boot: Option<u32>, outcome: Outcome, message: impl Into<String>) -> Self {
+        debug_assert!(explain(check).is_some(), "`{check}` has no text in checks/explain/table.rs");
         let message = message.into();
         Self { check: check.to_owned(), boot, outcome, message, evidence: vec![], advice: None }
     }

@@ -51,6 +51,7 @@ const LINE: usize = 4096;
 
 impl Finding {
     fn new(check: &str, outcome: Outcome, message: impl Into<String>) -> Self {
+        debug_assert!(super::CHECKS.iter().any(|one| one.id == check), "`{check}` is not in inspect/checks/table.rs");
         let (check, message) = (check.to_owned(), short(message.into()));
         Self { check, outcome, message, evidence: Vec::new(), why: None, advice: None, source: None }
     }
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_line_has_an_end() {
-        let finding = Finding::ok("x", "ä".repeat(10_000)).seen(["b".repeat(10_000), "c".to_owned()]);
+        let finding = Finding::ok("image.size", "ä".repeat(10_000)).seen(["b".repeat(10_000), "c".to_owned()]);
         assert_eq!((finding.message.len(), finding.evidence[0].len()), (LINE + 3, LINE + 3));
         assert!(finding.message.ends_with("ä…") && finding.evidence[1] == "c");
     }

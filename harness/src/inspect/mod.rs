@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use day1_generator::Tag;
 
+pub use checks::{CHECKS, Check, table};
 pub use finding::{Finding, INSPECTION_VERSION, ImageFacts, Inspection, KernelFacts, ModuleFacts, Outcome};
 pub use image::{Copied, Error as ImageError, Fault, Limits, Platform, Source};
 pub use kernel::KernelError;

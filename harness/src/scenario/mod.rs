@@ -15,6 +15,7 @@ mod mistake;
 mod mutant;
 mod node;
 mod patch;
+mod reference;
 mod registry;
 mod schema;
 mod spec;
@@ -41,6 +42,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use mutant::{Mutant, Mutation, mutants};
 pub use node::{Disk, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
 pub use patch::{Patch, PatchChange, PatchPlace};
+pub use reference::reference;
 pub use registry::{Architecture, Asked, Base, Certificate, Fault, Image, Proxy, PullSecret, Registry, Variant};
 pub use schema::schema;
 pub use spec::{

@@ -17,6 +17,17 @@ use super::{
 ///
 /// Values that a matrix gives stand as `$name`, so each value may be such a text as well.
 pub fn schema() -> serde_json::Value {
+    let mut schema = without_variables();
+    for part in ["properties", "$defs"] {
+        for (_, schema) in schema.get_mut(part).and_then(serde_json::Value::as_object_mut).into_iter().flatten() {
+            allow_variables(schema);
+        }
+    }
+    schema
+}
+
+/// The same, without the variables of a matrix.
+pub(super) fn without_variables() -> serde_json::Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Spec>().to_value();
     if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
         properties.insert(
@@ -27,11 +38,6 @@ pub fn schema() -> serde_json::Value {
                 "additionalProperties": { "type": ["array", "object"] },
             }),
         );
-    }
-    for part in ["properties", "$defs"] {
-        for (_, schema) in schema.get_mut(part).and_then(serde_json::Value::as_object_mut).into_iter().flatten() {
-            allow_variables(schema);
-        }
     }
     schema["title"] = "Scenario of day1".into();
     schema

@@ -10,10 +10,14 @@ use day1_harness::runner::STAND_IN;
 
 use crate::run::find_above;
 
-/// Examples: `day1 bench`, `day1 bench --only floor,trials --rounds 1`, `day1 bench --json bench.json`.
-///
-/// All parts together take about 40 minutes without KVM. Missed goals don't change the exit code.
 #[derive(Args)]
+#[command(after_long_help = "\
+All parts together take about 40 minutes without KVM. Missed goals don't change the exit code.
+
+Examples:
+  day1 bench
+  day1 bench --only floor,trials --rounds 1
+  day1 bench --json bench.json")]
 pub struct Bench {
     /// Measure only these parts: `floor`, `trials`, `memory`, `suite`.
     #[arg(long, value_name = "PART", value_delimiter = ',')]

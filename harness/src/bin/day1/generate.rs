@@ -8,11 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use day1_generator::{BootModuleConfig, Day1Config, Error};
 
-/// Examples:
-///   day1 generate --machine-config 99-nic --machine-config-pool worker --image quay.io/vendor/driver --kernel-module nic
-///   day1 generate -f boot-module-config.yaml
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = "\
+Examples:
+  day1 generate --machine-config 99-nic --machine-config-pool worker --image quay.io/vendor/driver --kernel-module nic
+  day1 generate -f boot-module-config.yaml")]
 pub struct Generate {
     /// Read the parameters from a BootModuleConfig.
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["machine_config", "machine_config_pool", "image", "kernel_module"])]

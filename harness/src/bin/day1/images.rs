@@ -18,8 +18,12 @@ use serde_json::json;
 
 use super::run::find_above;
 
-/// Examples: `day1 images list`, `day1 images get fedora-coreos-stable`, `day1 images import disk.qcow2 --name mine`.
 #[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  day1 images list
+  day1 images get fedora-coreos-stable
+  day1 images import disk.qcow2 --name mine")]
 pub struct Images {
     /// Directory with the node images' definitions [default: `vm-images`, here or above].
     #[arg(long, global = true, value_name = "DIR")]
@@ -31,6 +35,7 @@ pub struct Images {
 #[derive(Subcommand)]
 enum Action {
     /// List the node images that there are, and which of them are in the cache.
+    #[command(after_long_help = "Examples:\n  day1 images list --json")]
     List {
         /// Print JSON: a list of objects with `name`, `kind`, `architecture`, `source`, `cached`, `release`, `disk`,
         /// `sizeBytes` and `kernels`.
@@ -38,17 +43,20 @@ enum Action {
         json: bool,
     },
     /// Bring node images into the cache: build or download them. A stream is asked for its current release.
+    #[command(after_long_help = "Examples:\n  day1 images get debian-13 fedora-coreos-stable")]
     Get {
         /// Names of node images.
         #[arg(required = true)]
         names: Vec<String>,
     },
     /// Build a node image from Debian packages anew, from today's packages.
+    #[command(after_long_help = "Examples:\n  day1 images build debian-13")]
     Build {
         /// Name of a node image of the kind `debian`.
         name: String,
     },
     /// Remove node images from the cache; an imported one loses its name too.
+    #[command(after_long_help = "Examples:\n  day1 images rm rhcos-mine")]
     Rm {
         /// Names of node images.
         #[arg(required = true)]
@@ -58,9 +66,12 @@ enum Action {
     Import(Bring),
 }
 
-/// Examples: `day1 images import rhcos.qcow2.gz --name rhcos-mine`, `day1 images import
-/// https://example.com/streams/stable.json --name mine --keys mine.asc --fingerprint 0123…`
 #[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  day1 images import rhcos.qcow2.gz --name rhcos-mine
+  day1 images import https://example.com/streams/stable.json --name mine --keys mine.asc \\
+      --fingerprint 0123456789ABCDEF0123456789ABCDEF01234567")]
 struct Bring {
     /// A disk's file, qcow2 or raw, compressed with xz, gzip or zstd or not; its checksum is pinned as it is now. Or the
     /// address of a stream's metadata, in the format of Fedora CoreOS.

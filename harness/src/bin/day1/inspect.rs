@@ -11,16 +11,16 @@ use day1_harness::inspect::{self, Inspection, KernelChoice, Limits, Request, Sou
 use day1_harness::kmod::TrustedKey;
 use day1_harness::text::printable_lines;
 
-/// IMAGE is a reference such as quay.io/vendor/driver:TAG, by digest, or without a tag, which is the kernel's then;
-/// or oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]. Nothing of it is unpacked or run.
-///
-/// Exit codes: 0 no error (there may be warnings); 1 an error was found; 2 bad usage or bad input; 3 the registry failed.
-///
-/// Examples:
-///   day1 inspect quay.io/vendor/driver --kernel 6.12.48+deb13-amd64 --module nic --in-tree e1000
-///   day1 inspect oci:build/image --kernel-dir node/lib/modules/5.14.0-427.13.1.el9_4.x86_64
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = "\
+IMAGE is a reference such as quay.io/vendor/driver:TAG, by digest, or without a tag, which is the kernel's then;
+or oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]. Nothing of it is unpacked or run.
+
+Exit codes: 0 no error (there may be warnings); 1 an error was found; 2 bad usage or bad input; 3 the registry failed.
+
+Examples:
+  day1 inspect quay.io/vendor/driver --kernel 6.12.48+deb13-amd64 --module nic --in-tree e1000
+  day1 inspect oci:build/image --kernel-dir node/lib/modules/5.14.0-427.13.1.el9_4.x86_64")]
 pub struct Inspect {
     /// The image.
     image: String,

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 use day1_harness::report::{self, Recorded, RecordedError, RunResults};
 
-/// Example: `day1 judge target/day1-results/pull/pull-then-reboot@debian-13`.
 #[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  day1 judge target/day1-results/pull/pull-then-reboot@debian-13")]
 pub struct Judge {
     /// Directory of the trial, with its `timeline.jsonl` and `scenario.yaml`.
     dir: PathBuf,

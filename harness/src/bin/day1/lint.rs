@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use day1_harness::lint::{self, Level, Report, Source};
 
-/// Examples:
-///   day1 lint 99-worker-driver.yaml
-///   day1 generate -f boot-module-config.yaml | day1 lint -
-///   day1 lint --format sarif *.yaml >lint.sarif
-///
-/// Give all MachineConfigs of a pool at once, and their clashes are told too.
-/// Exit codes: 0 no error (warnings and notes are none); 1 an error; 2 a file can't be read.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = "\
+Give all MachineConfigs of a pool at once, and their clashes are told too.
+
+Exit codes: 0 no error (warnings and notes are none); 1 an error; 2 a file can't be read.
+
+Examples:
+  day1 lint 99-worker-driver.yaml
+  day1 generate -f boot-module-config.yaml | day1 lint -
+  day1 lint --format sarif *.yaml >lint.sarif")]
 pub struct Lint {
     /// MachineConfigs or Ignition configs in YAML or JSON, several documents a file if need be; `-` is standard input.
     #[arg(value_name = "FILE", required_unless_present = "rules")]

@@ -1,22 +1,29 @@
 //! The command line.
 
 mod bench;
+mod completions;
 mod doctor;
+mod explain;
 mod generate;
 mod images;
 mod inspect;
 mod judge;
 mod lint;
+mod man;
 mod report;
 mod run;
+#[cfg(test)]
+mod tests;
 mod verify;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use day1_harness::toolkit::Installation;
-use day1_harness::{lab, runner, services, toolkit};
+use day1_harness::{lab, runner, scenario, services, toolkit};
 
 /// Proves in real virtual machines that an out-of-tree kernel module reaches a CoreOS node the Day-1 way.
 ///
@@ -24,6 +31,11 @@ use day1_harness::{lab, runner, services, toolkit};
 /// evidence is missing; 130 interrupted.
 #[derive(Parser)]
 #[command(name = "day1", version)]
+#[command(after_long_help = "\
+Examples:
+  day1 run pull-then-reboot --node debian-13
+  day1 verify --image quay.io/vendor/driver --module nic --in-tree e1000
+  day1 explain unit.before")]
 struct Cli {
     /// Directory of the cache [default: ~/.cache/day1].
     #[arg(long, global = true, env = "DAY1_CACHE", value_name = "DIR")]
@@ -48,16 +60,31 @@ enum Command {
     Judge(judge::Judge),
     /// Tell what a recorded run found.
     Report(report::Report),
+    /// Tell what a check or a rule is about, and what to do when it fails.
+    Explain(explain::Explain),
     /// Print the scenario language as JSON Schema, for editors.
-    ///
-    /// Example: `day1 schema >scenario.schema.json`, and `# yaml-language-server: $schema=…` in a scenario.
-    Schema,
+    #[command(after_long_help = "\
+An editor completes from it where a scenario begins with `# yaml-language-server: $schema=scenario.schema.json`.
+
+Examples:
+  day1 schema >scenario.schema.json
+  day1 schema --markdown")]
+    Schema {
+        /// Print it as Markdown, as docs/scenario-reference.md has it.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Measure what a trial costs against the plain boots that it contains.
     Bench(bench::Bench),
     /// List, get, build, import and remove node images.
     Images(images::Images),
     /// Tell what this host has and lacks.
+    #[command(after_long_help = "Examples:\n  day1 doctor")]
     Doctor,
+    /// Print the script with which a shell completes the arguments of this program.
+    Completions(completions::Completions),
+    /// Write the manual, a page for each command.
+    Man(man::ManPages),
     /// Join standard input and output to a server of a trial; QEMU runs this for a guest's connection.
     #[command(name = lab::CONNECT_SUBCOMMAND, hide = true)]
     Connect {
@@ -99,6 +126,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    CompleteEnv::with_factory(Cli::command).var(completions::VARIABLE).complete();
     let cli = Cli::parse();
     match cli.command {
         Command::Generate(generate) => generate.perform(),
@@ -116,7 +144,11 @@ fn main() -> ExitCode {
         Command::Judge(judge) => judge.perform(),
         Command::Report(report) => report.perform(),
         Command::Lint(lint) => lint.perform(),
-        Command::Schema => print_schema(),
+        Command::Explain(explain) => explain.perform(),
+        Command::Schema { markdown: true } => print(&scenario::reference()),
+        Command::Schema { markdown: false } => print(&format!("{:#}\n", scenario::schema())),
+        Command::Completions(completions) => completions.perform(),
+        Command::Man(man) => man.perform(Cli::command()),
         Command::Doctor => doctor::run(cli.cache.as_deref()),
         // Standard error is the guest's connection as well: not a word.
         Command::Connect { socket } => silently(services::socket::connect_stdio(&socket)),
@@ -130,15 +162,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_schema() -> ExitCode {
-    use std::io::Write;
-    // To a pipe that closes early, for one, nothing more can be said.
-    match writeln!(std::io::stdout(), "{:#}", day1_harness::scenario::schema()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: cannot write the schema: {error}");
+/// To a pipe that closes early nothing more can be said.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write to standard output: {error}");
             ExitCode::from(3)
         }
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -8,8 +8,12 @@ use clap::{Args, Subcommand};
 use day1_harness::report::picture::{self, Picture};
 use day1_harness::report::{self, Recorded, RunResults, html};
 
-/// A run's directory is the one that `day1 run --results` names, `target/day1-results` by default.
 #[derive(Args)]
+#[command(after_long_help = "\
+A run's directory is the one that `day1 run --results` names, `target/day1-results` by default.
+
+Examples:
+  day1 report text")]
 pub struct Report {
     #[command(subcommand)]
     form: Form,
@@ -18,6 +22,7 @@ pub struct Report {
 #[derive(Subcommand)]
 enum Form {
     /// Print what the run said: each trial, then the summary.
+    #[command(after_long_help = "Examples:\n  day1 report text target/day1-results")]
     Text {
         /// Directory of the run.
         #[arg(default_value = "target/day1-results")]

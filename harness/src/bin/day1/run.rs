@@ -4,25 +4,34 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use day1_harness::runner::{self, Options, Partition, Shaking};
 use day1_harness::scenario::Start;
 use day1_harness::services::registry::Backend;
 use day1_harness::toolkit::DriverToolkit;
 use libtest_mimic::Arguments;
 
-/// Without a filter, a label or `--all`, trials with the label `nightly` are left out.
-///
-/// Examples: `day1 run`, `day1 run pull-then-reboot`, `day1 run --all --list`, `day1 run --label smoke --node debian-13`.
+use crate::completions;
+
 #[derive(Args)]
+#[command(after_long_help = "\
+Without a filter, a label or `--all`, trials with the label `nightly` are left out.
+
+Examples:
+  day1 run
+  day1 run pull-then-reboot
+  day1 run --all --list
+  day1 run --label smoke --node debian-13")]
 pub struct Run {
     /// Run only trials whose name contains one of these.
+    #[arg(add = ArgValueCandidates::new(completions::trials))]
     filters: Vec<String>,
     /// List the trials instead of running them.
     #[arg(long)]
     list: bool,
     /// Run on this node image (may be given several times) [default: `fedora-coreos-stable` where it is cached or can be
     /// reached and modules for it can be built, else `debian-13`; the first line of output tells].
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(completions::nodes))]
     node: Vec<String>,
     /// Boot this kernel of the node image, by its release, or `all`, each in trials of its own (may be given several
     /// times). Scenarios about several kernels run once, with their own choice.

@@ -16,17 +16,17 @@ use day1_harness::verify::{self, Request};
 
 use super::run::{at_least_one, find_above};
 
-/// IMAGE is read and, if nothing is wrong with it, loaded the Day-1 way in real machines: by a MachineConfig of yours as it
-/// is, or by a generated one. The report says what was proven, by which evidence, and what was not tested.
-///
-/// Exit codes: 0 everything passed; 1 something is wrong with the driver; 2 bad usage or bad input; 3 the harness's own
-/// side failed or evidence is missing.
-///
-/// Examples:
-///   day1 verify --image quay.io/vendor/driver --module nic --in-tree e1000
-///   day1 verify --image oci:build/image --module nic --machine-config 99-worker-nic.yaml --node debian-13-kernels --kernel all
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = "\
+IMAGE is read and, if nothing is wrong with it, loaded the Day-1 way in real machines: by a MachineConfig of yours as it
+is, or by a generated one. The report says what was proven, by which evidence, and what was not tested.
+
+Exit codes: 0 everything passed; 1 something is wrong with the driver; 2 bad usage or bad input; 3 the harness's own
+side failed or evidence is missing.
+
+Examples:
+  day1 verify --image quay.io/vendor/driver --module nic --in-tree e1000
+  day1 verify --image oci:build/image --module nic --machine-config 99-worker-nic.yaml --node debian-13-kernels --kernel all")]
 pub struct Verify {
     /// The driver image: quay.io/vendor/driver (the tag is each kernel's), with a tag or a digest, oci:DIR[:TAG],
     /// oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG].

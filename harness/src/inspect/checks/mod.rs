@@ -11,9 +11,11 @@ mod order;
 mod signature;
 mod softdeps;
 mod symbols;
+mod table;
 mod upstream;
 
 pub(super) use image::{fault, layout};
+pub use table::{CHECKS, Check, table};
 
 use super::driver::Driver;
 use super::image::{Content, Image};

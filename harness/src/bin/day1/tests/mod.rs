@@ -1,0 +1,7 @@
+//! The command line, as its own help and the pages show it.
+
+mod help;
+
+#[path = "../../../../tests/book/pages.rs"]
+#[expect(dead_code, reason = "tests/book.rs takes the rest of it")]
+mod book;
