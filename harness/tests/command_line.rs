@@ -310,3 +310,57 @@ fn the_manual_has_a_page_for_each_command_that_a_person_calls() {
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("cannot write the manual to"), "{error}");
 }
+
+#[test]
+fn a_new_scenario_is_one_of_the_list_and_is_not_written_twice() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let scenarios = dir.path().join("scenarios");
+    let new = || {
+        let words = [
+            "new",
+            "mine/later",
+            "--happens",
+            "later-boots",
+            "--description",
+            "Mine: it is loaded again.",
+            "--scenarios",
+        ];
+        outcome(day1().args(words).arg(&scenarios))
+    };
+    let (code, output, error) = new();
+    assert_eq!(code, 0, "{error}");
+    assert!(output.contains("mine/later.yaml: Mine: it is loaded again.\nrun it:  day1 run mine/later "), "{output}");
+    let listed = outcome(
+        day1()
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+            .args(["run", "--list", "--node", "debian-13", "mine/", "--scenarios"])
+            .arg(&scenarios),
+    );
+    assert_eq!((listed.0, listed.1.lines().next()), (0, Some("mine/later@debian-13: test")), "{}", listed.2);
+    let written = std::fs::read_to_string(scenarios.join("mine/later.yaml")).expect("the file");
+    let (code, _, error) = new();
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("it is there already, and stays as it is"), "{error}");
+    assert_eq!(std::fs::read_to_string(scenarios.join("mine/later.yaml")).expect("the file"), written);
+}
+
+#[test]
+fn a_new_scenario_without_a_terminal_needs_its_flags() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let refused: [(&[&str], &str); 5] = [
+        (&[], "FAMILY/NAME and --happens WHAT"),
+        (&["mine/x"], "--happens WHAT"),
+        (&["Mine/x", "--happens", "nothing"], "it is FAMILY/NAME"),
+        (&["mine/x", "--happens", "storm"], "registry-late"),
+        (&["mine/x", "--happens", "nothing", "--module", "ice"], "with --from IMAGE a module of yours is taken"),
+    ];
+    for (words, told) in refused {
+        let (code, output, error) = outcome(day1().current_dir(&root).arg("new").args(words).write_stdin(""));
+        assert_eq!((code, output.as_str()), (2, ""), "{words:?}: {error}");
+        assert!(error.contains(told), "{words:?}: {error}");
+    }
+    let words = ["new", "mine/x", "--happens", "nothing", "--output", "-"];
+    let (code, output, _) = outcome(day1().current_dir(&root).args(words));
+    assert_eq!(code, 0);
+    assert!(output.starts_with("# What it shows, in one line"), "{output}");
+}

@@ -18,6 +18,7 @@ mod patch;
 mod reference;
 mod registry;
 mod schema;
+mod sketch;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use patch::{Patch, PatchChange, PatchPlace};
 pub use reference::reference;
 pub use registry::{Architecture, Asked, Base, Certificate, Fault, Image, Proxy, PullSecret, Registry, Variant};
 pub use schema::schema;
+pub use sketch::{Plot, Sketch};
 pub use spec::{
     BASE_CHECKS, Boot, ConfigSource, Ends, Generate, JOURNAL_PATTERNS, MachineConfig, OptOut, Roles, Spec, Start,
 };

@@ -10,6 +10,7 @@ mod inspect;
 mod judge;
 mod lint;
 mod man;
+mod new;
 mod report;
 mod run;
 #[cfg(test)]
@@ -60,6 +61,8 @@ enum Command {
     Judge(judge::Judge),
     /// Tell what a recorded run found.
     Report(report::Report),
+    /// Write a scenario to begin with, from a few flags or questions.
+    New(new::New),
     /// Tell what a check or a rule is about, and what to do when it fails.
     Explain(explain::Explain),
     /// Print the scenario language as JSON Schema, for editors.
@@ -144,6 +147,7 @@ fn main() -> ExitCode {
         Command::Judge(judge) => judge.perform(),
         Command::Report(report) => report.perform(),
         Command::Lint(lint) => lint.perform(),
+        Command::New(new) => new.perform(),
         Command::Explain(explain) => explain.perform(),
         Command::Schema { markdown: true } => print(&scenario::reference()),
         Command::Schema { markdown: false } => print(&format!("{:#}\n", scenario::schema())),

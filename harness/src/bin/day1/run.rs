@@ -136,10 +136,16 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|jobs| *jobs > 0).ok_or_else(|| "a number of jobs is 1 or more".into())
 }
 
-/// A directory of the repository, looked for here and above.
+/// A directory of the repository, looked for here and above, and where a package or `DAY1_DATA` has it.
 pub fn find_above(name: &str) -> Result<PathBuf, String> {
     let here = std::env::current_dir().map_err(|error| format!("cannot tell the current directory: {error}"))?;
-    here.ancestors().map(|dir| dir.join(name)).find(|dir| Path::is_dir(dir)).ok_or_else(|| {
-        format!("no directory `{name}` in {} or above: go into the repository, or say --{name} DIR", here.display())
+    let above = here.ancestors().map(Path::to_owned);
+    let given = std::env::var_os("DAY1_DATA").map(PathBuf::from);
+    let beside = std::env::current_exe().ok().and_then(|day1| Some(day1.parent()?.parent()?.join("share/day1")));
+    above.chain(given).chain(beside).map(|dir| dir.join(name)).find(|dir| dir.is_dir()).ok_or_else(|| {
+        format!(
+            "no directory `{name}` in {} or above, nor where DAY1_DATA or a package has it: go into the repository, or say --{name} DIR",
+            here.display()
+        )
     })
 }

@@ -2,7 +2,7 @@
 
 use clap::{Command, CommandFactory as _, Parser as _};
 
-use super::book::programs;
+use super::shell::programs;
 use crate::Cli;
 
 /// Every command that a person may call, with the words that call it.

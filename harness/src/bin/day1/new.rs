@@ -1,0 +1,216 @@
+//! `day1 new`: a scenario to begin with.
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use day1_harness::scenario::{Mistakes, ModuleName, Plot, Repository, Scenario, Sketch};
+use dialoguer::{Input, Select};
+
+use super::print;
+use super::run::find_above;
+
+#[derive(Args)]
+#[command(after_long_help = "\
+What is not said is asked for, on a terminal. The file is commented, and a scenario that runs as it is.
+
+Examples:
+  day1 new
+  day1 new mine/later --happens later-boots
+  day1 new mine/cut --happens power-cut-while-loading --module nic --in-tree e1000 --from oci:build/image \\
+      --image quay.io/vendor/driver
+  day1 new mine/later --happens later-boots --output -")]
+pub struct New {
+    /// Its family and its name, such as `registry/slow-mirror`; the file is `scenarios/FAMILY/NAME.yaml`.
+    #[arg(value_name = "FAMILY/NAME", value_parser = name)]
+    name: Option<String>,
+    /// What happens to the node.
+    #[arg(long, value_name = "WHAT", value_parser = plots())]
+    happens: Option<Plot>,
+    /// The module that the nodes load: one of `vm-images/kmods`, or with `--from` any [default: `day1_nic`].
+    #[arg(long, value_name = "NAME", value_parser = text::<ModuleName>)]
+    module: Option<ModuleName>,
+    /// In-tree modules that it replaces, by commas, in the order of their removal [default: `e1000` for `day1_nic`].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = text::<ModuleName>)]
+    in_tree: Option<Vec<ModuleName>>,
+    /// The repository that the MachineConfig names, without a tag.
+    #[arg(long, value_name = "REPOSITORY", value_parser = text::<Repository>, default_value = "quay.io/day1/driver")]
+    image: Repository,
+    /// An image of yours, taken as it is: quay.io/vendor/driver:TAG, oci:DIR, oci-archive:FILE or docker-archive:FILE.
+    #[arg(long, value_name = "IMAGE", requires = "module")]
+    from: Option<String>,
+    /// What it shows, in one line.
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Write here instead; `-` is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Directory with the scenarios [default: `scenarios`, here or above].
+    #[arg(long, value_name = "DIR")]
+    scenarios: Option<PathBuf>,
+}
+
+/// Of what a scenario's value is made from a text.
+fn text<T: TryFrom<String, Error = String>>(text: &str) -> Result<T, String> {
+    // Behind the first line stands what would be right.
+    T::try_from(text.to_owned()).map_err(|error| error.replace('\n', ". "))
+}
+
+fn plots() -> impl TypedValueParser<Value = Plot> {
+    let value = |plot: Plot| PossibleValue::new(plot.word()).help(plot.shows());
+    PossibleValuesParser::new(Plot::ALL.map(value)).try_map(|word| word.parse::<Plot>())
+}
+
+/// As files of scenarios are named.
+fn name(text: &str) -> Result<String, String> {
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_lowercase())
+            && !part.ends_with('-')
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    match text.split_once('/') {
+        Some((family, name)) if is_name(family) && is_name(name) => Ok(text.to_owned()),
+        _ => Err("it is FAMILY/NAME, each of lower-case letters, digits and `-`, such as registry/slow-mirror".into()),
+    }
+}
+
+/// What a person is told of a failure, and the exit code.
+struct Failure(String, u8);
+
+impl New {
+    pub fn perform(self) -> ExitCode {
+        match self.write() {
+            Ok(code) => code,
+            Err(Failure(message, code)) => {
+                eprintln!("error: {message}");
+                ExitCode::from(code)
+            }
+        }
+    }
+
+    fn write(mut self) -> Result<ExitCode, Failure> {
+        let bad = |message: String| Failure(message, 2);
+        if self.name.is_none() || self.happens.is_none() {
+            if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+                return Err(bad(
+                    "there is no terminal to ask at: say FAMILY/NAME and --happens WHAT; `day1 new --help` has examples".into(),
+                ));
+            }
+            self.ask().map_err(|error| bad(format!("nothing was written: {error}")))?;
+        }
+        let (Some(name), Some(plot)) = (self.name.clone(), self.happens) else {
+            return Err(bad("FAMILY/NAME and --happens WHAT are missing".into()));
+        };
+        let sketch = self.sketch(plot).map_err(bad)?;
+        let text = sketch.yaml();
+        let path = self.path(&name).map_err(bad)?;
+        // The project's own loader has the last word, before anything is written.
+        let parsed = Scenario::parse(&Path::new(&name).with_extension("yaml"), text.clone());
+        parsed.map_err(|mistakes: Mistakes| Failure(mistakes.plain(), 2))?;
+        if path.as_os_str() == "-" {
+            return Ok(print(&text));
+        }
+        write_new(&path, &text).map_err(|error| bad(format!("cannot write {}: {error}", path.display())))?;
+        println!("{}: {}", path.display(), sketch.description.as_deref().unwrap_or(plot.shows()));
+        if self.output.is_none() {
+            println!("run it:  day1 run {name}{}", self.elsewhere());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What `day1 run` is told where the scenarios are not in their place.
+    fn elsewhere(&self) -> String {
+        self.scenarios.as_ref().map(|dir| format!(" --scenarios {}", dir.display())).unwrap_or_default()
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf, String> {
+        match (&self.output, &self.scenarios) {
+            (Some(output), _) => Ok(output.clone()),
+            (None, Some(dir)) => Ok(dir.join(format!("{name}.yaml"))),
+            (None, None) => Ok(find_above("scenarios")?.join(format!("{name}.yaml"))),
+        }
+    }
+
+    fn sketch(&self, plot: Plot) -> Result<Sketch, String> {
+        let own = self.module.as_ref().is_none_or(|module| module.as_str() == "day1_nic");
+        let module = match &self.module {
+            Some(module) => module.clone(),
+            None => text("day1_nic")?,
+        };
+        let in_tree = match &self.in_tree {
+            Some(names) => names.clone(),
+            None if own => vec![text("e1000")?],
+            None => vec![],
+        };
+        if self.from.is_none() {
+            is_at_hand(&module)?;
+        }
+        Ok(Sketch {
+            description: self.description.clone(),
+            plot,
+            module,
+            in_tree,
+            repository: self.image.clone(),
+            from: self.from.clone(),
+        })
+    }
+
+    /// Asks for what is missing.
+    fn ask(&mut self) -> dialoguer::Result<()> {
+        if self.name.is_none() {
+            let asked: String = Input::new()
+                .with_prompt("family and name")
+                .with_initial_text("mine/")
+                .validate_with(|text: &String| name(text).map(drop))
+                .interact_text()?;
+            self.name = Some(asked);
+        }
+        if self.happens.is_none() {
+            let items = Plot::ALL.map(|plot| format!("{:<24} {}", plot.word(), plot.shows()));
+            let chosen = Select::new().with_prompt("what happens to the node").items(&items).default(0).interact()?;
+            self.happens = Plot::ALL.get(chosen).copied();
+        }
+        if self.module.is_none() {
+            let asked: String = Input::new()
+                .with_prompt("module")
+                .default("day1_nic".into())
+                .validate_with(|name: &String| text::<ModuleName>(name).and_then(|module| is_at_hand(&module)))
+                .interact_text()?;
+            self.module = text(&asked).ok();
+        }
+        Ok(())
+    }
+}
+
+/// Whether the project can build the module.
+fn is_at_hand(module: &ModuleName) -> Result<(), String> {
+    let Ok(dir) = find_above("vm-images").map(|dir| dir.join("kmods")) else { return Ok(()) };
+    let entries = std::fs::read_dir(&dir).map_err(|error| format!("cannot list {}: {error}", dir.display()))?;
+    let mut known: Vec<String> = entries
+        .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir())?.file_name().into_string().ok())
+        .collect();
+    known.sort();
+    if known.iter().any(|name| name == module.as_str()) {
+        return Ok(());
+    }
+    Err(format!(
+        "there is no source of a module `{module}` in {}, only of {}; with --from IMAGE a module of yours is taken",
+        dir.display(),
+        known.join(", ")
+    ))
+}
+
+/// A file that is there stays.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let file = std::fs::File::create_new(path);
+    let file = file.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => std::io::Error::other("it is there already, and stays as it is"),
+        _ => error,
+    });
+    file?.write_all(text.as_bytes())
+}
