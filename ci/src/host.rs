@@ -75,7 +75,8 @@ fn is_needed(package: &str, as_root: bool) -> bool {
     package != "uidmap" || !as_root
 }
 
-fn tools() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// Programs, each with its package.
+pub fn tools() -> impl Iterator<Item = (&'static str, &'static str)> {
     TOOLS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let mut words = line.split_whitespace();
         Some((words.next()?, words.next()?))

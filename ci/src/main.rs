@@ -1,7 +1,11 @@
 //! The project's own commands: `cargo xtask e2e`, `cargo xtask test`, `cargo xtask ci`.
 
+mod book;
 mod command;
+mod dist;
 mod host;
+#[cfg(test)]
+mod pages;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -30,6 +34,14 @@ enum Task {
     Mutants(E2e),
     /// Make an image of a real registry from Debian's packages, for `day1 run --registry container=IMAGE`.
     RegistryImage,
+    /// Build the pages in `docs` as a book, into `target/book`.
+    Book,
+    /// Make the archive of a release, and with `--deb` the Debian package, in `target/dist`.
+    Dist {
+        /// Make the Debian package too, by cargo-deb.
+        #[arg(long)]
+        deb: bool,
+    },
     /// Run what CI runs.
     Ci,
 }
@@ -72,12 +84,20 @@ fn perform(task: Task) -> Result<ExitCode> {
             registry_image()?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Book => {
+            book::build()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Dist { deb } => {
+            dist::make(deb)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Ci => ci(),
     }
 }
 
 /// The tests of programs that need no VM.
-const TESTS: [&str; 6] = ["machine_config", "command_line", "images", "inspect", "lint", "registry"];
+const TESTS: [&str; 7] = ["machine_config", "book", "command_line", "images", "inspect", "lint", "registry"];
 
 /// Every test but the trials.
 fn without_vm() -> Result<()> {
@@ -102,6 +122,7 @@ fn ci() -> Result<ExitCode> {
     host::prepare()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     in_a_browser()?;
+    book::build()?;
     // Their exit codes tell a failed check from a failure of the harness; so does this one's.
     for task in [cargo().args(["xtask", "test"]).args(NODE), without_engines().args(["xtask", "e2e"]).args(NODE)] {
         let code = task.status()?.code().unwrap_or(3);
