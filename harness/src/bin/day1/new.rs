@@ -35,9 +35,9 @@ pub struct New {
     /// In-tree modules that it replaces, by commas, in the order of their removal [default: `e1000` for `day1_nic`].
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = text::<ModuleName>)]
     in_tree: Option<Vec<ModuleName>>,
-    /// The repository that the MachineConfig names, without a tag.
-    #[arg(long, value_name = "REPOSITORY", value_parser = text::<Repository>, default_value = "quay.io/day1/driver")]
-    image: Repository,
+    /// The repository that the MachineConfig names, without a tag [default: `quay.io/day1/driver`].
+    #[arg(long, value_name = "REPOSITORY", value_parser = text::<Repository>)]
+    image: Option<Repository>,
     /// An image of yours, taken as it is: quay.io/vendor/driver:TAG, oci:DIR, oci-archive:FILE or docker-archive:FILE.
     #[arg(long, value_name = "IMAGE", requires = "module")]
     from: Option<String>,
@@ -134,15 +134,13 @@ impl New {
     }
 
     fn sketch(&self, plot: Plot) -> Result<Sketch, String> {
-        let own = self.module.as_ref().is_none_or(|module| module.as_str() == "day1_nic");
         let module = match &self.module {
             Some(module) => module.clone(),
-            None => text("day1_nic")?,
+            None => text(MODULE)?,
         };
         let in_tree = match &self.in_tree {
             Some(names) => names.clone(),
-            None if own => vec![text("e1000")?],
-            None => vec![],
+            None => names(in_tree_of(&module))?,
         };
         if self.from.is_none() {
             is_at_hand(&module)?;
@@ -152,7 +150,10 @@ impl New {
             plot,
             module,
             in_tree,
-            repository: self.image.clone(),
+            repository: match &self.image {
+                Some(repository) => repository.clone(),
+                None => text(REPOSITORY)?,
+            },
             from: self.from.clone(),
         })
     }
@@ -175,13 +176,45 @@ impl New {
         if self.module.is_none() {
             let asked: String = Input::new()
                 .with_prompt("module")
-                .default("day1_nic".into())
+                .default(MODULE.into())
                 .validate_with(|name: &String| text::<ModuleName>(name).and_then(|module| is_at_hand(&module)))
                 .interact_text()?;
             self.module = text(&asked).ok();
         }
+        if self.in_tree.is_none() {
+            let asked: String = Input::new()
+                .with_prompt("in-tree modules that it replaces, by commas")
+                .with_initial_text(self.module.as_ref().map_or("", in_tree_of))
+                .allow_empty(true)
+                .validate_with(|list: &String| names(list).map(drop))
+                .interact_text()?;
+            self.in_tree = names(&asked).ok();
+        }
+        if self.image.is_none() {
+            let asked: String = Input::new()
+                .with_prompt("repository of the image, without a tag")
+                .default(REPOSITORY.into())
+                .validate_with(|name: &String| text::<Repository>(name).map(drop))
+                .interact_text()?;
+            self.image = text(&asked).ok();
+        }
         Ok(())
     }
+}
+
+/// The project's own module, and the in-tree driver that has its network card before.
+const MODULE: &str = "day1_nic";
+
+fn in_tree_of(module: &ModuleName) -> &'static str {
+    if module.as_str() == MODULE { "e1000" } else { "" }
+}
+
+/// What the image is called where nobody minds.
+const REPOSITORY: &str = "quay.io/day1/driver";
+
+/// A list with commas.
+fn names(list: &str) -> Result<Vec<ModuleName>, String> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(text).collect()
 }
 
 /// Whether the project can build the module.
