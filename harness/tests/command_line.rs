@@ -364,3 +364,38 @@ fn a_new_scenario_without_a_terminal_needs_its_flags() {
     assert_eq!(code, 0);
     assert!(output.starts_with("# What it shows, in one line"), "{output}");
 }
+
+/// As a package puts it, or told by a variable; in a directory that has nothing of it.
+#[test]
+fn an_installed_program_finds_its_scenarios() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let nowhere = tempfile::tempdir().expect("temporary directory");
+    // Beside the program itself, so that it needs no copy.
+    let prefix = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("temporary directory");
+    let share = prefix.path().join("share/day1");
+    for dir in ["bin", "share/day1/scenarios/mine"] {
+        std::fs::create_dir_all(prefix.path().join(dir)).expect("made");
+    }
+    let installed = prefix.path().join("bin/day1");
+    std::fs::hard_link(env!("CARGO_BIN_EXE_day1"), &installed).expect("linked");
+    std::os::unix::fs::symlink(root.join("vm-images"), share.join("vm-images")).expect("linked");
+    let list = |program: &Path, data: Option<&Path>| {
+        let mut command = Command::new(program);
+        command.current_dir(&nowhere).env_remove("DAY1_DATA").env("DAY1_CACHE", nowhere.path());
+        command.args(["run", "--list", "--node", "debian-13", "--all"]);
+        if let Some(data) = data {
+            command.env("DAY1_DATA", data);
+        }
+        outcome(&mut command)
+    };
+    let words = ["new", "mine/own", "--happens", "nothing", "--scenarios"];
+    let (code, _, error) = outcome(day1().args(words).arg(share.join("scenarios")).current_dir(&root));
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(list(&installed, None).1, "mine/own@debian-13: test\n");
+    let program = Path::new(env!("CARGO_BIN_EXE_day1"));
+    let (code, output, error) = list(program, Some(&root));
+    assert!(code == 0 && output.contains("pull/pull-then-reboot@debian-13: test"), "{error}");
+    let (code, _, error) = list(program, None);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("DAY1_DATA") && error.contains("--scenarios DIR"), "{error}");
+}
