@@ -217,7 +217,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// All files below a directory, sorted by path.
-pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     for path in entries(dir)? {
         if path.is_dir() {

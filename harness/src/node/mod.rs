@@ -21,6 +21,7 @@ mod stream;
 mod unpack;
 mod word;
 
+pub(crate) use catalogue::files as files_below;
 pub use catalogue::{Catalogue, Definition, Error as CatalogueError, Problem, Source};
 pub use debian::{
     Debian, Disk, HOST_PACKAGES, HostError, KernelArgument, KernelPackage, Mirror, MissingTool, Package, Rootless,

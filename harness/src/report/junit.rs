@@ -38,6 +38,7 @@ fn case(trial: &TrialResult) -> TestCase {
         Verdict::Pass | Verdict::Flaky => TestCaseStatus::success(),
         Verdict::Fail => non_success(NonSuccessKind::Failure),
         Verdict::Inconclusive | Verdict::Infra => non_success(NonSuccessKind::Error),
+        Verdict::Skipped if trial.is_red() => non_success(NonSuccessKind::Error),
         Verdict::Skipped => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(message(trial));

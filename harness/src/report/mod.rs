@@ -2,14 +2,35 @@
 
 pub mod html;
 mod junit;
+mod merge;
+mod partition;
 mod phases;
 pub mod picture;
+mod plan;
 mod recorded;
 mod results;
 mod terminal;
 
+use std::path::Path;
+
 pub use junit::write as write_junit;
+pub use merge::{Merge, MergeError, Merged, Shard, ShardRun};
+pub use partition::{BadPartition, Partition};
 pub use phases::{Phase, phases};
+pub use plan::{PLAN_VERSION, Part, PlannedScenario, ReadPlanError, RunPlan};
 pub use recorded::{Recorded, RecordedError};
-pub use results::{Cpu, Host, MutantOutcome, MutantResult, RESULTS_VERSION, ReadResultsError, RunResults, TrialResult};
+pub use results::{
+    Cpu, Host, MutantOutcome, MutantResult, RESULTS_VERSION, ReadResultsError, RunResults, TrialResult,
+    WriteResultsError,
+};
 pub use terminal::{summary, trial as describe_trial};
+
+/// Name of the file with a run's results as JUnit.
+pub const JUNIT_FILE: &str = "junit.xml";
+
+/// Writes a file that is renamed into its place: whoever reads it meanwhile, or after a kill, finds a whole one.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let new = path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
+    std::fs::write(&new, bytes)?;
+    std::fs::rename(&new, path)
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Phase;
+use super::{Part, Phase, Shard};
 use crate::checks::{Finding, Outcome, SetAside, Verdict};
 
 /// Version of the shape of `results.json`.
@@ -29,6 +29,12 @@ pub struct RunResults {
     /// Seconds of processor time that it took so far.
     #[serde(default)]
     pub cpu: Cpu,
+    /// Which part of which plan it is; none for trials that `cargo test` chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+    /// The parts that these results were joined from; empty for a run's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<Shard>,
     /// Every planned trial, also those that never ran, in the order of their names.
     pub trials: Vec<TrialResult>,
 }
@@ -68,6 +74,9 @@ pub struct TrialResult {
     /// Why, where the findings don't say it: the harness's own failure, or why it was skipped or never ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether it was planned and did not begin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_ran: bool,
     /// From the first preparation to the end of the machine, in seconds.
     pub seconds: f64,
     /// Where its node began: `cold` at power-on, `template` in its first boot's initramfs, `pulled` after its first
@@ -158,6 +167,7 @@ impl TrialResult {
             scenario: scenario.to_owned(),
             verdict,
             reason,
+            never_ran: false,
             seconds: 0.0,
             start: String::new(),
             restore_ms: None,
@@ -172,6 +182,8 @@ impl TrialResult {
     /// 0 as it must be, 1 not, 3 the harness's side failed or evidence is missing.
     fn exit_code(&self) -> u8 {
         match (&self.mutant, self.verdict) {
+            // Nothing is known of it: no pass without evidence.
+            _ if self.never_ran => 3,
             (Some(mutant), _) if mutant.is_good() => 0,
             (Some(mutant), _) if mutant.outcome == MutantOutcome::Unclear => 3,
             (Some(_), _) | (None, Verdict::Fail) => 1,
@@ -184,6 +196,19 @@ impl TrialResult {
     pub fn is_red(&self) -> bool {
         self.exit_code() != 0
     }
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: Option<u64>,
+}
+
+/// Why a run's results can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}: {source}")]
+pub struct WriteResultsError {
+    path: PathBuf,
+    source: std::io::Error,
 }
 
 /// Why a run's results can't be read.
@@ -225,11 +250,30 @@ impl RunResults {
         let bytes = std::fs::read(&path).map_err(|source| ReadResultsError::Io { path: path.clone(), source })?;
         let shape = |source| ReadResultsError::Shape { path: path.clone(), source };
         // The version first: what another version holds is not this one's to call wrong.
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(shape)?;
-        match value.get("version").and_then(serde_json::Value::as_u64) {
-            Some(found) if found != u64::from(RESULTS_VERSION) => Err(ReadResultsError::Version { path, found }),
-            _ => serde_json::from_value(value).map_err(shape),
+        match serde_json::from_slice(&bytes).map_err(shape)? {
+            Versioned { version: Some(found) } if found != u64::from(RESULTS_VERSION) => {
+                Err(ReadResultsError::Version { path, found })
+            }
+            _ => serde_json::from_slice(&bytes).map_err(shape),
         }
+    }
+
+    /// Writes them, and the same as JUnit, into a directory; it is made where it is missing.
+    pub fn write(&self, dir: &Path) -> Result<(), WriteResultsError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| WriteResultsError { path, source }
+        };
+        std::fs::create_dir_all(dir).map_err(failed(dir))?;
+        let mut junit = Vec::new();
+        super::write_junit(self, &mut junit).map_err(failed(&dir.join(super::JUNIT_FILE)))?;
+        let results = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
+        for (name, bytes) in [(Self::FILE, results.map_err(failed(&dir.join(Self::FILE)))?), (super::JUNIT_FILE, junit)]
+        {
+            let path = dir.join(name);
+            super::write_whole(&path, &bytes).map_err(failed(&path))?;
+        }
+        Ok(())
     }
 
     /// 0 all passed, 1 a check failed, 3 the harness's side failed or
@@ -267,10 +311,20 @@ mod tests {
             host: Host::default(),
             jobs: 1,
             cpu: Cpu::default(),
+            part: None,
+            shards: Vec::new(),
             trials: vec![trial],
         };
         std::fs::write(&path, serde_json::to_vec(&results).expect("JSON")).expect("written");
         assert_eq!(RunResults::read(dir.path()).expect("readable"), results);
+    }
+
+    #[test]
+    fn a_trial_that_never_ran_is_red() {
+        let mut result = TrialResult::new("a/b@c", Path::new("a/b.yaml"), Verdict::Skipped, None);
+        assert_eq!(RunResults::exit_code_of(std::slice::from_ref(&result)), 0, "it was left out on purpose");
+        result.never_ran = true;
+        assert_eq!(RunResults::exit_code_of(std::slice::from_ref(&result)), 3);
     }
 
     fn finding(check: &str, outcome: Outcome) -> Finding {

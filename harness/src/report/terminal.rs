@@ -116,6 +116,23 @@ fn mutants(results: &RunResults) -> Option<String> {
     (!outcomes.is_empty()).then(|| format!("{} mutants: {}", outcomes.len(), counts.join(", ")))
 }
 
+/// How many shards the results are joined from, and which never reported; nothing for a run's own.
+fn shards(results: &RunResults) -> Vec<String> {
+    let all = results.shards.len();
+    let silent = || results.shards.iter().filter(|shard| shard.runs.is_empty());
+    let silent_trials: usize = silent().map(|shard| shard.trials).sum();
+    let (named, more) = (silent().take(NAMED).map(|shard| shard.name()), silent().count().saturating_sub(NAMED));
+    let named: Vec<String> = named.chain((more > 0).then(|| format!("{more} more"))).collect();
+    let missing = match silent().count() {
+        0 => "all reported".to_owned(),
+        count => format!("{count} never reported, with {silent_trials} trials: {}", named.join(", ")),
+    };
+    if all == 0 { Vec::new() } else { vec![format!("{all} shards: {missing}")] }
+}
+
+/// How many shards a summary names.
+const NAMED: usize = 8;
+
 /// The run in a few lines, after the last trial.
 pub fn summary(results: &RunResults, dir: &Path) -> String {
     let mut text = String::new();
@@ -130,6 +147,9 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
     let _ = writeln!(text, "{} trials in {:.0} s: {}", results.trials.len(), results.seconds, counts.join(", "));
     if let Some(mutants) = mutants(results) {
         let _ = writeln!(text, "  {mutants}");
+    }
+    for line in shards(results) {
+        let _ = writeln!(text, "  {line}");
     }
     for (image, reason) in &results.host.acceleration {
         let _ = writeln!(text, "  {image} ran on {reason}");

@@ -3,22 +3,21 @@
 mod default_node;
 mod interrupt;
 mod lease;
-mod partition;
 mod prepare;
 mod progress;
 mod scratch;
+mod selection;
 mod shake;
 mod trial;
 
+pub use crate::report::Partition;
 pub use default_node::{STAND_IN, nodes};
 pub use lease::host_memory_mib;
-pub use partition::Partition;
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
 pub use shake::{Shaking, shake};
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -33,7 +32,7 @@ use crate::checks::Verdict;
 use crate::lab::{self, OtherConfig};
 use crate::mco;
 use crate::node::NodeImage;
-use crate::report::{self, Cpu, Host, RESULTS_VERSION, RunResults, TrialResult};
+use crate::report::{self, Cpu, Host, Part, RESULTS_VERSION, RunPlan, RunResults, TrialResult};
 use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
 use crate::services::registry;
 use crate::text::with_causes;
@@ -135,26 +134,44 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
         Ok(kernels) => kernels,
         Err(error) => return fail(&error),
     };
-    let planned = match plan(options, &kernels) {
-        Ok(planned) => planned,
+    let all = match every_trial(options, &kernels) {
+        Ok(all) => all,
         Err(message) => {
             eprintln!("{message}");
             return 2;
         }
     };
+    let whole = match selection::describe(options, &all) {
+        Ok(whole) => whole,
+        Err(error) => return fail(&error),
+    };
+    let planned = of_part(options, all);
     if arguments.list {
         let trials = planned.into_iter().map(|one| Trial::test(one.name, || Ok(()))).collect();
         libtest_mimic::run(arguments, trials).exit();
     }
-    match run_planned(options, arguments, planned) {
+    match run_planned(options, arguments, whole, planned) {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
 }
 
-/// Every trial that the options select, in the order of their names; or every mistake in any scenario, for a
+/// The trials that the options select, in the order of their names; or every mistake in any scenario, for a
 /// person.
 fn plan(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, String> {
+    every_trial(options, kernels).map(|all| of_part(options, all))
+}
+
+/// Those of the options' part. What libtest's own arguments leave out still counts for a trial's place: under
+/// cargo-nextest each trial is a process that is asked for that trial alone.
+fn of_part(options: &Options, all: Vec<Planned>) -> Vec<Planned> {
+    let Some(part) = &options.partition else { return all };
+    let placed = all.into_iter().enumerate();
+    placed.filter(|(index, one)| part.holds(*index, &one.name)).map(|(_, one)| one).collect()
+}
+
+/// The same in all parts.
+fn every_trial(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, String> {
     let listing = scenario::list(&options.scenarios)
         .map_err(|error| format!("error: cannot list the scenarios in {}: {error}", options.scenarios.display()))?;
     if !listing.refused.is_empty() {
@@ -232,10 +249,9 @@ fn asks_for_something(options: &Options) -> bool {
 fn is_selected(planned: &Planned, options: &Options) -> bool {
     let by_name = options.filters.is_empty() || options.filters.iter().any(|filter| planned.name.contains(filter));
     let by_label = options.label.as_ref().is_none_or(|label| planned.scenario.has_label(label));
-    let by_part = options.partition.as_ref().is_none_or(|part| part.holds(&planned.name));
     let is_asked_for =
         options.all || options.mutants.is_some() || options.label.is_some() || !options.filters.is_empty();
-    by_name && by_label && by_part && (is_asked_for || !planned.scenario.has_label(NIGHTLY))
+    by_name && by_label && (is_asked_for || !planned.scenario.has_label(NIGHTLY))
 }
 
 /// The same choice that libtest-mimic makes, which needs to be known before it runs.
@@ -244,10 +260,13 @@ fn passes_libtest(name: &str, arguments: &Arguments) -> bool {
     arguments.filter.as_deref().is_none_or(matches) && !arguments.skip.iter().any(|skip| matches(skip))
 }
 
-fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) -> Result<u8> {
+fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned: Vec<Planned>) -> Result<u8> {
     let began = Instant::now();
+    let all = planned.len();
     let planned: Vec<Planned> = planned.into_iter().filter(|one| passes_libtest(&one.name, arguments)).collect();
-    if planned.is_empty() {
+    // What libtest leaves out, a plan would miss for ever.
+    let whole = (planned.len() == all).then_some(whole);
+    if planned.is_empty() && all > 0 {
         // `cargo test NAME` asks every test program; what an earlier run left stays as it is.
         let _ = libtest_mimic::run(arguments, Vec::new());
         return Ok(0);
@@ -262,13 +281,22 @@ fn run_planned(options: &Options, arguments: &Arguments, planned: Vec<Planned>) 
         began,
         started: now(),
         results,
+        part: whole.as_ref().map(|whole| whole.part(options.partition)),
         host: OnceLock::new(),
         jobs: AtomicUsize::new(0),
     });
     // Before anything is made, so that whatever ends the run, the results of an earlier one don't pass for its own.
     ledger.write()?;
+    if let (Some(dir), Some(whole)) = (&ledger.dir, &whole) {
+        whole.write(dir).with_context(|| format!("cannot write {}", dir.join(RunPlan::FILE).display()))?;
+    }
     if let Some(dir) = &ledger.dir {
-        let _ = fs::remove_file(dir.join(report::html::FILE));
+        let _ = std::fs::remove_file(dir.join(report::html::FILE));
+    }
+    if planned.is_empty() {
+        let part = options.partition.as_ref().map(ToString::to_string).unwrap_or_default();
+        println!("{part} has none of the trials: nothing to run");
+        return Ok(0);
     }
     let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
     let prepared = match prepare::prepare(options, &planned, scratch.dir()) {
@@ -335,6 +363,7 @@ struct Ledger {
     began: Instant,
     started: String,
     results: Results,
+    part: Option<Part>,
     host: OnceLock<Host>,
     jobs: AtomicUsize,
 }
@@ -350,6 +379,8 @@ impl Ledger {
             host: self.host.get().cloned().unwrap_or_default(),
             cpu: cpu(),
             jobs: self.jobs.load(Ordering::Relaxed),
+            part: self.part.clone(),
+            shards: Vec::new(),
             trials,
         }
     }
@@ -357,7 +388,7 @@ impl Ledger {
     fn write(&self) -> Result<()> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        self.dir.as_deref().map_or(Ok(()), |dir| write(&self.now(), dir))
+        self.dir.as_deref().map_or(Ok(()), |dir| Ok(self.now().write(dir)?))
     }
 
     /// Every trial gets the reason why none could begin.
@@ -373,20 +404,6 @@ impl Ledger {
         }
         self.write()
     }
-}
-
-fn write(results: &RunResults, dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let mut junit = Vec::new();
-    report::write_junit(results, &mut junit).context("cannot put the results into JUnit's form")?;
-    for (name, bytes) in [(RunResults::FILE, serde_json::to_vec_pretty(results)?), ("junit.xml", junit)] {
-        // Renamed into its place: whoever reads it meanwhile, or after a kill, finds a whole file.
-        let (path, new) = (dir.join(name), dir.join(format!(".{name}.new")));
-        fs::write(&new, bytes)
-            .and_then(|()| fs::rename(&new, &path))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// What this process and its children have taken of the processors so far.
@@ -416,6 +433,9 @@ fn leases(cache: &Cache) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     fn ledger(dir: &Path) -> (Ledger, Vec<Planned>) {
@@ -433,6 +453,7 @@ mod tests {
                 began,
                 started,
                 results,
+                part: None,
                 host: OnceLock::new(),
                 jobs: AtomicUsize::new(0),
             },
@@ -443,8 +464,10 @@ mod tests {
     #[test]
     fn an_interrupted_run_ends_with_130() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let results = ledger(dir.path()).0.now();
+        let mut results = ledger(dir.path()).0.now();
         assert_eq!(exit_code(&results, true, true), 130);
+        assert_eq!(exit_code(&results, false, false), 3, "a trial did not begin");
+        results.trials[0] = TrialResult::new("a/b@c", Path::new("a/b.yaml"), Verdict::Pass, None);
         assert_eq!(exit_code(&results, false, true), 3);
         assert_eq!(exit_code(&results, false, false), 0);
     }

@@ -26,6 +26,12 @@ const ALL: &str = "all";
 #[error("{0}")]
 pub(super) struct BadInput(String);
 
+impl BadInput {
+    pub(super) fn new(error: &impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// Trials with everything resolved, and what they run on.
 pub(super) struct Prepared {
     ready: Vec<Ready>,

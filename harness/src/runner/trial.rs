@@ -54,7 +54,8 @@ impl Ready {
 /// The result of a trial that was planned and has not begun.
 pub(super) fn never_ran(planned: &Planned) -> TrialResult {
     let reason = "never ran: the run ended before its turn".to_owned();
-    TrialResult::new(&planned.name, &planned.scenario.document.path, Verdict::Skipped, Some(reason))
+    let result = TrialResult::new(&planned.name, &planned.scenario.document.path, Verdict::Skipped, Some(reason));
+    TrialResult { never_ran: true, ..result }
 }
 
 /// Puts a result in the place of an earlier one of the same trial.

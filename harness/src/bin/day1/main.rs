@@ -10,6 +10,7 @@ mod inspect;
 mod judge;
 mod lint;
 mod man;
+mod merge;
 mod new;
 mod report;
 mod run;

@@ -8,6 +8,8 @@ use clap::{Args, Subcommand};
 use day1_harness::report::picture::{self, Picture};
 use day1_harness::report::{self, Recorded, RunResults, html};
 
+use crate::merge::Merge;
+
 #[derive(Args)]
 #[command(after_long_help = "\
 A run's directory is the one that `day1 run --results` names, `target/day1-results` by default.
@@ -51,6 +53,8 @@ enum Form {
         #[arg(long, value_name = "N", conflicts_with = "svg")]
         width: Option<usize>,
     },
+    /// Join the results of a run's shards, so that no planned trial vanishes.
+    Merge(Merge),
 }
 
 impl Report {
@@ -59,6 +63,7 @@ impl Report {
             Form::Text { run } => text(&run),
             Form::Html { run, compare, output } => page(&run, compare.as_deref(), output),
             Form::Picture { trial, svg, width } => picture(&trial, svg.as_deref(), width),
+            Form::Merge(merge) => merge.perform(),
         }
     }
 }

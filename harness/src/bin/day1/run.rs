@@ -60,8 +60,9 @@ pub struct Run {
     /// How many trials at once, if the host's memory allows [default: as many as its cores carry].
     #[arg(long, value_name = "N", env = "DAY1_JOBS", value_parser = at_least_one)]
     jobs: Option<usize>,
-    /// Run only the K-th of N parts, such as `hash:1/4`.
-    #[arg(long, value_name = "hash:K/N")]
+    /// Run only the K-th of N parts of what is selected otherwise: `hash:1/4` by the trials' names, `slice:1/4` in turn.
+    /// `day1 report merge` joins the results.
+    #[arg(long, value_name = "hash:K/N|slice:K/N")]
     partition: Option<Partition>,
     /// Where nodes begin, in the place of what scenarios say: `cold`, `template` or `pulled`. A scenario without a
     /// first boot that reboots begins with the template in the place of `pulled`.

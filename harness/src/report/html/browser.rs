@@ -1,5 +1,6 @@
 //! The page in a real browser. Debian's `chromium` and `chromium-driver` must be there: `cargo xtask ci` brings it.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -56,6 +57,8 @@ impl Run {
             host: Host::default(),
             jobs: 1,
             cpu: Cpu::default(),
+            part: None,
+            shards: Vec::new(),
             trials: Vec::new(),
         };
         let judged = |name: &str, timeline: &Timeline| {

@@ -10,7 +10,6 @@ mod log;
 mod overview;
 mod trial;
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,10 +44,7 @@ pub fn write(results: &RunResults, dir: &Path, earlier: Option<&RunResults>, pat
     let failed = |source| Error { path: path.to_owned(), source };
     let packed = pack_all(results, dir).map_err(failed)?;
     let page = page(results, earlier, &packed).into_string();
-    // Renamed into its place: whoever reads it meanwhile finds a whole one.
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let new = path.with_file_name(format!(".{name}.new"));
-    fs::write(&new, page).and_then(|()| fs::rename(&new, path)).map_err(failed)
+    super::write_whole(path, page.as_bytes()).map_err(failed)
 }
 
 fn page(results: &RunResults, earlier: Option<&RunResults>, packed: &[String]) -> Markup {
