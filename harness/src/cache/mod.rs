@@ -4,6 +4,7 @@
 //! directory beside it, under a lock that dies with its holder, and renamed. What a killed maker left is
 //! removed by the next one.
 
+mod fetched;
 mod seal;
 
 use std::fs::{self, File};
@@ -13,6 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
+
+pub use fetched::Fetched;
 
 /// What the name of an entry in the making begins with.
 const PARTIAL: &str = ".partial-";

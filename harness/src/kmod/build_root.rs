@@ -12,7 +12,7 @@ use std::process::Command;
 
 use super::{Error, check_kernel_release, sandbox};
 use crate::architecture::Architecture;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Fetched};
 
 /// Debian packages that the host needs for this room.
 pub const HOST_PACKAGES: &[&str] = &["mmdebstrap", "debian-archive-keyring", "util-linux"];
@@ -21,6 +21,7 @@ const SETUP_HOOK: &str = include_str!("setup-hook.sh");
 const EXTRACT_HOOK: &str = include_str!("extract-hook.sh");
 /// Free space that making it takes: the packages, and the tree that they unpack to.
 const NEED_MIB: u64 = 400;
+const CACHE_KIND: &str = "kmod-build-root";
 /// Goes up when a build root of an older version can't be used any more.
 const VERSION: &str = "1";
 
@@ -151,7 +152,7 @@ pub fn ensure_build_root(
     check_kernel_release(kernel_release)?;
     distribution.check()?;
     let key = key(distribution, kernel_release);
-    let entry = cache.entry("kmod-build-root", &key, NEED_MIB, |partial| {
+    let entry = cache.entry(CACHE_KIND, &key, NEED_MIB, |partial| {
         progress(&format!("making a root to build modules for kernel {kernel_release}"));
         for (name, text) in [("setup-hook.sh", SETUP_HOOK), ("extract-hook.sh", EXTRACT_HOOK)] {
             let path = partial.join(name);
@@ -167,6 +168,23 @@ pub fn ensure_build_root(
     let architecture = distribution.architecture;
     let programs = entry.join(if architecture.is_native() { ROOT } else { PROGRAMS });
     Ok(BuildRoot { path: entry.join(ROOT), kernel_release: kernel_release.to_owned(), architecture, programs, key })
+}
+
+/// What the build root for a kernel is made of, and what the cache has of it.
+pub fn fetched(cache: &Cache, distribution: &Distribution, kernel_release: &str) -> Fetched {
+    let key = key(distribution, kernel_release);
+    Fetched {
+        from: distribution.sources(),
+        packages: packages(distribution, kernel_release),
+        ..Fetched::entry(cache, "build-root", kernel_release, (CACHE_KIND, &key))
+    }
+}
+
+/// The packages that are unpacked, besides those that they depend on.
+fn packages(distribution: &Distribution, kernel_release: &str) -> Vec<String> {
+    let headers = format!("linux-headers-{kernel_release}:{}", distribution.architecture.debian_name());
+    let own = PACKAGES.iter().map(|package| (*package).to_owned());
+    [headers, compiler(distribution.architecture)].into_iter().chain(own).collect()
 }
 
 fn key(distribution: &Distribution, kernel_release: &str) -> String {
@@ -196,8 +214,8 @@ fn make(
     progress: &dyn Fn(&str),
 ) -> Result<(), crate::process::Error> {
     sandbox::require("mmdebstrap")?;
-    let (architecture, compiler) = (distribution.architecture.debian_name(), compiler(distribution.architecture));
-    let packages = format!("linux-headers-{kernel_release}:{architecture},{compiler},{}", PACKAGES.join(","));
+    let architecture = distribution.architecture.debian_name();
+    let packages = packages(distribution, kernel_release).join(",");
     let mut root = unpack(distribution, &architectures(distribution.architecture), &packages, &partial.join(ROOT));
     root.args(["setup", "extract"].map(|hook| format!("--{hook}-hook=sh \"$DAY1_HOOKS/{hook}-hook.sh\" \"$1\"")))
         .env("DAY1_HOOKS", partial)

@@ -29,7 +29,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use build::{BuiltModule, BuiltModules, build_modules};
-pub use build_root::{BuildRoot, Distribution, HOST_PACKAGES, ensure_build_root};
+pub use build_root::{BuildRoot, Distribution, HOST_PACKAGES, ensure_build_root, fetched};
 pub use compression::Compression;
 pub use image::ensure_image;
 pub use inspect::{Export, InspectError, ModuleInfo, Parameter, SoftDeps};

@@ -9,10 +9,12 @@ use day1_generator::Tag;
 use super::brought::{self, Brought};
 use super::plan::{Image, PlanError, Workshop, image_kernel, kernel, node_kernel};
 use super::worker::WorkerImage;
+use crate::cache::{Cache, Fetched};
 use crate::kmod::{self, BuildRoot, BuiltModule, ModuleKey};
 use crate::node::{Kernel, NodeImage};
 use crate::scenario::{self, ModuleName, Scenario, Variant};
 use crate::timeline::ImageFact;
+use crate::toolkit::{self, DriverToolkit};
 
 /// Debian's own, for an image that does not say where its packages are from.
 const DEBIAN_MIRROR: &str = "http://deb.debian.org/debian";
@@ -60,6 +62,47 @@ pub(super) fn all(
     Ok(all)
 }
 
+/// What [`all`] takes from elsewhere, where the cache has none of it.
+pub(super) fn fetched(
+    scenario: &Scenario,
+    workers: &[WorkerImage],
+    node: &NodeImage,
+    cache: &Cache,
+    named: Option<&DriverToolkit>,
+) -> Result<Vec<Fetched>, PlanError> {
+    let own = scenario.spec.node.kernel;
+    let images = scenario.spec.registry.images.iter().enumerate();
+    let images = images.map(|(index, image)| (image.from.as_ref(), image_kernel(index), image.kernel.unwrap_or(own)));
+    let workers = workers.iter().map(|_| (None, node_kernel(), own));
+    let fetched = images.chain(workers).map(|(from, place, number)| match from {
+        Some(from) => Ok(Fetched { from: vec![from.clone()], ..Fetched::elsewhere("driver-image", from) }),
+        None => {
+            let kernel = kernel(scenario, node, &place, number)?;
+            Ok(match distribution(node, kernel) {
+                Some(debian) => kmod::fetched(cache, &debian, &kernel.release),
+                None => toolkit::fetched(cache, &kernel.release, named)
+                    .map_err(|error| no_modules(node, Arc::new(error)))?,
+            })
+        }
+    });
+    fetched.collect()
+}
+
+/// Where a kernel's headers come from, if it is Debian's.
+fn distribution(node: &NodeImage, kernel: &Kernel) -> Option<kmod::Distribution> {
+    let mirror = node.facts.mirror.as_deref().unwrap_or(DEBIAN_MIRROR);
+    let is_debian = node.facts.distribution == "debian";
+    is_debian.then(|| kmod::Distribution::debian(node.disk.architecture, &kernel.suite, mirror))
+}
+
+fn no_modules(node: &NodeImage, source: Arc<toolkit::Error>) -> PlanError {
+    PlanError::NoModules {
+        node: node.name().to_owned(),
+        distribution: format!("{} {}", node.facts.distribution, node.facts.distribution_version),
+        source,
+    }
+}
+
 /// What modules for a kernel are built in: of Debian's packages, or of a toolkit's image.
 fn build_root(
     node: &NodeImage,
@@ -67,17 +110,11 @@ fn build_root(
     workshop: &Workshop,
     tell: &dyn Fn(&str),
 ) -> Result<BuildRoot, PlanError> {
-    if node.facts.distribution == "debian" {
-        let mirror = node.facts.mirror.as_deref().unwrap_or(DEBIAN_MIRROR);
-        let distribution = kmod::Distribution::debian(node.disk.architecture, &kernel.suite, mirror);
+    if let Some(distribution) = distribution(node, kernel) {
         return Ok(kmod::ensure_build_root(&workshop.cache, &distribution, &kernel.release, tell)?);
     }
     let root = workshop.toolkits.build_root(&workshop.cache, node.disk.architecture, &kernel.release, tell);
-    root.map_err(|source| PlanError::NoModules {
-        node: node.name().to_owned(),
-        distribution: format!("{} {}", node.facts.distribution, node.facts.distribution_version),
-        source,
-    })
+    root.map_err(|source| no_modules(node, source))
 }
 
 fn described(repository: String, tags: Vec<String>, layout: kmod::OciLayout) -> (Image, ImageFact) {

@@ -21,7 +21,7 @@ pub use brought::Error as ImageError;
 pub use checkpoint::Checkpoint;
 pub use origin::{Failures, Origin, origin};
 pub use other_config::OtherConfig;
-pub use plan::{Draft, Image, Plan, PlanError, Workshop, check_kernels, draft, plan, trial_name};
+pub use plan::{Draft, Image, Plan, PlanError, Workshop, check_kernels, draft, fetched, plan, trial_name};
 pub use roles::Error as RolesError;
 pub use surroundings::{Host, Surroundings};
 pub use survey::survey;

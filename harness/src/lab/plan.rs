@@ -13,7 +13,7 @@ use super::roles;
 use super::surroundings;
 use super::under_test::{self, UnderTest};
 use super::worker::WorkerImage;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Fetched};
 use crate::kmod;
 use crate::machine::{Firmware, FirmwareError, Instruments};
 use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
@@ -23,7 +23,7 @@ use crate::services::certs::Authority;
 use crate::services::registry;
 use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME, PROXY_ADDRESS, PROXY_PORT};
 use crate::timeline::{Facts, FileFact, NicFact};
-use crate::toolkit::{self, Toolkits};
+use crate::toolkit::{self, DriverToolkit, Toolkits};
 
 /// What all trials of a run share.
 pub struct Workshop {
@@ -358,6 +358,16 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         images: images.into_iter().map(|(image, _)| image).collect(),
         facts,
     })
+}
+
+/// What a plan of a draft on a node image takes from elsewhere, besides the node image.
+pub fn fetched(
+    draft: &Draft,
+    node: &NodeImage,
+    cache: &Cache,
+    toolkit: Option<&DriverToolkit>,
+) -> Result<Vec<Fetched>, PlanError> {
+    images::fetched(&draft.scenario, &draft.workers, node, cache, toolkit)
 }
 
 /// The trial's name: the scenario's, the node image's, and the kernel's where the run chose one.

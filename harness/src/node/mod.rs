@@ -1,14 +1,14 @@
 //! Node images: what a node boots from. A catalogue of definitions (`vm-images/*.yaml`), and the ways to come by the
 //! images: built from Debian packages, downloaded from a stream, or taken from a file. They lie in the cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::architecture::Architecture;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Fetched};
 use crate::process;
 
 mod catalogue;
@@ -328,6 +328,32 @@ pub fn find(cache: &Cache, definition: &Definition) -> Result<Option<BootDisk>, 
             let key = file.key(&definition.name);
             cache.find(CACHE_KIND, &key).map(|entry| disk(file.architecture, &entry, key, None))
         }
+    })
+}
+
+/// Where the disk of a definition comes from, and what the cache has of it. Nothing is asked or fetched.
+pub fn fetched(cache: &Cache, definition: &Definition) -> Result<Fetched, Error> {
+    let (kind, name) = ("node-image", &definition.name);
+    let entry = |key: &str| Fetched::entry(cache, kind, name, (CACHE_KIND, key));
+    Ok(match &definition.source {
+        Source::Debian(debian) => {
+            let others = debian.kernels.iter().filter_map(|kernel| kernel.as_str().split_once('/'));
+            let own = std::iter::once(debian.suite.as_str());
+            let suites: BTreeSet<&str> = own.chain(others.map(|(_, suite)| suite)).collect();
+            let from = suites.iter().map(|suite| format!("{} {suite}", debian.mirror.as_str())).collect();
+            let named = debian.kernels.iter().map(KernelPackage::as_str);
+            let packages = named.chain(debian.packages.iter().map(Package::as_str)).map(str::to_owned).collect();
+            Fetched { from, packages, ..entry(&debian.key()?) }
+        }
+        Source::CoreosStream(stream) => match stream.find(cache, name) {
+            Some((artifact, _)) => {
+                let from = std::iter::once(artifact.location.clone()).chain(artifact.signature.clone());
+                Fetched { from: from.collect(), ..entry(&stream.key(name, &artifact)) }
+            }
+            // Which release it is, only the stream can tell.
+            None => Fetched { from: vec![stream.stream.as_str().to_owned()], ..Fetched::elsewhere(kind, name) },
+        },
+        Source::File(file) => Fetched { from: vec![file.path.display().to_string()], ..entry(&file.key(name)) },
     })
 }
 

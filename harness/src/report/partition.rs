@@ -42,6 +42,11 @@ impl Partition {
     /// Whether a trial belongs to this part. `index` is its place, from 0, among all trials that are selected, in the
     /// order of their names.
     pub fn holds(&self, index: usize, trial: &str) -> bool {
+        self.beside(index, trial) == *self
+    }
+
+    /// The part beside this one, or this one, that a trial belongs to.
+    pub fn beside(&self, index: usize, trial: &str) -> Self {
         let number = match self.cut {
             Cut::Hash => {
                 let hash = Sha256::digest(trial.as_bytes());
@@ -49,7 +54,7 @@ impl Partition {
             }
             Cut::Slice => index as u64,
         };
-        number % self.of == self.part - 1
+        Self { part: number % self.of + 1, ..*self }
     }
 
     /// All parts that trials are cut into where this is one.

@@ -1,5 +1,6 @@
 //! Trials for libtest-mimic: what is planned, leases, deadlines, results.
 
+mod artifacts;
 mod default_node;
 mod interrupt;
 mod lease;
@@ -11,6 +12,7 @@ mod shake;
 mod trial;
 
 pub use crate::report::Partition;
+pub use artifacts::{Artifacts, Needed};
 pub use default_node::{STAND_IN, nodes};
 pub use lease::host_memory_mib;
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
@@ -81,7 +83,7 @@ pub struct Options {
 /// The label of scenarios that run only when they are asked for: by name, by a label, or with all others.
 pub const NIGHTLY: &str = "nightly";
 
-/// Why a run's node images can't be had.
+/// Why what a run would need can't be told or had.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ImagesError {
@@ -96,13 +98,61 @@ impl ImagesError {
     }
 }
 
+impl From<anyhow::Error> for ImagesError {
+    fn from(error: anyhow::Error) -> Self {
+        let bad_input = error.downcast_ref::<prepare::BadInput>().is_some();
+        Self { message: with_causes(error.as_ref()), bad_input }
+    }
+}
+
 /// The node images of a run, each with the kernels that the options choose, or the one that it boots by itself. An image
 /// of which nothing is known yet is made, and booted for that. Blocks.
 pub fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>, ImagesError> {
-    prepare::images(options).map_err(|error| ImagesError {
-        message: with_causes(error.as_ref()),
-        bad_input: error.downcast_ref::<prepare::BadInput>().is_some(),
-    })
+    Ok(prepare::images(options)?)
+}
+
+/// The plan of a run: the trials that the options select, in all parts.
+pub fn plan_of(options: &Options) -> Result<RunPlan, ImagesError> {
+    let all = every_trial(options, &prepare::kernels(options)?).map_err(|message| prepare::BadInput::new(&message));
+    Ok(selection::describe(options, &all.map_err(anyhow::Error::from)?)?)
+}
+
+/// What a run takes from elsewhere; nothing of it is fetched. Where kernels are chosen, a node image of which nothing is
+/// known yet is not asked for them, and that is told.
+pub fn artifacts(options: &Options) -> Result<Artifacts, ImagesError> {
+    Ok(artifacts::list(options)?)
+}
+
+/// Makes all that the selected trials need, and starts none of them: a run of the same trials then fetches nothing, but for
+/// images that scenarios bring from a registry, which is asked each time. Gives the exit code as [`run`] does.
+pub fn make(options: &Options) -> u8 {
+    match make_all(options) {
+        Ok(trials) => {
+            println!("all that {trials} trials need is in the cache");
+            0
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn make_all(options: &Options) -> Result<usize, ImagesError> {
+    let planned = plan(options, &prepare::kernels(options)?).map_err(|message| prepare::BadInput::new(&message));
+    let planned = planned.map_err(anyhow::Error::from)?;
+    let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
+    let ready = prepare::prepare(options, &planned, scratch.dir())?.into_trials();
+    for one in &ready {
+        match lab::plan(&one.draft, &one.node, &one.workshop, &progress::tell) {
+            Err(error) if !error.is_no_fault() => {
+                return Err(anyhow::Error::from(error).context(format!("cannot plan {}", one.name())).into());
+            }
+            // What this node image can't show, the run leaves out as well.
+            _ => {}
+        }
+    }
+    Ok(ready.len())
 }
 
 /// A trial before anything is prepared for it.
@@ -118,7 +168,14 @@ struct Planned {
 }
 
 /// The kernels that a run chooses, by node image.
-type Kernels = BTreeMap<String, Vec<Option<String>>>;
+type Kernels = BTreeMap<String, Chosen>;
+
+/// The kernels that a run chooses of one node image.
+struct Chosen {
+    releases: Vec<Option<String>>,
+    /// Whether the image's first is among them.
+    has_first: bool,
+}
 
 /// Results by trial name, filled while trials run.
 type Results = Arc<Mutex<BTreeMap<String, TrialResult>>>;
@@ -190,9 +247,15 @@ fn every_trial(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, Str
     for (scenario, mutant) in scenarios {
         let (scenario, mutant) = (Arc::new(scenario), mutant.map(Arc::new));
         for node in &options.nodes {
-            // A scenario about several kernels says itself which one runs when.
-            let chosen = kernels.get(node).filter(|_| !scenario.spec.chooses_kernels());
-            for kernel in chosen.unwrap_or(&vec![None]) {
+            let by_itself = [None];
+            let chosen = match kernels.get(node) {
+                // A scenario about several kernels says itself which one runs when: it belongs to the image's first, so that
+                // it runs once where each kernel has a run of its own.
+                Some(chosen) if scenario.spec.chooses_kernels() => &by_itself[..usize::from(chosen.has_first)],
+                Some(chosen) => &chosen.releases,
+                None => &by_itself[..],
+            };
+            for kernel in chosen {
                 let name = lab::trial_name(&scenario, node, kernel.as_deref());
                 let (scenario, mutant) = (Arc::clone(&scenario), mutant.clone());
                 planned.push(Planned { name, scenario, node: node.clone(), kernel: kernel.clone(), mutant });

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::scratch::Scratch;
 use super::trial::Ready;
-use super::{Kernels, Options, Planned, progress};
+use super::{Chosen, Kernels, Options, Planned, progress};
 use crate::cache::Cache;
 use crate::lab::{self, Draft, Workshop};
 use crate::machine::{self, Acceleration};
@@ -28,7 +28,9 @@ pub(super) struct BadInput(String);
 
 impl BadInput {
     pub(super) fn new(error: &impl std::fmt::Display) -> Self {
-        Self(error.to_string())
+        let text = error.to_string();
+        // It is told as an error once.
+        Self(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
     }
 }
 
@@ -104,7 +106,7 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
     Ok(Prepared { ready: ready.collect(), registry: workshop.registry.to_string(), accelerations })
 }
 
-fn catalogue(options: &Options, cache: &Cache) -> Result<Catalogue> {
+pub(super) fn catalogue(options: &Options, cache: &Cache) -> Result<Catalogue> {
     Ok(Catalogue::open(&options.vm_images, cache).map_err(|error| BadInput(error.to_string()))?)
 }
 
@@ -119,8 +121,11 @@ pub(super) fn kernels(options: &Options) -> Result<Kernels> {
     if options.kernels.is_empty() {
         return Ok(Kernels::new());
     }
-    let chosen = images(options)?.into_iter();
-    Ok(chosen.map(|(image, kernels)| (image.name().to_owned(), kernels.into_iter().map(Some).collect())).collect())
+    let chosen = images(options)?.into_iter().map(|(image, kernels)| {
+        let has_first = image.facts.kernels.first().is_some_and(|first| kernels.contains(&first.release));
+        (image.name().to_owned(), Chosen { releases: kernels.into_iter().map(Some).collect(), has_first })
+    });
+    Ok(chosen.collect())
 }
 
 /// The node images of the options, each with the kernels that they choose, or the one that it boots by itself. An image of
@@ -145,13 +150,17 @@ pub(super) fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>>
         let chosen = match options.kernels.as_slice() {
             [] => known.into_iter().take(1).collect(),
             all if all.iter().any(|kernel| kernel == ALL) => known,
-            some => {
-                if let Some(kernel) = some.iter().find(|kernel| !known.contains(kernel)) {
-                    let (name, known) = (image.name(), known.join(", "));
-                    return Err(BadInput(format!("the node image {name} has no kernel {kernel}, only {known}")).into());
-                }
-                some.to_vec()
-            }
+            some => some
+                .iter()
+                .map(|kernel| {
+                    // By its place, from 1, as scenarios name it: no kernel's release is a number.
+                    let place = kernel.parse::<usize>().ok().and_then(|place| known.get(place.checked_sub(1)?));
+                    place.or_else(|| known.iter().find(|known| *known == kernel)).cloned().ok_or_else(|| {
+                        let (name, known) = (image.name(), known.join(", "));
+                        BadInput(format!("the node image {name} has no kernel {kernel}, only {known}"))
+                    })
+                })
+                .collect::<Result<_, _>>()?,
         };
         images.push((image, chosen));
     }
@@ -180,7 +189,7 @@ fn probe_and_build(
     })
 }
 
-fn refused(error: lab::PlanError) -> anyhow::Error {
+pub(super) fn refused(error: lab::PlanError) -> anyhow::Error {
     if error.is_bad_input() { BadInput(error.to_string()).into() } else { error.into() }
 }
 

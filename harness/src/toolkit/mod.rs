@@ -20,7 +20,7 @@ pub use install::{INSTALL_SUBCOMMAND, Installation, install};
 pub use named::{DriverToolkit, named_root};
 
 use crate::architecture::Architecture;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Fetched};
 use crate::containers::EngineError;
 use crate::inspect;
 use crate::kmod::{self, BuildRoot};
@@ -179,6 +179,20 @@ fn way(kernel: &str, named: Option<&DriverToolkit>) -> Result<Way, Error> {
 pub fn is_cached(cache: &Cache, kernel: &str) -> bool {
     let key = FedoraKernel::parse(kernel).map(|kernel| fedora::key(&kernel.image(), &kernel));
     key.is_some_and(|key| cache.find(CACHE_KIND, &key).is_some())
+}
+
+/// What modules for a kernel that is not Debian's are built with, and what the cache has of it.
+pub fn fetched(cache: &Cache, kernel: &str, named: Option<&DriverToolkit>) -> Result<Fetched, Error> {
+    let kind = "build-root";
+    Ok(match way(kernel, named)? {
+        // Which one it is, only its source can tell.
+        Way::Named(toolkit) => Fetched { from: vec![toolkit.to_string()], ..Fetched::elsewhere(kind, kernel) },
+        Way::Installed(fedora) => {
+            let key = fedora::key(&fedora.image(), &fedora);
+            let from = vec![fedora.image(), fedora.kernel_devel()];
+            Fetched { from, ..Fetched::entry(cache, kind, kernel, (CACHE_KIND, &key)) }
+        }
+    })
 }
 
 /// Lets the cache have what [`is_cached`] asks for.

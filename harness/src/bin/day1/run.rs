@@ -1,9 +1,10 @@
 //! `day1 run`: trials from a checkout.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use day1_harness::runner::{self, Options, Partition, Shaking};
 use day1_harness::scenario::Start;
@@ -12,6 +13,19 @@ use day1_harness::toolkit::DriverToolkit;
 use libtest_mimic::Arguments;
 
 use crate::completions;
+
+/// What is listed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Listing {
+    Trials,
+    Artifacts,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -26,15 +40,23 @@ pub struct Run {
     /// Run only trials whose name contains one of these.
     #[arg(add = ArgValueCandidates::new(completions::trials))]
     filters: Vec<String>,
-    /// List the trials instead of running them.
-    #[arg(long)]
-    list: bool,
+    /// List the trials instead of running them; or, with `=artifacts`, what they take from elsewhere: node images, and what
+    /// modules are built with.
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "trials", value_name = "WHAT")]
+    list: Option<Listing>,
+    /// How to list: as text, or as JSON. The trials' JSON is the plan of the run, in all its parts, for
+    /// `day1 report merge --plan`.
+    #[arg(long, value_enum, default_value_t = Format::Text, requires = "list")]
+    format: Format,
+    /// Make all that the trials need, and start none: a run of them then needs no network.
+    #[arg(long, conflicts_with_all = ["list", "shake"])]
+    no_run: bool,
     /// Run on this node image (may be given several times) [default: `fedora-coreos-stable` where it is cached or can be
     /// reached and modules for it can be built, else `debian-13`; the first line of output tells].
     #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(completions::nodes))]
     node: Vec<String>,
-    /// Boot this kernel of the node image, by its release, or `all`, each in trials of its own (may be given several
-    /// times). Scenarios about several kernels run once, with their own choice.
+    /// Boot this kernel of the node image, by its release, by its place such as `2`, or `all`, each in trials of its own (may be given
+    /// several times). Scenarios about several kernels run once, with their own choice, where the image's first is chosen.
     #[arg(long, value_name = "RELEASE")]
     kernel: Vec<String>,
     /// Run only scenarios with this label, such as `smoke`.
@@ -128,8 +150,38 @@ impl Run {
         if let Some(times) = self.shake {
             return ExitCode::from(runner::shake(&options, Shaking { times, seed: self.seed }));
         }
-        let arguments = Arguments { list: self.list, ..Arguments::default() };
+        match (self.list, self.format) {
+            _ if self.no_run => return ExitCode::from(runner::make(&options)),
+            (Some(Listing::Trials), Format::Json) => return told(runner::plan_of(&options).map(|plan| as_json(&plan))),
+            (Some(Listing::Artifacts), Format::Json) => {
+                return told(runner::artifacts(&options).map(|all| as_json(&all)));
+            }
+            (Some(Listing::Artifacts), Format::Text) => {
+                return told(runner::artifacts(&options).map(|all| all.to_string()));
+            }
+            (Some(Listing::Trials), Format::Text) | (None, _) => {}
+        }
+        let arguments = Arguments { list: self.list.is_some(), ..Arguments::default() };
         ExitCode::from(runner::run(&options, &arguments))
+    }
+}
+
+fn as_json(value: &impl serde::Serialize) -> String {
+    // Strings and numbers have a JSON form.
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+fn told(text: Result<String, runner::ImagesError>) -> ExitCode {
+    match text {
+        Ok(text) => {
+            // To a pipe that closes early, for one, nothing more can be said.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
     }
 }
 

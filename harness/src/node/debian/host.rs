@@ -98,6 +98,14 @@ pub enum Rootless {
         /// The file without an entry for it.
         file: &'static str,
     },
+    /// No namespace in which the user looks like root.
+    #[error(
+        "building a node image as {user} takes a user namespace, and this host lets its ordinary users make none: build as root (in a container, with CAP_SYS_ADMIN)"
+    )]
+    NoNamespaces {
+        /// The user.
+        user: String,
+    },
 }
 
 fn list(tools: &[MissingTool], name: impl Fn(&MissingTool) -> &'static str) -> String {
@@ -134,6 +142,10 @@ pub(super) fn check(architecture: Architecture) -> Result<bool, Error> {
             if !grants(&text, &user, uid.as_raw()) {
                 return Err(Rootless::NoIds { user, file }.into());
             }
+        }
+        // Before ids are mapped: where it is not allowed, the `unshare` that maps them leaves a process that waits for ever.
+        if process::output(Command::new("unshare").args(["--user", "true"])).is_err() {
+            return Err(Rootless::NoNamespaces { user }.into());
         }
     }
     Ok(rootless)

@@ -328,19 +328,29 @@ fn stranger(run: &Reported, plans: &[Planned]) -> String {
     text
 }
 
+/// The trials of a part, and its runs.
+#[derive(Default)]
+struct OfPart<'p> {
+    trials: Vec<(&'p str, &'p PlannedScenario)>,
+    runs: Vec<Reported>,
+}
+
 impl Planned {
     /// Every trial with its result, and the directory of the run that it is from.
     fn join(self, rerun: bool, shards: &mut Vec<Shard>) -> Result<Vec<(TrialResult, Option<PathBuf>)>, MergeError> {
-        let mut by_part: BTreeMap<Option<Partition>, Vec<Reported>> =
-            self.parts()?.into_iter().map(|part| (part, Vec::new())).collect();
-        for run in self.runs {
-            by_part.entry(run.part.partition).or_default().push(run);
+        let mut parts: BTreeMap<Option<Partition>, OfPart<'_>> =
+            self.parts()?.into_iter().map(|part| (part, OfPart::default())).collect();
+        let first = parts.keys().next().copied().flatten();
+        for (index, (name, scenario)) in self.plan.trials().into_iter().enumerate() {
+            let part = first.map(|first| first.beside(index, name));
+            parts.entry(part).or_default().trials.push((name, scenario));
         }
-        let (plan, digest) = (self.plan, self.digest);
-        let trials = plan.trials();
+        for run in self.runs {
+            parts.entry(run.part.partition).or_default().runs.push(run);
+        }
         let mut joined = Vec::new();
-        for (partition, mut runs) in by_part {
-            let part = name(&digest, partition);
+        for (partition, OfPart { trials, mut runs }) in parts {
+            let part = name(&self.digest, partition);
             runs.sort_by_key(|run| run.began);
             if let [first, second, ..] = runs.as_slice()
                 && !rerun
@@ -349,13 +359,8 @@ impl Planned {
                 return Err(MergeError::Twice { part, times: runs.len(), first, second });
             }
             let shard_runs = runs.iter().map(Reported::run).collect();
-            let own = trials.iter().enumerate();
-            let own: Vec<(&str, &PlannedScenario)> = own
-                .filter(|(index, (name, _))| partition.is_none_or(|part| part.holds(*index, name)))
-                .map(|(_, trial)| *trial)
-                .collect();
-            shards.push(Shard { plan: digest.clone(), partition, trials: own.len(), runs: shard_runs });
-            joined.extend(join_part(&part, &own, runs)?);
+            shards.push(Shard { plan: self.digest.clone(), partition, trials: trials.len(), runs: shard_runs });
+            joined.extend(join_part(&part, &trials, runs)?);
         }
         Ok(joined)
     }
