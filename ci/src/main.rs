@@ -4,11 +4,12 @@ mod book;
 mod command;
 mod dist;
 mod host;
+mod matrix;
 #[cfg(test)]
 mod pages;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -41,6 +42,18 @@ enum Task {
         /// Make the Debian package too, by cargo-deb.
         #[arg(long)]
         deb: bool,
+    },
+    /// Make a container image of the harness, with the `day1` of this checkout.
+    Container {
+        /// The image's tag.
+        #[arg(default_value = "day1/harness:dev")]
+        tag: String,
+    },
+    /// Make the nightly workflow and the Kubernetes Job of vm-images/ and ci/matrix.yaml.
+    CiMatrix {
+        /// Write nothing: fail if a file is not what would be made, or not as its schema wants it.
+        #[arg(long)]
+        check: bool,
     },
     /// Run what CI runs.
     Ci,
@@ -92,12 +105,31 @@ fn perform(task: Task) -> Result<ExitCode> {
             dist::make(deb)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Container { tag } => {
+            host::prepare()?;
+            build_day1()?;
+            let build = root().join("ci/container/build.sh");
+            run(Command::new(build).arg(day1()?).arg(tag))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::CiMatrix { check } => {
+            matrix::generate(root(), check)?;
+            if check {
+                matrix::validate(root())?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Ci => ci(),
     }
 }
 
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
 /// The tests of programs that need no VM.
-const TESTS: [&str; 7] = ["machine_config", "book", "command_line", "images", "inspect", "lint", "registry"];
+const TESTS: [&str; 8] = ["machine_config", "book", "command_line", "images", "inspect", "lint", "registry", "shards"];
 
 /// Every test but the trials.
 fn without_vm() -> Result<()> {
@@ -107,19 +139,29 @@ fn without_vm() -> Result<()> {
 
 /// Through the `day1` program, whose exit codes tell a failed check from a failure of the harness.
 fn e2e(arguments: &[OsString]) -> Result<ExitCode> {
-    // With the features of dependencies that the tests have: without a test among the targets, cargo would build half of
-    // them a second time.
-    run(cargo().args(["build", "--workspace", "--bin", "day1", "--test", "e2e"]))?;
-    // Cargo puts it beside this program; to ask cargo again would cost as much as listing the trials ten times.
-    let day1 = std::env::current_exe()?.with_file_name("day1");
+    build_day1()?;
+    let day1 = day1()?;
     let status = Command::new(&day1).arg("run").args(arguments).status();
     let status = status.with_context(|| format!("cannot start {}", day1.display()))?;
     Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(3)).unwrap_or(3)))
 }
 
+fn build_day1() -> Result<()> {
+    // With the features of dependencies that the tests have: without a test among the targets, cargo would build half of
+    // them a second time.
+    run(cargo().args(["build", "--workspace", "--bin", "day1", "--test", "e2e"]))
+}
+
+/// Cargo puts it beside this program; to ask cargo again would cost as much as listing the trials ten times.
+fn day1() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("day1"))
+}
+
 fn ci() -> Result<ExitCode> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     host::prepare()?;
+    matrix::generate(root(), true)?;
+    matrix::validate(root())?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     in_a_browser()?;
     book::build()?;
