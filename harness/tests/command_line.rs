@@ -129,6 +129,81 @@ fn what_is_no_machine_config_is_told_by_its_own_name() {
     }
 }
 
+/// Lists the trials of the project's scenarios with a file of snoozes.
+fn list_with_snoozes(snoozes: &str) -> (i32, String, String) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = dir.path().join("snoozes.yaml");
+    std::fs::write(&file, snoozes).expect("written");
+    outcome(day1().current_dir(root).args(["run", "--list", "--node", "debian-13", "--snoozes"]).arg(file))
+}
+
+#[test]
+fn a_snooze_for_nothing_is_refused_and_an_expired_one_is_loud() {
+    let snooze = "- pattern: pull/pull-then-reboot\n  reason: known\n  tracker: https://example.com/issues/1\n  \
+                  expires: 2026-01-31\n";
+    let (code, output, error) = list_with_snoozes(snooze);
+    assert_eq!(code, 0, "{error}");
+    assert!(output.contains("pull/pull-then-reboot@debian-13: test"), "{output}");
+    let told =
+        "SNOOZE EXPIRED on 2026-01-31: pull/pull-then-reboot counts again (known; https://example.com/issues/1; ";
+    assert!(error.contains(told) && error.contains("snoozes.yaml:1)"), "{error}");
+
+    let (_, _, error) = list_with_snoozes(&snooze.replace("2026-01-31", "9999-12-31"));
+    assert!(!error.contains("SNOOZE"), "{error}");
+
+    for (from, to, told) in [
+        ("pull-then-reboot", "pull-then-rebot", "snoozes.yaml:1:12"),
+        ("https://example.com/issues/1", "'#1'", "snoozes.yaml:3:12"),
+        ("2026-01-31", "31.1.2026", "snoozes.yaml:4:12"),
+    ] {
+        let (code, output, error) = list_with_snoozes(&snooze.replace(from, to));
+        assert_eq!((code, output.as_str()), (2, ""), "{error}");
+        assert!(error.contains(told), "{error}");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let words = ["run", "--list", "--node", "debian-13", "--snoozes", "absent.yaml"];
+    let (code, _, error) = outcome(day1().current_dir(root).args(words));
+    assert!(code == 2 && error.contains("cannot read absent.yaml"), "{error}");
+}
+
+#[test]
+fn snoozes_lie_beside_the_scenarios() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    std::fs::create_dir(dir.path().join("family")).expect("made");
+    std::fs::write(dir.path().join("family/name.yaml"), SCENARIO).expect("written");
+    std::fs::write(dir.path().join("snoozes.yaml"), "- {pattern: family/other}\n").expect("written");
+    let vm_images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm-images");
+    let mut command = day1();
+    command.args(["run", "--list", "--node", "debian-13", "--scenarios"]).arg(dir.path());
+    let (code, _, error) = outcome(command.arg("--vm-images").arg(vm_images));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("snoozes.yaml:1:3") && error.contains("`reason` is missing"), "{error}");
+}
+
+#[test]
+fn mutants_and_shaken_trials_are_not_run_again() {
+    for words in [["--mutants", "--retries=1"], ["--shake=2", "--retries=1"]] {
+        let (code, _, error) = outcome(day1().arg("run").args(words));
+        assert!(code == 2 && error.contains("cannot be used with"), "{error}");
+    }
+}
+
+#[test]
+fn each_schema_is_one() {
+    for (words, title) in [
+        (&["schema"][..], "Scenario of day1"),
+        (&["schema", "snoozes"], "Snoozes of day1"),
+        (&["schema", "results"], "Results of a day1 run"),
+    ] {
+        let (code, output, error) = outcome(day1().args(words));
+        assert_eq!(code, 0, "{error}");
+        let schema: serde_json::Value = serde_json::from_str(&output).expect("JSON");
+        assert_eq!(schema["title"], title);
+        assert!(jsonschema::meta::is_valid(&schema), "{words:?}");
+    }
+}
+
 #[test]
 fn to_shake_no_times_is_refused() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

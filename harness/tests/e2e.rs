@@ -1,6 +1,6 @@
 //! The trials, for `cargo test` and `cargo nextest run`: `harness = false`, by libtest-mimic.
 //!
-//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_KERNEL` (releases of kernels, by commas, or `all`), `DAY1_LABEL`, `DAY1_ALL` (nightly ones as well), `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_REGISTRY`, `DAY1_DRIVER_TOOLKIT`, `DAY1_RESULTS`, `DAY1_CACHE`.
+//! Variables: `DAY1_NODE` (node images, by commas), `DAY1_KERNEL` (releases of kernels, by commas, or `all`), `DAY1_LABEL`, `DAY1_ALL` (nightly ones as well), `DAY1_PARTITION`, `DAY1_START`, `DAY1_JOBS`, `DAY1_RETRIES`, `DAY1_FLAKY_OK`, `DAY1_SNOOZES`, `DAY1_REGISTRY`, `DAY1_DRIVER_TOOLKIT`, `DAY1_RESULTS`, `DAY1_CACHE`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,6 +28,13 @@ fn main() -> ExitCode {
         Ok(jobs) => jobs.or(arguments.test_threads),
         Err(error) => {
             eprintln!("error: DAY1_JOBS: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let retries = match variable("DAY1_RETRIES").map(|text| text.parse()).transpose() {
+        Ok(retries) => retries.unwrap_or(0),
+        Err(error) => {
+            eprintln!("error: DAY1_RETRIES: {error}");
             return ExitCode::from(2);
         }
     };
@@ -67,6 +74,9 @@ fn main() -> ExitCode {
         partition,
         start,
         jobs,
+        retries,
+        flaky_ok: variable("DAY1_FLAKY_OK").is_some(),
+        snoozes: variable("DAY1_SNOOZES").map(Into::into),
         registry,
         driver_toolkit,
         results: variable("DAY1_RESULTS").map_or_else(|| root.join("target/day1-results"), Into::into),

@@ -1,5 +1,6 @@
 //! From a scenario and a timeline to a verdict.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{self, Ends, Expectation, OptOut, Scenario};
@@ -23,7 +24,7 @@ pub struct Judgement {
 }
 
 /// A base check, or one pattern of `journal.clean`, that the scenario does without.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetAside {
     /// Its id.
     pub check: String,

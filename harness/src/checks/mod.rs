@@ -26,6 +26,7 @@ mod ready;
 mod reboot;
 mod units;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use boot::resolve;
@@ -38,7 +39,7 @@ pub use reboot::{BootEnd, boot_ends, is_shutdown};
 use crate::timeline::Event;
 
 /// What a check found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The expectation holds, and there is evidence for it.
@@ -50,7 +51,7 @@ pub enum Outcome {
 }
 
 /// A place in the timeline that a finding rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// The event's number in the timeline.
     pub seq: u64,
@@ -65,7 +66,7 @@ impl Evidence {
 }
 
 /// One thing that one check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The check's id, such as `unit.before`.
     pub check: String,
@@ -123,7 +124,7 @@ impl Finding {
 /// 6. `Pass`.
 ///
 /// `Flaky`, and `Infra` and `Skipped` for trials without a timeline, are the runner's to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Everything was shown.

@@ -1,5 +1,8 @@
 //! What a run is told as: on the terminal, as `results.json`, as JUnit.
 
+mod attempt;
+#[cfg(test)]
+mod fixture;
 pub mod html;
 mod junit;
 mod merge;
@@ -9,10 +12,13 @@ pub mod picture;
 mod plan;
 mod recorded;
 mod results;
+mod schema;
+mod snoozed;
 mod terminal;
 
 use std::path::Path;
 
+pub use attempt::Attempt;
 pub use junit::write as write_junit;
 pub use merge::{Merge, MergeError, Merged, Shard, ShardRun};
 pub use partition::{BadPartition, Partition};
@@ -23,7 +29,9 @@ pub use results::{
     Cpu, Host, MutantOutcome, MutantResult, RESULTS_VERSION, ReadResultsError, RunResults, TrialResult,
     WriteResultsError,
 };
-pub use terminal::{summary, trial as describe_trial};
+pub use schema::results_schema;
+pub use snoozed::{SnoozeOutcome, Snoozed, SnoozedBy};
+pub use terminal::{attempt as describe_attempt, summary, trial as describe_trial};
 
 /// Name of the file with a run's results as JUnit.
 pub const JUNIT_FILE: &str = "junit.xml";

@@ -1,11 +1,12 @@
 //! Where a trial's time went, read from its timeline.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::timeline::{Event, Timeline, What, message_id};
 
 /// A stretch of a boot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase {
     /// The boot, from 1.
     pub boot: u32,

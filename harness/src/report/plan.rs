@@ -37,7 +37,7 @@ pub struct PlannedScenario {
 }
 
 /// Which part of which plan a run is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Part {
     /// [`RunPlan::digest`].
     pub plan: String,

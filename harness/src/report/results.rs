@@ -2,18 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Part, Phase, Shard};
+use super::{Attempt, Part, Phase, Shard, Snoozed};
 use crate::checks::{Finding, Outcome, SetAside, Verdict};
 
-/// Version of the shape of `results.json`.
+/// Version of the shape of `results.json`, which `docs/schema` describes. It is raised when something is taken away, is
+/// renamed or means something else; what is only added leaves it as it is, for readers pass over what they don't know.
 pub const RESULTS_VERSION: u32 = 1;
 
 /// A whole run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunResults {
-    /// [`RESULTS_VERSION`].
+    /// The version of this shape.
+    #[schemars(extend("const" = RESULTS_VERSION))]
     pub version: u32,
     /// Version of this program.
     pub day1: String,
@@ -40,7 +43,7 @@ pub struct RunResults {
 }
 
 /// Seconds of processor time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cpu {
     /// Of the harness itself.
     pub harness_s: f64,
@@ -49,7 +52,7 @@ pub struct Cpu {
 }
 
 /// What a run ran on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// Cores that the run could use.
     pub cores: usize,
@@ -63,7 +66,7 @@ pub struct Host {
 }
 
 /// One trial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialResult {
     /// `family/scenario@node-image`.
     pub trial: String,
@@ -97,13 +100,22 @@ pub struct TrialResult {
     /// What the scenario does without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set_aside: Vec<SetAside>,
+    /// The trial's other runs, if it ran more than once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// Whether the run takes a flaky trial for a good one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flaky_ok: bool,
+    /// Of a trial that is known to fail: what came of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snoozed: Option<Snoozed>,
     /// Of a mutant: whether it was caught. Such a trial is held against that, not against its verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutant: Option<MutantResult>,
 }
 
 /// What became of a mutant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MutantResult {
     /// What is wrong with it, or merely different.
     pub says: String,
@@ -114,7 +126,7 @@ pub struct MutantResult {
 }
 
 /// What came of a mutant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MutantOutcome {
     /// It is faulty, and each check that had to fail did.
@@ -175,6 +187,9 @@ impl TrialResult {
             phases: Vec::new(),
             findings: Vec::new(),
             set_aside: Vec::new(),
+            attempts: Vec::new(),
+            flaky_ok: false,
+            snoozed: None,
             mutant: None,
         }
     }
@@ -186,10 +201,20 @@ impl TrialResult {
             _ if self.never_ran => 3,
             (Some(mutant), _) if mutant.is_good() => 0,
             (Some(mutant), _) if mutant.outcome == MutantOutcome::Unclear => 3,
-            (Some(_), _) | (None, Verdict::Fail) => 1,
-            (None, Verdict::Infra | Verdict::Inconclusive) => 3,
-            (None, _) => 0,
+            (Some(_), _) => 1,
+            (None, Verdict::Fail | Verdict::Flaky) if self.is_snoozed() => 0,
+            (None, Verdict::Fail) => 1,
+            (None, Verdict::Flaky) if self.flaky_ok => 0,
+            // What only the harness lost is no fault of the node's.
+            (None, Verdict::Flaky) if self.attempts.iter().any(|one| one.verdict == Verdict::Fail) => 1,
+            (None, Verdict::Infra | Verdict::Inconclusive | Verdict::Flaky) => 3,
+            (None, Verdict::Pass | Verdict::Skipped) => 0,
         }
+    }
+
+    /// Whether it fails as it is known to, which is not counted.
+    pub fn is_snoozed(&self) -> bool {
+        self.snoozed.as_ref().is_some_and(Snoozed::holds)
     }
 
     /// Whether the trial is red.
@@ -291,6 +316,7 @@ impl RunResults {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::*;
 
     #[test]
@@ -368,5 +394,34 @@ mod tests {
             result.mutant = Some(with(outcome));
             assert_eq!(RunResults::exit_code_of(std::slice::from_ref(&result)), code, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn a_flaky_trial_is_no_pass_unless_the_run_takes_it_for_one() {
+        let code = |change: &dyn Fn(&mut TrialResult)| {
+            let mut result = fixture::flaky("a/b@c");
+            change(&mut result);
+            RunResults::exit_code_of(&[result])
+        };
+        assert_eq!(code(&|_| ()), 1);
+        assert_eq!(code(&|result| result.flaky_ok = true), 0);
+        // Of its attempts, only those of the harness's own side failed.
+        assert_eq!(code(&|result| result.attempts.retain(|one| one.verdict == Verdict::Infra)), 3);
+        let mut failed = TrialResult::new("a/b@c", Path::new("x"), Verdict::Fail, None);
+        failed.flaky_ok = true;
+        assert_eq!(RunResults::exit_code_of(&[failed]), 1);
+    }
+
+    #[test]
+    fn a_snooze_that_holds_is_not_counted_and_no_other_one_hides_anything() {
+        let run = fixture::run();
+        let code = |name: &str| {
+            let trial = run.trials.iter().find(|trial| trial.trial.contains(name)).expect("a trial");
+            RunResults::exit_code_of(std::slice::from_ref(trial))
+        };
+        assert_eq!([code("/holds@"), code("/expired@"), code("/passes@"), code("/failed[")], [0, 1, 0, 1]);
+        let mut infra = TrialResult::new("a/b@c", Path::new("x"), Verdict::Infra, None);
+        infra.snoozed = run.trials.iter().find(|trial| trial.is_snoozed()).and_then(|trial| trial.snoozed.clone());
+        assert_eq!(RunResults::exit_code_of(&[infra]), 3, "what the harness lost is never snoozed");
     }
 }

@@ -3,17 +3,19 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{MutantOutcome, RunResults, TrialResult};
+use super::{Attempt, MutantOutcome, RunResults, SnoozeOutcome, Snoozed, SnoozedBy, TrialResult};
 use crate::checks::{Finding, Outcome, Verdict};
+use crate::text::number;
 
 /// One trial: what was proven, or what fell short and where to look.
 pub fn trial(result: &TrialResult) -> String {
     let mut text = String::new();
-    let word = result.mutant.as_ref().map_or(verdict_word(result.verdict), |mutant| mutant_word(mutant.outcome));
-    let _ = writeln!(text, "{word} {} in {:.0} s{}", result.trial, result.seconds, began(&result.start));
+    let _ = writeln!(text, "{} {} in {:.0} s{}", word(result), result.trial, result.seconds, began(&result.start));
     if let Some(reason) = &result.reason {
         let _ = writeln!(text, "  {}", reason.replace('\n', "\n  "));
     }
+    attempts(&mut text, result);
+    result.snoozed.iter().for_each(|snoozed| describe_snoozed(&mut text, snoozed));
     if let Some(mutant) = &result.mutant {
         let _ = writeln!(text, "  mutant: {}", mutant.says);
         let _ = match mutant.caught_by.as_slice() {
@@ -50,6 +52,53 @@ pub fn trial(result: &TrialResult) -> String {
     text
 }
 
+/// The trial's other runs.
+fn attempts(text: &mut String, result: &TrialResult) {
+    if result.attempts.is_empty() {
+        return;
+    }
+    let ran = number(result.attempts.len() + 1, "time");
+    let tolerated = if result.flaky_ok { ", which this run takes for good" } else { "" };
+    let _ = match result.verdict {
+        Verdict::Flaky => writeln!(text, "  ran {ran}, and passed the last time{tolerated}"),
+        _ => writeln!(text, "  ran {ran}, and never passed"),
+    };
+    for attempt in &result.attempts {
+        let _ = writeln!(text, "    {}", self::attempt(attempt));
+        if let Some(dir) = &result.dir {
+            let _ = writeln!(text, "      in {}", dir.join(&attempt.dir).display());
+        }
+    }
+}
+
+/// An attempt in a line: what it came to, and the first thing that was wrong.
+pub fn attempt(attempt: &Attempt) -> String {
+    let wrong = |outcome| attempt.findings.iter().find(move |finding| finding.outcome == outcome);
+    let wrong = wrong(Outcome::Fail).or_else(|| wrong(Outcome::Inconclusive));
+    let why = match (&attempt.reason, wrong) {
+        (Some(reason), _) => format!(": {}", reason.lines().next().unwrap_or_default()),
+        (None, Some(finding)) => format!(": {} {}", finding.check, finding.message),
+        (None, None) => String::new(),
+    };
+    format!("attempt {} {} in {:.0} s{why}", attempt.number, verdict_word(attempt.verdict), attempt.seconds)
+}
+
+fn describe_snoozed(text: &mut String, snoozed: &Snoozed) {
+    for by in &snoozed.by {
+        let SnoozedBy { place, reason, tracker, expires, expired, .. } = by;
+        let until =
+            if *expired { format!("THE SNOOZE EXPIRED on {expires}") } else { format!("snoozed until {expires}") };
+        let _ = writeln!(text, "  {until}: {reason} ({tracker}; {place})");
+    }
+    let _ = match snoozed.outcome {
+        SnoozeOutcome::Holds => writeln!(text, "  it fails as it is known to, which is not counted"),
+        SnoozeOutcome::Expired => writeln!(text, "  it still fails as it was known to, which counts again"),
+        SnoozeOutcome::FailsOtherwise => writeln!(text, "  it fails by more than what is known"),
+        SnoozeOutcome::Passes => writeln!(text, "  IT PASSES: remove the snooze"),
+        SnoozeOutcome::Unclear => Ok(()),
+    };
+}
+
 /// Where the node began.
 fn began(start: &str) -> &'static str {
     match start {
@@ -77,6 +126,15 @@ fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {
     }
     if let Some(advice) = &finding.advice {
         let _ = writeln!(text, "        → {advice}");
+    }
+}
+
+/// What a trial came to, in a word.
+pub(super) fn word(result: &TrialResult) -> &'static str {
+    match &result.mutant {
+        Some(mutant) => mutant_word(mutant.outcome),
+        None if result.is_snoozed() => "SNOOZED",
+        None => verdict_word(result.verdict),
     }
 }
 
@@ -136,13 +194,16 @@ const NAMED: usize = 8;
 /// The run in a few lines, after the last trial.
 pub fn summary(results: &RunResults, dir: &Path) -> String {
     let mut text = String::new();
+    let snoozed = results.trials.iter().filter(|trial| trial.is_snoozed()).count();
     let all = [Verdict::Pass, Verdict::Fail, Verdict::Flaky, Verdict::Inconclusive, Verdict::Infra, Verdict::Skipped];
     let counts: Vec<String> = all
         .into_iter()
         .filter_map(|verdict| {
-            let count = results.trials.iter().filter(|trial| trial.verdict == verdict).count();
+            let own = |trial: &&TrialResult| trial.verdict == verdict && !trial.is_snoozed();
+            let count = results.trials.iter().filter(own).count();
             (count > 0).then(|| format!("{count} {}", verdict_word(verdict).to_lowercase()))
         })
+        .chain((snoozed > 0).then(|| format!("{snoozed} snoozed")))
         .collect();
     let _ = writeln!(text, "{} trials in {:.0} s: {}", results.trials.len(), results.seconds, counts.join(", "));
     if let Some(mutants) = mutants(results) {
@@ -150,6 +211,19 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
     }
     for line in shards(results) {
         let _ = writeln!(text, "  {line}");
+    }
+    for trial in results.trials.iter().filter(|trial| trial.verdict == Verdict::Flaky && !trial.is_snoozed()) {
+        let _ = writeln!(text, "  FLAKY {}: passed only when it was run again", trial.trial);
+    }
+    for (trial, snoozed) in results.trials.iter().filter_map(|trial| Some((trial, trial.snoozed.as_ref()?))) {
+        let places: Vec<&str> = snoozed.by.iter().map(|by| by.place.as_str()).collect();
+        let _ = match snoozed.outcome {
+            SnoozeOutcome::Passes => {
+                writeln!(text, "  SNOOZED BUT PASSES {}: remove the snooze ({})", trial.trial, places.join(", "))
+            }
+            SnoozeOutcome::Expired => writeln!(text, "  SNOOZE EXPIRED {} ({})", trial.trial, places.join(", ")),
+            _ => Ok(()),
+        };
     }
     for (image, reason) in &results.host.acceleration {
         let _ = writeln!(text, "  {image} ran on {reason}");
@@ -162,6 +236,7 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::*;
     use crate::checks::SetAside;
 
@@ -172,5 +247,39 @@ mod tests {
             vec![SetAside { check: "journal.clean/io-error".into(), reason: "broken on purpose".into() }];
         let text = trial(&result);
         assert!(text.contains("without journal.clean/io-error: broken on purpose"), "{text}");
+    }
+
+    #[test]
+    fn what_is_flaky_or_snoozed_is_told_as_such_and_never_as_a_pass() {
+        let run = fixture::run();
+        let told = |name: &str| {
+            let result = run.trials.iter().find(|trial| trial.trial.contains(name)).expect("a trial");
+            let text = trial(result);
+            assert!(!text.starts_with("PASS "), "{text}");
+            text
+        };
+        let flaky = told("/flaky@");
+        assert!(flaky.starts_with("FLAKY ordering/flaky@debian-13 in"), "{flaky}");
+        assert!(flaky.contains("ran 3 times, and passed the last time\n"), "{flaky}");
+        assert!(flaky.contains("attempt 1 FAIL in 90 s: nic.driver network card `test` is driven by e1000"), "{flaky}");
+        assert!(flaky.contains("in target/day1-results/ordering/flaky@debian-13/attempt-1\n"), "{flaky}");
+        assert!(flaky.contains("attempt 2 INFRA in 0 s: QEMU ended\n"), "{flaky}");
+        let holds = told("/holds@");
+        assert!(holds.starts_with("SNOOZED power-loss/holds@debian-13"), "{holds}");
+        assert!(holds.contains("snoozed until 2026-12-31: a half-written store is taken for a whole one (https://example.com/issues/1; scenarios/snoozes.yaml:7)"), "{holds}");
+        let expired = told("/expired@");
+        assert!(expired.starts_with("FAIL ") && expired.contains("THE SNOOZE EXPIRED on 2026-01-31"), "{expired}");
+
+        let summary = summary(&run, Path::new("results"));
+        let first = summary.lines().next().expect("a line");
+        assert_eq!(first, "11 trials in 400 s: 2 pass, 3 fail, 2 flaky, 1 inconclusive, 1 infra, 1 skipped, 1 snoozed");
+        assert!(summary.contains("  FLAKY ordering/flaky@debian-13: passed only when it was run again\n"), "{summary}");
+        assert!(
+            summary.contains(
+                "SNOOZED BUT PASSES power-loss/passes@debian-13: remove the snooze (scenarios/snoozes.yaml:7)"
+            ),
+            "{summary}"
+        );
+        assert!(summary.contains("SNOOZE EXPIRED power-loss/expired@debian-13"), "{summary}");
     }
 }

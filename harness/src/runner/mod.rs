@@ -1,6 +1,7 @@
 //! Trials for libtest-mimic: what is planned, leases, deadlines, results.
 
 mod artifacts;
+mod attempts;
 mod default_node;
 mod interrupt;
 mod lease;
@@ -35,7 +36,7 @@ use crate::lab::{self, OtherConfig};
 use crate::mco;
 use crate::node::NodeImage;
 use crate::report::{self, Cpu, Host, Part, RESULTS_VERSION, RunPlan, RunResults, TrialResult};
-use crate::scenario::{self, Mistakes, Mutant, Scenario, Start};
+use crate::scenario::{self, Day, Mistakes, Mutant, SNOOZES_FILE, Scenario, Snooze, Start};
 use crate::services::registry;
 use crate::text::with_causes;
 use crate::toolkit::DriverToolkit;
@@ -68,6 +69,12 @@ pub struct Options {
     /// How many trials run at once at most, here and in other processes of this host; by default as many as the
     /// host's cores carry.
     pub jobs: Option<usize>,
+    /// How many times a trial that does not pass runs again.
+    pub retries: u32,
+    /// Whether a trial that passes only then is taken for a good one.
+    pub flaky_ok: bool,
+    /// The file that says which trials are known to fail, if not the one beside the scenarios.
+    pub snoozes: Option<PathBuf>,
     /// Which registry stands behind the gateway.
     pub registry: registry::Backend,
     /// What modules for CoreOS kernels are built with, if a person names it.
@@ -165,6 +172,8 @@ struct Planned {
     kernel: Option<String>,
     /// What must come of it, if it is a mutant's.
     mutant: Option<Arc<Mutant>>,
+    /// What is known of its failures.
+    snoozes: Vec<Snooze>,
 }
 
 /// The kernels that a run chooses, by node image.
@@ -234,6 +243,7 @@ fn every_trial(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, Str
     if !listing.refused.is_empty() {
         return Err(reports(listing.refused));
     }
+    let snoozes = snoozes(options, &listing.scenarios).map_err(|mistakes| reports(vec![mistakes]))?;
     let scenarios: Vec<(Scenario, Option<Mutant>)> = match &options.mutants {
         None => listing.scenarios.into_iter().map(|scenario| (scenario, None)).collect(),
         Some(dir) => scenario::mutants(dir, &listing.scenarios)
@@ -258,7 +268,9 @@ fn every_trial(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, Str
             for kernel in chosen {
                 let name = lab::trial_name(&scenario, node, kernel.as_deref());
                 let (scenario, mutant) = (Arc::clone(&scenario), mutant.clone());
-                planned.push(Planned { name, scenario, node: node.clone(), kernel: kernel.clone(), mutant });
+                let snoozes = snoozes.iter().filter(|one| one.pattern.matches(&name)).cloned().collect();
+                let (node, kernel) = (node.clone(), kernel.clone());
+                planned.push(Planned { name, scenario, node, kernel, mutant, snoozes });
             }
         }
     }
@@ -276,6 +288,21 @@ fn every_trial(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, Str
         ));
     }
     Ok(planned)
+}
+
+/// The snoozes of the run, from the file that the options name or the one beside the scenarios, if it is there. Those that
+/// have expired are told. What must come of a mutant is said elsewhere.
+fn snoozes(options: &Options, scenarios: &[Scenario]) -> Result<Vec<Snooze>, Mistakes> {
+    let beside = options.scenarios.join(SNOOZES_FILE);
+    let file = options.snoozes.clone().or_else(|| beside.exists().then_some(beside));
+    let Some(file) = file.filter(|_| options.mutants.is_none()) else { return Ok(vec![]) };
+    let snoozes = scenario::snoozes(&file, scenarios)?;
+    let today = Day::today();
+    for expired in snoozes.iter().filter(|one| one.has_expired(today)) {
+        let Snooze { place, pattern, expires, reason, tracker, .. } = expired;
+        eprintln!("SNOOZE EXPIRED on {expires}: {pattern} counts again ({reason}; {tracker}; {place})");
+    }
+    Ok(snoozes)
 }
 
 /// The scenarios with the MachineConfig that the run brings; those that it can't stand in are left out, and told.
@@ -373,13 +400,14 @@ fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned
     let _ = ledger.host.set(prepared.host());
     let jobs = options.jobs.unwrap_or_else(lease::jobs);
     ledger.jobs.store(jobs, Ordering::Relaxed);
+    let patience = trial::Patience { retries: options.retries, flaky_ok: options.flaky_ok, today: Day::today() };
     let trials = prepared
         .into_trials()
         .into_iter()
         .map(|ready| {
             let ledger = Arc::clone(&ledger);
             Trial::test(ready.name().to_owned(), move || {
-                let outcome = trial::run(&ready, jobs, &ledger.results);
+                let outcome = trial::run(&ready, jobs, patience, &ledger.results);
                 // Should this fail, the last writing does too, and tells.
                 let _ = ledger.write();
                 outcome
@@ -505,8 +533,14 @@ mod tests {
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
         let scenario = Scenario::load_one(&scenarios.join("pull/pull-then-reboot.yaml")).expect("a good scenario");
         let name = scenario.trial_name("debian-13");
-        let planned =
-            vec![Planned { name, scenario: Arc::new(scenario), node: "debian-13".into(), kernel: None, mutant: None }];
+        let planned = vec![Planned {
+            name,
+            scenario: Arc::new(scenario),
+            node: "debian-13".into(),
+            kernel: None,
+            mutant: None,
+            snoozes: vec![],
+        }];
         let results = Results::default();
         planned.iter().for_each(|one| trial::note(&results, trial::never_ran(one)));
         let (began, started) = (Instant::now(), now());

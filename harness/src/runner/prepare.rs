@@ -102,6 +102,7 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         workshop: Arc::clone(&workshop),
         results: options.results.clone(),
         mutant: one.mutant.clone(),
+        snoozes: one.snoozes.clone(),
     });
     Ok(Prepared { ready: ready.collect(), registry: workshop.registry.to_string(), accelerations })
 }

@@ -176,7 +176,7 @@ impl Shaker<'_> {
         let results = Results::default();
         let work = || {
             while let Some((index, one)) = take(&next, &ready) {
-                match trial::one(one, jobs, &results) {
+                match trial::one(one, jobs, &results, &[]) {
                     Ok(result) => done.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result),
                     Err(failed) => {
                         *lost.lock().unwrap_or_else(PoisonError::into_inner) = failed.message().map(str::to_owned)
@@ -204,7 +204,7 @@ impl Shaker<'_> {
         scenario.name = format!("{}-{name}", scenario.name);
         let Planned { node, kernel, .. } = self.base.clone();
         let name = lab::trial_name(&scenario, &node, kernel.as_deref());
-        Planned { name, scenario: Arc::new(scenario), node, kernel, mutant: None }
+        Planned { name, scenario: Arc::new(scenario), node, kernel, mutant: None, snoozes: vec![] }
     }
 
     /// Leaves out one delay after the other, as long as it still breaks.

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use libtest_mimic::Failed;
 
-use super::{Planned, Results, interrupt, lease, progress};
+use super::{Planned, Results, attempts, interrupt, lease, progress};
 use crate::checks::{self, Verdict};
 use crate::lab::{self, Draft, Host, Plan, Workshop};
 use crate::machine::Acceleration;
 use crate::node::NodeImage;
-use crate::report::{self, MutantResult, TrialResult};
-use crate::scenario::Mutant;
+use crate::report::{self, Attempt, MutantResult, Snoozed, TrialResult};
+use crate::scenario::{Day, Mutant, Snooze};
 use crate::timeline::Timeline;
 
 /// A trial whose input is good.
@@ -27,6 +27,19 @@ pub(super) struct Ready {
     pub(super) results: PathBuf,
     /// What must come of it, if it is a mutant's.
     pub(super) mutant: Option<Arc<Mutant>>,
+    /// What is known of its failures.
+    pub(super) snoozes: Vec<Snooze>,
+}
+
+/// What is made of a trial that does not pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// How many times it runs again.
+    pub(super) retries: u32,
+    /// Whether one that passes then is taken for a good one.
+    pub(super) flaky_ok: bool,
+    /// The day that snoozes are held against.
+    pub(super) today: Day,
 }
 
 impl Ready {
@@ -64,8 +77,29 @@ pub(super) fn note(results: &Results, result: TrialResult) {
 }
 
 /// Runs a trial; what it came to is on the terminal, in its directory and in `results`.
-pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), Failed> {
-    let result = one(ready, jobs, results)?;
+pub(super) fn run(ready: &Ready, jobs: usize, patience: Patience, results: &Results) -> Result<(), Failed> {
+    let snoozed = |result: &TrialResult| Snoozed::new(&ready.snoozes, result, patience.today);
+    let is_lost = |verdict| matches!(verdict, Verdict::Fail | Verdict::Inconclusive | Verdict::Infra);
+    let again = |result: &TrialResult, number: u32| {
+        number <= patience.retries
+            && is_lost(result.verdict)
+            // Of a mutant the verdict is no surprise, and what is known to fail need not show it twice.
+            && ready.mutant.is_none()
+            && !snoozed(result).is_some_and(|snoozed| snoozed.holds())
+            && !interrupt::is_set()
+    };
+    let dir = ready.dir();
+    let mut result = attempts::run(&dir, again, |before| {
+        if let Some(last) = before.last() {
+            progress::tell(&format!("{} is run again: {}", ready.name(), report::describe_attempt(last)));
+        }
+        one(ready, jobs, results, before)
+    })?;
+    result.flaky_ok = patience.flaky_ok;
+    result.snoozed = snoozed(&result);
+    if let Err(error) = keep(&result, &dir) {
+        lose(&mut result, &error);
+    }
     println!("\n{}", report::describe_trial(&result));
     let red = result.is_red();
     note(results, result);
@@ -73,8 +107,9 @@ pub(super) fn run(ready: &Ready, jobs: usize, results: &Results) -> Result<(), F
     if red || interrupt::is_set() { Err(Failed::without_message()) } else { Ok(()) }
 }
 
-/// Runs a trial once there is room for its machine; what it came to is in its directory.
-pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<TrialResult, Failed> {
+/// Runs a trial once there is room for its machine; what it came to is in its directory. The attempts `before` it have
+/// theirs below that.
+pub(super) fn one(ready: &Ready, jobs: usize, results: &Results, before: &[Attempt]) -> Result<TrialResult, Failed> {
     let not_run = || Failed::from("not run: interrupted");
     // Asked before it is planned, too: nobody waits any more for what would be built for it.
     if interrupt::is_set() {
@@ -91,12 +126,15 @@ pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<Trial
         Err(error) => return Err(format!("cannot take a lease for a machine: {error}").into()),
     };
     // Written first: a start without a result means that the harness was killed or panicked.
-    note(results, ready.result(Verdict::Infra, Some("it began, and the harness ended before its result".into())));
+    let mut begun = ready.result(Verdict::Infra, Some("it began, and the harness ended before its result".into()));
+    begun.attempts = before.to_vec();
+    note(results, begun);
     let began = Instant::now();
     let dir = ready.dir();
     let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
     // Also for a trial that can't be planned: what an earlier run left there is not its own.
-    let mut result = match (fresh(&dir), plan) {
+    let made = if before.is_empty() { fresh(&dir) } else { Ok(()) };
+    let mut result = match (made, plan) {
         (Ok(()), Ok(plan)) => perform(ready, &plan),
         (Ok(()), Err(error)) if error.is_no_fault() => ready.result(Verdict::Skipped, Some(error.to_string())),
         (Ok(()), Err(error)) => infra(error.to_string()),
@@ -108,10 +146,14 @@ pub(super) fn one(ready: &Ready, jobs: usize, results: &Results) -> Result<Trial
     });
     result.seconds = (making + began.elapsed()).as_secs_f64();
     if let Err(error) = keep(&result, &dir) {
-        result.verdict = Verdict::Infra;
-        result.reason = Some(format!("its result can't be written: {error}"));
+        lose(&mut result, &error);
     }
     Ok(result)
+}
+
+fn lose(result: &mut TrialResult, error: &std::io::Error) {
+    result.verdict = Verdict::Infra;
+    result.reason = Some(format!("its result can't be written: {error}"));
 }
 
 fn perform(ready: &Ready, plan: &Plan) -> TrialResult {

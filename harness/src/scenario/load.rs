@@ -10,7 +10,7 @@ use super::document::Value;
 use super::matrix::{self, Row};
 use super::value::is_kebab;
 use super::verify::verify;
-use super::{ConfigSource, Document, Mistakes, Path, Spec};
+use super::{ConfigSource, Document, Mistakes, Path, SNOOZES_FILE, Spec};
 
 /// A scenario whose every reference was verified.
 #[derive(Debug, Clone)]
@@ -179,14 +179,14 @@ pub struct Listing {
 }
 
 /// Loads every scenario below a directory: each `.yaml` file in it or below that is not a Kubernetes object
-/// (a MachineConfig that a scenario names may stand beside it). Bad ones do not hide good ones.
+/// (a MachineConfig that a scenario names may stand beside it), and not the file with the snoozes. Bad ones do not hide good ones.
 pub fn list(dir: &FsPath) -> std::io::Result<Listing> {
     let mut files = Vec::new();
     walk(dir, &mut files)?;
     files.sort();
     let mut listing = Listing::default();
     for file in files {
-        if is_kubernetes_object(&file) {
+        if is_kubernetes_object(&file) || file == dir.join(SNOOZES_FILE) {
             continue;
         }
         match Scenario::load(&file) {

@@ -19,6 +19,7 @@ mod reference;
 mod registry;
 mod schema;
 mod sketch;
+mod snooze;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -45,10 +46,12 @@ pub use node::{Disk, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
 pub use patch::{Patch, PatchChange, PatchPlace};
 pub use reference::reference;
 pub use registry::{Architecture, Asked, Base, Certificate, Fault, Image, Proxy, PullSecret, Registry, Variant};
-pub use schema::schema;
+pub use schema::{schema, snoozes_schema};
 pub use sketch::{Plot, Sketch};
+pub use snooze::{Day, SNOOZES_FILE, Snooze, Tracker, TrialPattern, snoozes};
 pub use spec::{
-    BASE_CHECKS, Boot, ConfigSource, Ends, Generate, JOURNAL_PATTERNS, MachineConfig, OptOut, Roles, Spec, Start,
+    BASE_CHECKS, Boot, ConfigSource, Ends, Generate, JOURNAL_PATTERNS, JUDGED_UNASKED, MachineConfig, OptOut, Roles,
+    Spec, Start,
 };
 pub use value::{
     AbsolutePath, FileMode, HostPath, Id, KernelArgument, ModuleName, Network, Pattern, Percent, Repository, Role,

@@ -144,7 +144,7 @@ fn of_file(path: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Mista
 }
 
 /// The checks that a scenario is held against.
-fn judged(scenario: &Scenario) -> Vec<&'static str> {
+pub(super) fn judged(scenario: &Scenario) -> Vec<&'static str> {
     let expected = scenario.spec.boots.iter().map(|boot| &boot.expect).chain([&scenario.spec.every_boot]);
     let expected = expected.flat_map(|expect| expect.each()).map(|(_, one)| one.check());
     let mut checks: Vec<&str> = expected.chain(BASE_CHECKS).collect();

@@ -9,8 +9,9 @@ use super::happening::Random;
 use super::patch::PatchForm;
 use super::spec::MachineConfigForm;
 use super::{
-    AbsolutePath, After, Clock, FileMode, HostPath, Id, KernelArgument, MachineConfig, Many, ModuleName, Network,
-    Patch, Pattern, Percent, Repository, Seconds, Size, Spec, TagTemplate, UnitName, UnitRef,
+    AbsolutePath, After, Clock, Day, FileMode, HostPath, Id, KernelArgument, MachineConfig, Many, ModuleName, Network,
+    Patch, Pattern, Percent, Repository, Seconds, Size, Snooze, Spec, TagTemplate, Tracker, TrialPattern, UnitName,
+    UnitRef,
 };
 
 /// The schema of a scenario file (JSON Schema, draft 2020-12).
@@ -40,6 +41,13 @@ pub(super) fn without_variables() -> serde_json::Value {
         );
     }
     schema["title"] = "Scenario of day1".into();
+    schema
+}
+
+/// The schema of a file of snoozes (JSON Schema, draft 2020-12).
+pub fn snoozes_schema() -> serde_json::Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Vec<Snooze>>().to_value();
+    schema["title"] = "Snoozes of day1".into();
     schema
 }
 
@@ -102,6 +110,9 @@ texts! {
     Percent "^[0-9]{1,2}%$" "A share from `1%` to `99%`.";
     FileMode "^0[0-7o]+$" "A file's mode in octal with a 0 first, such as `0644`.";
     Pattern "" "A regular expression.";
+    Day "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" "A day, such as `2027-01-31`.";
+    Tracker "^https?://." "The address of an issue.";
+    TrialPattern "." "Trials: `FAMILY/NAME`, or `FAMILY/NAME@NODE`, each with `*` for any text and `?` for one character.";
     Clock "^(now|[0-9]{4}-.*)$" "`now`, or date and time with their zone, such as `2020-01-01T00:00:00Z`.";
 }
 
@@ -193,6 +204,17 @@ mod tests {
             "{description: d, machine-configs: [], boots: [{ends: ready}], happens: [{when: {phase: noon}, do: power-cut}]}",
         ] {
             assert!(!validator().is_valid(&value(bad)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_snooze_that_the_reader_takes_or_refuses_the_schema_does_as_well() {
+        let validator = jsonschema::validator_for(&snoozes_schema()).expect("a schema");
+        let good = "[{pattern: 'a/*', checks: [x], reason: r, tracker: 'https://a/1', expires: '2026-12-31'}]";
+        assert!(validator.is_valid(&value(good)));
+        for (from, to) in [(", expires: '2026-12-31'", ""), ("2026-12-31", "soon"), ("reason", "why"), ("https:", "x:")]
+        {
+            assert!(!validator.is_valid(&value(&good.replace(from, to))), "{to}");
         }
     }
 

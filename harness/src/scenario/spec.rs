@@ -284,6 +284,9 @@ pub const BASE_CHECKS: [&str; 10] = [
     "unit.budget",
 ];
 
+/// The checks that run where what a scenario does, or the node that it runs on, gives them something to judge.
+pub const JUDGED_UNASKED: [&str; 3] = ["kernel.locked-down", "kernel.running", "scenario.happened"];
+
 /// Names of the bad patterns that `journal.clean` knows.
 pub const JOURNAL_PATTERNS: [&str; 16] = [
     "panic",

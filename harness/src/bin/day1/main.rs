@@ -22,10 +22,10 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::CompleteEnv;
 use day1_harness::toolkit::Installation;
-use day1_harness::{lab, runner, scenario, services, toolkit};
+use day1_harness::{lab, report as results, runner, scenario, services, toolkit};
 
 /// Proves in real virtual machines that an out-of-tree kernel module reaches a CoreOS node the Day-1 way.
 ///
@@ -66,16 +66,20 @@ enum Command {
     New(new::New),
     /// Tell what a check or a rule is about, and what to do when it fails.
     Explain(explain::Explain),
-    /// Print the scenario language as JSON Schema, for editors.
+    /// Print the scenario language as JSON Schema, for editors; or that of snoozes, or the shape of `results.json`.
     #[command(after_long_help = "\
 An editor completes from it where a scenario begins with `# yaml-language-server: $schema=scenario.schema.json`.
 
 Examples:
   day1 schema >scenario.schema.json
+  day1 schema results
   day1 schema --markdown")]
     Schema {
+        /// What it describes.
+        #[arg(value_enum, default_value = "scenario")]
+        of: Described,
         /// Print it as Markdown, as docs/scenario-reference.md has it.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "of")]
         markdown: bool,
     },
     /// Measure what a trial costs against the plain boots that it contains.
@@ -129,6 +133,17 @@ Examples:
     },
 }
 
+/// What there is a schema of.
+#[derive(Clone, Copy, ValueEnum)]
+enum Described {
+    /// A scenario's file.
+    Scenario,
+    /// The file of snoozes.
+    Snoozes,
+    /// A run's `results.json`.
+    Results,
+}
+
 fn main() -> ExitCode {
     CompleteEnv::with_factory(Cli::command).var(completions::VARIABLE).complete();
     let cli = Cli::parse();
@@ -150,8 +165,8 @@ fn main() -> ExitCode {
         Command::Lint(lint) => lint.perform(),
         Command::New(new) => new.perform(),
         Command::Explain(explain) => explain.perform(),
-        Command::Schema { markdown: true } => print(&scenario::reference()),
-        Command::Schema { markdown: false } => print(&format!("{:#}\n", scenario::schema())),
+        Command::Schema { markdown: true, .. } => print(&scenario::reference()),
+        Command::Schema { markdown: false, of } => print(&format!("{:#}\n", schema(of))),
         Command::Completions(completions) => completions.perform(),
         Command::Man(man) => man.perform(Cli::command()),
         Command::Doctor => doctor::run(cli.cache.as_deref()),
@@ -164,6 +179,14 @@ fn main() -> ExitCode {
             silently(toolkit::install(&installation, &run))
         }
         Command::GuardScratch { dir } => silently(runner::guard_scratch(&dir)),
+    }
+}
+
+fn schema(of: Described) -> serde_json::Value {
+    match of {
+        Described::Scenario => scenario::schema(),
+        Described::Snoozes => scenario::snoozes_schema(),
+        Described::Results => results::results_schema(),
     }
 }
 

@@ -79,6 +79,17 @@ pub struct Run {
     /// The first seed of `--shake`; the same seed holds up the same units.
     #[arg(long, value_name = "SEED", default_value_t = 1, requires = "shake")]
     seed: u64,
+    /// Run a trial that does not pass again, up to N times. One that passes then is flaky, which is no pass: every attempt
+    /// is kept, and the run ends with 1 (3, where only the harness's own side had failed).
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["mutants", "shake"])]
+    retries: u32,
+    /// Take flaky trials for good ones: they are told as flaky, and don't change how the run ends.
+    #[arg(long)]
+    flaky_ok: bool,
+    /// The file that says which trials are known to fail, why, and until when [default: `snoozes.yaml` among the scenarios,
+    /// if it is there]. `day1 schema snoozes` prints its language.
+    #[arg(long, value_name = "FILE")]
+    snoozes: Option<PathBuf>,
     /// How many trials at once, if the host's memory allows [default: as many as its cores carry].
     #[arg(long, value_name = "N", env = "DAY1_JOBS", value_parser = at_least_one)]
     jobs: Option<usize>,
@@ -141,6 +152,9 @@ impl Run {
             partition: self.partition,
             start: self.start,
             jobs: self.jobs,
+            retries: self.retries,
+            flaky_ok: self.flaky_ok,
+            snoozes: self.snoozes,
             registry: self.registry,
             driver_toolkit: self.driver_toolkit,
             results: self.results,

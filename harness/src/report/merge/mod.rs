@@ -20,7 +20,7 @@ use super::{TrialResult, WriteResultsError};
 use crate::checks::Verdict;
 
 /// A part of a plan, as joined results have it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Shard {
     /// Digest of the plan.
     pub plan: String,
@@ -34,7 +34,7 @@ pub struct Shard {
 }
 
 /// One run of a part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ShardRun {
     /// The directory that its results were read from.
     pub dir: PathBuf,
