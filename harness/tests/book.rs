@@ -218,3 +218,19 @@ fn troubleshooting_has_each_error_of_the_harness_s_own_side() {
     assert_eq!(told.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "these have no row in the page");
     assert_eq!(known.difference(&told).collect::<Vec<_>>(), Vec::<&String>::new(), "nobody says these any more");
 }
+
+#[test]
+fn the_page_of_scenarios_has_each_parameter_of_the_generator() {
+    let page = fs::read_to_string(root().join("docs/scenarios.md")).expect("the page");
+    let blocks = page.split("```yaml\n").filter_map(|rest| rest.split_once("\n```")).map(|(block, _)| block);
+    let block = blocks.into_iter().find(|block| block.starts_with("machine_config_name:")).expect("the parameters");
+    let shown: BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(block).expect("YAML");
+    assert!(serde_yaml::from_str::<day1_generator::Day1Config>(block).is_ok());
+    // Whoever writes one that there is not is told all.
+    let error =
+        serde_yaml::from_str::<day1_generator::Day1Config>(&format!("{block}\nx: 1")).expect_err("no such parameter");
+    let error = error.to_string();
+    let known: BTreeSet<&str> =
+        error.split_once("expected one of").expect("a list").1.split('`').skip(1).step_by(2).collect();
+    assert_eq!(shown.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
+}
