@@ -119,6 +119,50 @@ mod tests {
         assert!(error.contains("nightly.yml"), "{error}");
     }
 
+    /// The scripts in both, and those beside them.
+    #[test]
+    fn the_scripts_pass_shellcheck() {
+        use std::process::{Command, Stdio};
+        if Command::new("shellcheck").arg("--version").output().is_err() {
+            eprintln!("skipped: shellcheck is not installed");
+            return;
+        }
+        fn scripts(value: &serde_yaml::Value, found: &mut Vec<String>) {
+            match value {
+                serde_yaml::Value::Mapping(map) => {
+                    for (key, value) in map {
+                        match (key.as_str(), value.as_str(), value[0].as_str()) {
+                            (Some("run"), Some(text), _) | (Some("args"), _, Some(text)) => found.push(text.to_owned()),
+                            _ => scripts(value, found),
+                        }
+                    }
+                }
+                serde_yaml::Value::Sequence(list) => list.iter().for_each(|value| scripts(value, found)),
+                _ => {}
+            }
+        }
+        let nodes = catalogue::read(root()).expect("a matrix");
+        let mut found = Vec::new();
+        for text in [workflow(&nodes), job(&nodes)] {
+            for document in serde_yaml::Deserializer::from_str(&text) {
+                scripts(&serde::Deserialize::deserialize(document).expect("YAML"), &mut found);
+            }
+        }
+        assert!(found.len() >= 8, "{found:?}");
+        let files = ["container/build.sh", "container/day1-entrypoint", "container/shards.sh", "kubernetes/nightly.sh"];
+        let read = |file| fs::read_to_string(root().join("ci").join(file)).expect("a script");
+        found.extend(files.map(read));
+        for script in found {
+            let shell = if script.starts_with("#!/bin/sh") { "sh" } else { "bash" };
+            let mut command = Command::new("shellcheck");
+            command.args(["--shell", shell, "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut check = command.spawn().expect("started");
+            std::io::Write::write_all(&mut check.stdin.take().expect("piped"), script.as_bytes()).expect("written");
+            let output = check.wait_with_output().expect("ended");
+            assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+
     /// Every shard of every cell has a job, and in the cluster an index, and every plan is joined.
     #[test]
     fn nothing_of_the_catalogue_is_lost_on_the_way() {
