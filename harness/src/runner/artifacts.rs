@@ -92,7 +92,7 @@ pub(super) fn list(options: &Options) -> Result<Artifacts> {
         BTreeMap::new()
     };
     let all = every_trial(options, &kernels).map_err(|message| prepare::BadInput::new(&message))?;
-    let planned = of_part(options, all);
+    let planned = of_part(options.partition.as_ref(), all);
     let authority = Authority::open(&cache)?;
     for one in &planned {
         let Some((disk, image)) = images.get(&one.node) else { continue };

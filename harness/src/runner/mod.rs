@@ -211,7 +211,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
         Ok(whole) => whole,
         Err(error) => return fail(&error),
     };
-    let planned = of_part(options, all);
+    let planned = of_part(options.partition.as_ref(), all);
     if arguments.list {
         let trials = planned.into_iter().map(|one| Trial::test(one.name, || Ok(()))).collect();
         libtest_mimic::run(arguments, trials).exit();
@@ -225,13 +225,13 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
 /// The trials that the options select, in the order of their names; or every mistake in any scenario, for a
 /// person.
 fn plan(options: &Options, kernels: &Kernels) -> Result<Vec<Planned>, String> {
-    every_trial(options, kernels).map(|all| of_part(options, all))
+    every_trial(options, kernels).map(|all| of_part(options.partition.as_ref(), all))
 }
 
-/// Those of the options' part. What libtest's own arguments leave out still counts for a trial's place: under
+/// Those of a part. What libtest's own arguments leave out still counts for a trial's place: under
 /// cargo-nextest each trial is a process that is asked for that trial alone.
-fn of_part(options: &Options, all: Vec<Planned>) -> Vec<Planned> {
-    let Some(part) = &options.partition else { return all };
+fn of_part(part: Option<&Partition>, all: Vec<Planned>) -> Vec<Planned> {
+    let Some(part) = part else { return all };
     let placed = all.into_iter().enumerate();
     placed.filter(|(index, one)| part.holds(*index, &one.name)).map(|(_, one)| one).collect()
 }
@@ -581,6 +581,25 @@ mod tests {
         assert_eq!(results.trials[0].verdict, Verdict::Infra);
         assert!(results.trials[0].reason.as_deref().is_some_and(|reason| reason.contains("the disk is full")));
         assert!(dir.path().join("junit.xml").exists());
+    }
+
+    /// As cargo-nextest asks, a process for each trial.
+    #[test]
+    fn a_trial_that_is_asked_for_by_name_is_in_the_slice_that_it_has_among_all() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let one = ledger(dir.path()).1.remove(0);
+        let all = || (0..6).map(|number| Planned { name: format!("a/{number}@b"), ..one.clone() }).collect::<Vec<_>>();
+        let ran = |slice: &str, asked: &str| {
+            let part = of_part(Some(&slice.parse().expect("a partition")), all());
+            let arguments = Arguments { filter: Some(asked.to_owned()), exact: true, ..Arguments::default() };
+            part.into_iter().filter(|one| passes_libtest(&one.name, &arguments)).map(|one| one.name).collect::<Vec<_>>()
+        };
+        for number in 0..6 {
+            let name = format!("a/{number}@b");
+            let own = number % 3 + 1;
+            assert_eq!(ran(&format!("slice:{own}/3"), &name), [name.as_str()]);
+            assert_eq!(ran(&format!("slice:{}/3", own % 3 + 1), &name), Vec::<String>::new());
+        }
     }
 
     /// Each change of each mutant finds its place in what the generator makes.
