@@ -31,7 +31,7 @@ pub use results::{
 };
 pub use schema::results_schema;
 pub use snoozed::{SnoozeOutcome, Snoozed, SnoozedBy};
-pub use terminal::{attempt as describe_attempt, summary, trial as describe_trial};
+pub use terminal::{attempt as describe_attempt, stretched, summary, trial as describe_trial};
 
 /// Name of the file with a run's results as JUnit.
 pub const JUNIT_FILE: &str = "junit.xml";

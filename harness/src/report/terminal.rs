@@ -188,6 +188,11 @@ fn shards(results: &RunResults) -> Vec<String> {
     if all == 0 { Vec::new() } else { vec![format!("{all} shards: {missing}")] }
 }
 
+/// By how much deadlines were stretched, as the end of a line; nothing where they were not.
+pub fn stretched(factor: f64) -> String {
+    if factor > 1.0 { format!("; deadlines × {factor:.1}") } else { String::new() }
+}
+
 /// How many shards a summary names.
 const NAMED: usize = 8;
 
@@ -226,7 +231,8 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
         };
     }
     for (image, reason) in &results.host.acceleration {
-        let _ = writeln!(text, "  {image} ran on {reason}");
+        let factor = results.host.deadline_factor.get(image).copied().map(stretched).unwrap_or_default();
+        let _ = writeln!(text, "  {image} ran on {reason}{factor}");
     }
     let _ = writeln!(text, "  report    {}", dir.join(super::html::FILE).display());
     let _ = writeln!(text, "  results   {}", dir.join(RunResults::FILE).display());

@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::lab::{self, Draft, Workshop};
 use crate::machine::{self, Acceleration};
 use crate::node::{self, BootDisk, Catalogue, NodeImage};
-use crate::report::Host;
+use crate::report::{self, Host};
 use crate::services::certs::Authority;
 use crate::services::registry;
 use crate::toolkit::Toolkits;
@@ -83,7 +83,8 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         known.as_ref().map(check).transpose()?;
         let acceleration = probe_and_build(own().next(), &disk, known.as_ref(), &workshop)
             .with_context(|| format!("cannot find out how to run the node image {name}"))?;
-        progress::tell(&format!("{name}: {}", describe(&acceleration)));
+        let factor = report::stretched(acceleration.deadline_factor());
+        progress::tell(&format!("{name}: {}{factor}", describe(&acceleration)));
         let node = lab::survey(&workshop.cache, &disk, &acceleration, &workshop.scratch, &progress::tell)?;
         check(&node)?;
         for (draft, one) in drafts.iter_mut().filter(|(_, one)| one.node == name) {
@@ -205,9 +206,7 @@ fn disks(catalogue: &Catalogue, planned: &[Planned], cache: &Cache) -> Result<BT
 }
 
 fn describe(acceleration: &Acceleration) -> String {
-    let factor = acceleration.deadline_factor();
-    let stretched = if factor > 1.0 { format!("; deadlines × {factor:.1}") } else { String::new() };
-    format!("{} ({}){stretched}", acceleration.accel.name(), acceleration.reason)
+    format!("{} ({})", acceleration.accel.name(), acceleration.reason)
 }
 
 impl Prepared {

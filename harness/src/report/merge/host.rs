@@ -8,6 +8,9 @@ use time::{Duration, OffsetDateTime};
 use super::ShardRun;
 use crate::report::Host;
 
+/// How many ways in which machines ran are told; each of hundreds of hosts may have its own words for why.
+const NAMED: usize = 3;
+
 /// When the first began, and the seconds from then until the last ended.
 pub(super) fn span(runs: &[&ShardRun]) -> (String, f64) {
     let spans = runs.iter().filter_map(|run| {
@@ -23,7 +26,9 @@ pub(super) fn span(runs: &[&ShardRun]) -> (String, f64) {
 
 /// One host in the place of many: what they have together, and where they differ, each of them.
 pub(super) fn joined(runs: &[&ShardRun]) -> Host {
-    let mut registries: Vec<&str> = runs.iter().map(|run| run.host.registry.as_str()).collect();
+    // A part of no trial had none.
+    let registries = runs.iter().map(|run| run.host.registry.as_str()).filter(|registry| !registry.is_empty());
+    let mut registries: Vec<&str> = registries.collect();
     registries.sort_unstable();
     registries.dedup();
     let (mut said, mut factors) = (BTreeMap::<&String, BTreeMap<&String, usize>>::new(), BTreeMap::new());
@@ -36,12 +41,15 @@ pub(super) fn joined(runs: &[&ShardRun]) -> Host {
             *most = most.max(*factor);
         }
     }
-    let told = |hows: BTreeMap<&String, usize>| match hows.len() {
-        1 => hows.keys().map(|how| (*how).clone()).collect(),
-        _ => {
-            let each = hows.into_iter().map(|(how, count)| format!("{count} × {how}"));
-            each.collect::<Vec<_>>().join("; ")
+    let told = |hows: BTreeMap<&String, usize>| {
+        if let [how] = hows.keys().collect::<Vec<_>>().as_slice() {
+            return (**how).clone();
         }
+        let mut hows: Vec<(&String, usize)> = hows.into_iter().collect();
+        hows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let rest: usize = hows.iter().skip(NAMED).map(|(_, count)| count).sum();
+        let each = hows.iter().take(NAMED).map(|(how, count)| format!("{count} × {how}"));
+        each.chain((rest > 0).then(|| format!("{rest} × in other ways"))).collect::<Vec<_>>().join("; ")
     };
     Host {
         cores: runs.iter().map(|run| run.host.cores).sum(),

@@ -320,6 +320,22 @@ fn hosts_that_differ_are_told_apart() {
     let joined = join(&shards).expect("joined").results;
     assert_eq!(joined.host.acceleration["debian-13"], "2 × kvm; 1 × tcg");
     assert_eq!((joined.host.deadline_factor["debian-13"], joined.host.cores), (2.0, 6));
+    // And one of a part without trials, which knows nothing of its host.
+    shards[1] = night.report_as("empty", Some("hash:2/3"), 2, |results| results.host = Host::default());
+    let joined = join(&shards).expect("joined").results;
+    assert_eq!((joined.host.registry.as_str(), joined.host.cores), ("embedded", 4));
+    let many: Vec<PathBuf> = (1..=9)
+        .map(|part| {
+            let name = format!("of-many-{part}");
+            night.report_as(&name, Some(&format!("hash:{part}/9")), 4, |results| {
+                let why = if part < 4 { "kvm".to_owned() } else { format!("tcg for reason {part}") };
+                results.host.acceleration.insert("debian-13".into(), why);
+            })
+        })
+        .collect();
+    let joined = join(&many).expect("joined").results;
+    let told = &joined.host.acceleration["debian-13"];
+    assert_eq!(told, "3 × kvm; 1 × tcg for reason 4; 1 × tcg for reason 5; 4 × in other ways");
 }
 
 #[test]
