@@ -291,7 +291,7 @@ impl RunResults {
         };
         std::fs::create_dir_all(dir).map_err(failed(dir))?;
         let mut junit = Vec::new();
-        super::write_junit(self, &mut junit).map_err(failed(&dir.join(super::JUNIT_FILE)))?;
+        super::write_junit(self, dir, &mut junit).map_err(failed(&dir.join(super::JUNIT_FILE)))?;
         let results = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
         for (name, bytes) in [(Self::FILE, results.map_err(failed(&dir.join(Self::FILE)))?), (super::JUNIT_FILE, junit)]
         {

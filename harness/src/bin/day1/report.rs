@@ -55,6 +55,13 @@ enum Form {
     },
     /// Join the results of a run's shards, so that no planned trial vanishes.
     Merge(Merge),
+    /// Print the run as JUnit XML, with each trial's files attached by their paths from here; a run writes the same as
+    /// `junit.xml`.
+    Junit {
+        /// Directory of the run.
+        #[arg(default_value = "target/day1-results")]
+        run: PathBuf,
+    },
 }
 
 impl Report {
@@ -64,17 +71,15 @@ impl Report {
             Form::Html { run, compare, output } => page(&run, compare.as_deref(), output),
             Form::Picture { trial, svg, width } => picture(&trial, svg.as_deref(), width),
             Form::Merge(merge) => merge.perform(),
+            Form::Junit { run } => junit(&run),
         }
     }
 }
 
 fn text(dir: &Path) -> ExitCode {
-    let results = match RunResults::read(dir) {
+    let results = match read(dir) {
         Ok(results) => results,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
     let mut out = std::io::stdout().lock();
     for trial in &results.trials {
@@ -86,13 +91,10 @@ fn text(dir: &Path) -> ExitCode {
 }
 
 fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode {
-    let read = || Ok((RunResults::read(dir)?, compare.map(RunResults::read).transpose()?));
-    let (results, earlier) = match read() {
-        Ok::<_, report::ReadResultsError>(read) => read,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
+    let both = read(dir).and_then(|results| Ok((results, compare.map(read).transpose()?)));
+    let (results, earlier) = match both {
+        Ok(both) => both,
+        Err(code) => return code,
     };
     let path = output.unwrap_or_else(|| dir.join(html::FILE));
     match html::write(&results, dir, earlier.as_ref(), &path) {
@@ -130,4 +132,25 @@ fn picture(dir: &Path, svg: Option<&Path>, width: Option<usize>) -> ExitCode {
             ExitCode::from(3)
         }
     }
+}
+
+fn junit(dir: &Path) -> ExitCode {
+    let results = match read(dir) {
+        Ok(results) => results,
+        Err(code) => return code,
+    };
+    match report::write_junit(&results, dir, std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: cannot write {} as JUnit: {error}", dir.display());
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn read(dir: &Path) -> Result<RunResults, ExitCode> {
+    RunResults::read(dir).map_err(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
 }
