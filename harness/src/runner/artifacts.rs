@@ -1,12 +1,13 @@
-//! What trials take from elsewhere, asked for before any of it is fetched: so that CI can keep exactly that.
+//! What trials take from elsewhere, asked for before any of it is fetched, so that CI can keep exactly that; and made
+//! without a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Options, every_trial, of_part, prepare};
+use super::{ImagesError, Options, Scratch, every_trial, of_part, plan, prepare, progress};
 use crate::cache::{Cache, Fetched};
 use crate::lab;
 use crate::node;
@@ -61,9 +62,47 @@ impl fmt::Display for Needed {
     }
 }
 
+/// What a run takes from elsewhere; nothing of it is fetched. Where kernels are chosen, a node image of which nothing is
+/// known yet is not asked for them, and that is told.
+pub fn artifacts(options: &Options) -> Result<Artifacts, ImagesError> {
+    Ok(list(options)?)
+}
+
+/// Makes all that the selected trials need, and starts none of them: a run of the same trials then fetches nothing, but for
+/// images that scenarios bring from a registry, which is asked each time. Gives the exit code as [`super::run`] does.
+pub fn make(options: &Options) -> u8 {
+    match make_all(options) {
+        Ok(trials) => {
+            println!("all that {trials} trials need is in the cache");
+            0
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn make_all(options: &Options) -> Result<usize, ImagesError> {
+    let planned = plan(options, &prepare::kernels(options)?).map_err(|message| prepare::BadInput::new(&message));
+    let planned = planned.map_err(anyhow::Error::from)?;
+    let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
+    let ready = prepare::prepare(options, &planned, scratch.dir())?.into_trials();
+    for one in &ready {
+        match lab::plan(&one.draft, &one.node, &one.workshop, &progress::tell) {
+            Err(error) if !error.is_no_fault() => {
+                return Err(anyhow::Error::from(error).context(format!("cannot plan {}", one.name())).into());
+            }
+            // What this node image can't show, the run leaves out as well.
+            _ => {}
+        }
+    }
+    Ok(ready.len())
+}
+
 /// What the selected trials take from elsewhere: all that a run of them would fetch, and nothing is fetched. What an image
 /// needs that is not in the cache is known only when it is.
-pub(super) fn list(options: &Options) -> Result<Artifacts> {
+fn list(options: &Options) -> Result<Artifacts> {
     let cache = Cache::open(options.cache.as_deref())?;
     let catalogue = prepare::catalogue(options, &cache)?;
     let mut needed: BTreeMap<Fetched, usize> = BTreeMap::new();

@@ -13,10 +13,11 @@ mod shake;
 mod trial;
 
 pub use crate::report::Partition;
-pub use artifacts::{Artifacts, Needed};
+pub use artifacts::{Artifacts, Needed, artifacts, make};
 pub use default_node::{STAND_IN, nodes};
 pub use lease::host_memory_mib;
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
+pub use selection::plan_of;
 pub use shake::{Shaking, shake};
 
 use std::collections::BTreeMap;
@@ -116,50 +117,6 @@ impl From<anyhow::Error> for ImagesError {
 /// of which nothing is known yet is made, and booted for that. Blocks.
 pub fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>, ImagesError> {
     Ok(prepare::images(options)?)
-}
-
-/// The plan of a run: the trials that the options select, in all parts.
-pub fn plan_of(options: &Options) -> Result<RunPlan, ImagesError> {
-    let all = every_trial(options, &prepare::kernels(options)?).map_err(|message| prepare::BadInput::new(&message));
-    Ok(selection::describe(options, &all.map_err(anyhow::Error::from)?)?)
-}
-
-/// What a run takes from elsewhere; nothing of it is fetched. Where kernels are chosen, a node image of which nothing is
-/// known yet is not asked for them, and that is told.
-pub fn artifacts(options: &Options) -> Result<Artifacts, ImagesError> {
-    Ok(artifacts::list(options)?)
-}
-
-/// Makes all that the selected trials need, and starts none of them: a run of the same trials then fetches nothing, but for
-/// images that scenarios bring from a registry, which is asked each time. Gives the exit code as [`run`] does.
-pub fn make(options: &Options) -> u8 {
-    match make_all(options) {
-        Ok(trials) => {
-            println!("all that {trials} trials need is in the cache");
-            0
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            error.exit_code()
-        }
-    }
-}
-
-fn make_all(options: &Options) -> Result<usize, ImagesError> {
-    let planned = plan(options, &prepare::kernels(options)?).map_err(|message| prepare::BadInput::new(&message));
-    let planned = planned.map_err(anyhow::Error::from)?;
-    let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;
-    let ready = prepare::prepare(options, &planned, scratch.dir())?.into_trials();
-    for one in &ready {
-        match lab::plan(&one.draft, &one.node, &one.workshop, &progress::tell) {
-            Err(error) if !error.is_no_fault() => {
-                return Err(anyhow::Error::from(error).context(format!("cannot plan {}", one.name())).into());
-            }
-            // What this node image can't show, the run leaves out as well.
-            _ => {}
-        }
-    }
-    Ok(ready.len())
 }
 
 /// A trial before anything is prepared for it.

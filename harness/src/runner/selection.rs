@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::prepare::BadInput;
-use super::{Options, Planned};
+use super::prepare::{self, BadInput};
+use super::{ImagesError, Options, Planned, every_trial};
 use crate::cache;
 use crate::node;
 use crate::report::RunPlan;
@@ -15,6 +15,12 @@ use crate::services::registry::Backend;
 
 /// Changes when another digest is made of the same files.
 const FORMAT: &[u8] = b"day1 files 1";
+
+/// The plan of a run: the trials that the options select, in all parts.
+pub fn plan_of(options: &Options) -> Result<RunPlan, ImagesError> {
+    let all = every_trial(options, &prepare::kernels(options)?).map_err(|message| BadInput::new(&message));
+    Ok(describe(options, &all.map_err(anyhow::Error::from)?)?)
+}
 
 /// What all parts of a run have in common.
 pub(super) fn describe(options: &Options, all: &[Planned]) -> Result<RunPlan> {

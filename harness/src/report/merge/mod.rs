@@ -91,7 +91,7 @@ pub enum MergeError {
     #[error(
         "{0} does not say which plan it is a part of: {reason}",
         reason = if *.1 { "it is joined already; join the shards themselves" }
-                 else { "`cargo test` chose its trials; join what `day1 run` ran" }
+                 else { "`cargo test` chose its trials, or an older version ran it; join what `day1 run` ran" }
     )]
     NoPart(PathBuf, bool),
     /// A plan can't be read.
