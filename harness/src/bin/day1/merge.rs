@@ -8,10 +8,12 @@ use day1_harness::report;
 
 /// Every planned trial is in the joined run; those of a shard that never reported are red, with the shard's name. The
 /// exit code is that of a run.
-///
-/// Example: `day1 report merge shards/* --into target/day1-results`, after `day1 run --partition hash:K/N --results
-/// shards/K` for each K.
 #[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  day1 run --all --partition hash:1/2 --results shards/1
+  day1 run --all --partition hash:2/2 --results shards/2
+  day1 report merge shards/1 shards/2 --into target/day1-results")]
 pub struct Merge {
     /// Directories of the shards' results.
     #[arg(required_unless_present = "plan")]

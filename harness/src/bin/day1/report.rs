@@ -15,7 +15,8 @@ use crate::merge::Merge;
 A run's directory is the one that `day1 run --results` names, `target/day1-results` by default.
 
 Examples:
-  day1 report text")]
+  day1 report text
+  day1 report html --compare yesterday/day1-results")]
 pub struct Report {
     #[command(subcommand)]
     form: Form,
@@ -31,6 +32,10 @@ enum Form {
         run: PathBuf,
     },
     /// Write the run as one page: every trial's findings, picture, journal, console and config.
+    #[command(after_long_help = "\
+Examples:
+  day1 report html
+  day1 report html target/day1-results --compare yesterday/day1-results -o report.html")]
     Html {
         /// Directory of the run.
         #[arg(default_value = "target/day1-results")]
@@ -43,6 +48,10 @@ enum Form {
         output: Option<PathBuf>,
     },
     /// Draw a trial: what ran when, over all its boots, and what happened.
+    #[command(after_long_help = "\
+Examples:
+  day1 report picture target/day1-results/pull/pull-then-reboot@debian-13
+  day1 report picture target/day1-results/pull/pull-then-reboot@debian-13 --svg boots.svg")]
     Picture {
         /// Directory of the trial.
         trial: PathBuf,
@@ -57,6 +66,7 @@ enum Form {
     Merge(Merge),
     /// Print the run as JUnit XML, with each trial's files attached by their paths from here; a run writes the same as
     /// `junit.xml`.
+    #[command(after_long_help = "Examples:\n  day1 report junit target/day1-results >junit.xml")]
     Junit {
         /// Directory of the run.
         #[arg(default_value = "target/day1-results")]
