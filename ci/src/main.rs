@@ -129,7 +129,8 @@ fn root() -> &'static Path {
 }
 
 /// The tests of programs that need no VM.
-const TESTS: [&str; 8] = ["machine_config", "book", "command_line", "images", "inspect", "lint", "registry", "shards"];
+const TESTS: [&str; 10] =
+    ["machine_config", "book", "command_line", "images", "inspect", "lint", "registry", "report", "shards", "shell"];
 
 /// Every test but the trials.
 fn without_vm() -> Result<()> {
@@ -165,6 +166,8 @@ fn ci() -> Result<ExitCode> {
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     in_a_browser()?;
     book::build()?;
+    // A person's way into a running node.
+    run(cargo().args(["test", "--workspace", "--test=shell", "--quiet", "--", "--ignored"]))?;
     // Their exit codes tell a failed check from a failure of the harness; so does this one's.
     for task in [cargo().args(["xtask", "test"]).args(NODE), without_engines().args(["xtask", "e2e"]).args(NODE)] {
         let code = task.status()?.code().unwrap_or(3);

@@ -1,17 +1,19 @@
 //! Boots real virtual machines to prove that an out-of-tree kernel module reaches a CoreOS node the
 //! Day-1 way, and says with evidence where it falls short.
 //!
-//! An arrow goes down only: `bin → {bench, verify} → runner → lab → {scenario, node, kmod, mco, services, machine,
-//! inspect, toolkit, timeline}`; `report` and `checks` see `timeline` and `scenario` only, and `report` how `mco` reads a
-//! config; `mco` sees how `scenario` reads documents, `lint` sees both, `inspect` sees `kmod` and `node`, `toolkit` sees
-//! `inspect` and `kmod`, `explain` sees `checks`, `inspect` and `lint`; `timeline` imports nothing of ours. `architecture`,
-//! `cache`, `containers`, `input`, `process`, `text` and `within` are the floor under all of it.
+//! An arrow goes down only: `bin → {bench, verify} → runner → lab → {door, scenario, node, kmod, mco, services, machine,
+//! inspect, toolkit, timeline}`; `door` sees `machine`; `recording`, for what was recorded of a trial, sees `lab` and
+//! `report`; `report` and `checks` see `timeline` and `scenario` only, and `report` how `mco` reads a config; `mco` sees how
+//! `scenario` reads documents, `lint` sees both, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`,
+//! `explain` sees `checks`, `inspect` and `lint`; `timeline` imports nothing of ours. `architecture`, `cache`, `containers`,
+//! `input`, `process`, `text` and `within` are the floor under all of it.
 
 pub mod architecture;
 pub mod bench;
 pub mod cache;
 pub mod checks;
 pub mod containers;
+pub mod door;
 pub mod explain;
 mod input;
 pub mod inspect;
@@ -22,6 +24,7 @@ pub mod machine;
 pub mod mco;
 pub mod node;
 pub mod process;
+pub mod recording;
 pub mod report;
 pub mod runner;
 pub mod scenario;

@@ -77,6 +77,26 @@ pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// A word for a command that a person pastes, quoted only where it must be.
+pub fn pasted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/@._-+:,=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { quoted(word) }
+}
+
+/// This program as a person here can call it.
+pub fn this_program() -> String {
+    let Ok(program) = std::env::current_exe() else { return "day1".to_owned() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let name = program.file_name().unwrap_or_default();
+    // The first of that name is the one that is called.
+    let called = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    if called.and_then(|file| file.canonicalize().ok()).is_some_and(|file| file == program) {
+        return name.to_string_lossy().into_owned();
+    }
+    let below = std::env::current_dir().ok().and_then(|here| Some(program.strip_prefix(here).ok()?.to_owned()));
+    pasted(&below.unwrap_or(program).display().to_string())
+}
+
 /// A command as a person would type it (without quoting).
 pub fn command_line(command: &Command) -> String {
     std::iter::once(command.get_program())
@@ -84,4 +104,24 @@ pub fn command_line(command: &Command) -> String {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_pasted_is_quoted_where_it_must_be() {
+        assert_eq!(pasted("target/day1-results/pull/x@debian-13,6.12"), "target/day1-results/pull/x@debian-13,6.12");
+        assert_eq!(pasted("my results/x"), "'my results/x'");
+        assert_eq!(pasted("it's"), r"'it'\''s'");
+        assert_eq!(pasted(""), "''");
+    }
+
+    #[test]
+    fn this_program_is_called_by_a_path_that_leads_to_it() {
+        let called = this_program();
+        let here = std::env::current_dir().expect("a directory");
+        assert_eq!(here.join(&called), std::env::current_exe().expect("its file"), "{called}");
+    }
 }

@@ -29,6 +29,16 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A path as a URI, or as a reference below the current directory: readers of SARIF resolve that against the
+/// top of the repository, and take a path that begins with `/` for one in it.
+pub(crate) fn uri(file: &str) -> String {
+    const KEPT: percent_encoding::AsciiSet =
+        percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    let scheme = if file.starts_with('/') { "file://" } else { "" };
+    let file = file.strip_prefix("./").unwrap_or(file);
+    format!("{scheme}{}", percent_encoding::utf8_percent_encode(file, &KEPT))
+}
+
 /// Control characters, and those that turn the direction of what follows.
 fn is_obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -53,5 +63,17 @@ mod tests {
         let cause = |text, of| Some(Box::new(Told(text, of)));
         let error = Told("reading http://a", cause("reading http://a", cause("refused", cause("os error 111", None))));
         assert_eq!(with_causes(&error), "reading http://a: refused: os error 111");
+    }
+
+    #[test]
+    fn a_path_becomes_an_address() {
+        for (path, address) in [
+            ("99-worker.yaml", "99-worker.yaml"),
+            ("./config/99 worker.yaml", "config/99%20worker.yaml"),
+            ("../99-worker.yaml", "../99-worker.yaml"),
+            ("/etc/99-worker.yaml", "file:///etc/99-worker.yaml"),
+        ] {
+            assert_eq!(uri(path), address);
+        }
     }
 }

@@ -73,6 +73,8 @@ fn main() -> ExitCode {
         machine_config: None,
         partition,
         start,
+        keep: runner::Keep::Never,
+        break_at: None,
         jobs,
         retries,
         flaky_ok: variable("DAY1_FLAKY_OK").is_some(),

@@ -39,7 +39,7 @@ impl Bench<'_> {
         let scenario = Scenario::load_one(&path).map_err(|mistakes| anyhow::anyhow!("{}", mistakes.plain()))?.into();
         let draft = lab::draft(&scenario, Some(Start::Template), &self.workshop.authority)?;
         let plan = lab::plan(&draft, &self.node, &self.workshop, &tell)?;
-        let host = Host { acceleration: &self.acceleration, workshop: &self.workshop, tell: &tell };
+        let host = Host { acceleration: &self.acceleration, workshop: &self.workshop, tell: &tell, break_at: None };
         let origin = lab::origin(&plan, &host, std::future::pending::<()>)?;
         let guest_mib = scenario.spec.node.memory.as_mib();
         let factor = self.acceleration.deadline_factor() * f64::from(u32::try_from(count)?);

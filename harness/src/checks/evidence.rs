@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::timeline::{Event, JournalRecord, LOOKED, Stream, Timeline, What};
+use crate::timeline::{Event, HandedOver, JournalRecord, LOOKED, Stream, Timeline, What};
 
 use super::boot::{Boot, READY};
 use super::{Evidence, Finding};
@@ -29,7 +29,8 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
     }
     let last = |is: fn(&What) -> bool| timeline.events.iter().rposition(|event| is(&event.what));
     let started = last(|what| matches!(what, What::MachineStarted(_)));
-    if timeline.boots() > 0 && last(|what| matches!(what, What::MachineExited(_))) <= started {
+    let ended = last(|what| matches!(what, What::MachineExited(_) | What::HandedOver(_)));
+    if timeline.boots() > 0 && ended <= started {
         let message = "the recording breaks off: the machine's end is missing";
         worth.findings.push(Finding::inconclusive(CHECK, None, message));
     }
@@ -58,6 +59,14 @@ pub(super) fn worth(timeline: &Timeline) -> Worth {
         });
     }
     worth
+}
+
+/// Of a trial that did not come to its end, because a person wanted the node: all that there is to say.
+pub(super) fn handed_over_early(timeline: &Timeline) -> Option<Finding> {
+    let last = timeline.events.last()?;
+    let What::HandedOver(HandedOver { early: Some(why) }) = &last.what else { return None };
+    let message = format!("the trial ended before its time, so nothing was judged: {why}");
+    Some(Finding::inconclusive(CHECK, last.boot, message).seen([Evidence::new(last, why)]))
 }
 
 fn still(number: u32, evidence: Evidence) -> Finding {

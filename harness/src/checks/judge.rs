@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{self, Ends, Expectation, OptOut, Scenario};
-use crate::timeline::{Timeline, What};
+use crate::timeline::{Event, MachineExited, Timeline, What};
 
 use super::boot::Boot;
 use super::{
-    Finding, Outcome, Verdict, budget, config, evidence, file, happened, image, journal, kernel, leftovers, module,
-    nic, ordering, ready, reboot, units,
+    Evidence, Finding, Outcome, Verdict, budget, config, evidence, file, happened, image, journal, kernel, leftovers,
+    module, nic, ordering, ready, reboot, units,
 };
 
 /// A trial, judged.
@@ -43,8 +43,16 @@ impl Judgement {
 /// Judges a timeline by a scenario. The same two give the same judgement, whenever and wherever.
 pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     let without = &scenario.spec.without;
+    if let Some(finding) = evidence::handed_over_early(timeline) {
+        return Judgement { verdict: Verdict::Inconclusive, findings: vec![finding], set_aside: vec![] };
+    }
     let worth = evidence::worth(timeline);
     let mut findings = worth.findings;
+    findings.extend(died(timeline).map(|(event, exit)| {
+        let message = format!("QEMU ended ({}), and neither the harness nor the guest asked for it", exit.status);
+        let last = exit.stderr.lines().last().unwrap_or("it said nothing");
+        Finding::inconclusive("evidence", event.boot.max(1), message).seen([Evidence::new(event, last)])
+    }));
     if !is_without(without, "boots.count") {
         findings.push(reboot::count(scenario, timeline));
     }
@@ -140,16 +148,24 @@ fn never_came(scenario: &Scenario, number: u32, plan: &scenario::Boot) -> Vec<Fi
     ids.map(|check| Finding::inconclusive(check, number, format!("boot {number} never came"))).collect()
 }
 
-fn verdict(timeline: &Timeline, contradictory: bool, stood_still: Option<u32>, findings: &[Finding]) -> Verdict {
-    let died = timeline.events.iter().any(|event| matches!(&event.what, What::MachineExited(exit) if !exit.expected));
+/// The end of QEMU that neither the harness nor the guest asked for.
+fn died(timeline: &Timeline) -> Option<(&Event, &MachineExited)> {
     let by_guest = timeline.events.iter().any(|event| reboot::guest_shutdown(event));
+    let mut unexpected = timeline.events.iter().filter_map(|event| match &event.what {
+        What::MachineExited(exit) if !exit.expected => Some((event.as_ref(), exit)),
+        _ => None,
+    });
+    unexpected.next().filter(|_| !by_guest)
+}
+
+fn verdict(timeline: &Timeline, contradictory: bool, stood_still: Option<u32>, findings: &[Finding]) -> Verdict {
     let any = |outcome| findings.iter().any(|finding| finding.outcome == outcome);
     let failed_before = |number| {
         let failed = findings.iter().filter(|finding| finding.outcome == Outcome::Fail);
         failed.filter_map(|finding| finding.boot).any(|boot| boot < number)
     };
     match () {
-        () if died && !by_guest => Verdict::Infra,
+        () if died(timeline).is_some() => Verdict::Infra,
         () if contradictory => Verdict::Inconclusive,
         () if stood_still.is_some_and(|number| !failed_before(number)) => Verdict::Infra,
         () if any(Outcome::Fail) => Verdict::Fail,
@@ -162,7 +178,7 @@ fn verdict(timeline: &Timeline, contradictory: bool, stood_still: Option<u32>, f
 mod tests {
     use super::*;
     use crate::checks::fixture::{LOAD, Node, scenario};
-    use crate::timeline::{Event, MachineExited};
+    use crate::timeline::{Event, HandedOver};
 
     fn judged(node: &Node) -> Judgement {
         judge(&scenario(), &node.timeline())
@@ -243,7 +259,10 @@ mod tests {
         let mut node = Node::pulled_and_loaded();
         let exit = MachineExited { expected: false, status: "signal 11".into(), stderr: String::new() };
         node.boot(2).push(What::MachineExited(exit));
-        assert_eq!(judged(&node).verdict, Verdict::Infra);
+        let judgement = judged(&node);
+        assert_eq!(judgement.verdict, Verdict::Infra);
+        let told = "QEMU ended (signal 11), and neither the harness nor the guest asked for it";
+        assert!(judgement.telling().any(|finding| finding.message == told), "{judgement:#?}");
     }
 
     #[test]
@@ -285,6 +304,22 @@ mod tests {
         let judgement = judged(&node);
         assert_eq!(judgement.verdict, Verdict::Fail);
         assert_eq!(failing(&judgement), ["boots.count"]);
+    }
+
+    #[test]
+    fn a_node_that_was_left_to_a_person_is_judged_unless_its_trial_was_cut_short() {
+        let mut node = Node::pulled_and_loaded();
+        let handed_over = |early: Option<&str>| What::HandedOver(HandedOver { early: early.map(str::to_owned) });
+        node.remove(|what| matches!(what, What::MachineExited(_)));
+        node.boot(2).push(handed_over(None));
+        assert_eq!(judged(&node).verdict, Verdict::Pass, "{:#?}", judged(&node).telling().collect::<Vec<_>>());
+        node.ready(2).snapshot.modules.remove("day1_nic");
+        assert_eq!(judged(&node).verdict, Verdict::Fail);
+        node.boot(2).push(handed_over(Some("entered in boot 2")));
+        let judgement = judged(&node);
+        assert_eq!(judgement.verdict, Verdict::Inconclusive);
+        let [finding] = judgement.findings.as_slice() else { panic!("{judgement:#?}") };
+        assert!(finding.message.contains("entered in boot 2") && !finding.evidence.is_empty(), "{finding:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::timeline::{Bus, Cursor, Event, FileSeen, Happened, What};
 const SCRIPT: Duration = Duration::from_secs(60);
 /// From the first word of a reboot to the reset.
 pub(super) const REBOOT: Duration = Duration::from_secs(120);
-const RESET: Duration = Duration::from_secs(30);
+pub(super) const RESET: Duration = Duration::from_secs(30);
 
 /// Acts on one running node.
 pub(super) struct Hands<'l> {

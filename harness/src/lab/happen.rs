@@ -9,7 +9,7 @@ use super::drive::is_settled;
 use super::hands::Hands;
 use crate::checks::resolve;
 use crate::scenario::{After, Happening, ModuleMoment, Phase, Trigger, UnitMoment, UnitRef};
-use crate::timeline::{Event, Facts, JournalRecord, What, message_id};
+use crate::timeline::{Cursor, Event, Facts, JournalRecord, What, message_id};
 
 /// All that happens in one trial.
 pub(super) struct Happenings<'l> {
@@ -35,13 +35,8 @@ impl<'l> Happenings<'l> {
 
     async fn one(&self, index: usize, happening: &Happening) {
         let mut events = self.hands.bus.from_start();
-        let mut watched = Watched { facts: &self.hands.surroundings.plan().facts, happening, boot: 0 };
-        let trigger = loop {
-            let event = events.next().await;
-            if watched.is_seen(&event) {
-                break event.seq;
-            }
-        };
+        let facts = &self.hands.surroundings.plan().facts;
+        let trigger = Watched::new(facts, &happening.when, happening.boot).wait(&mut events).await;
         self.armed.send_modify(|armed| *armed += 1);
         if let Some(after) = happening.after {
             // The scenario's own time, not a wait for anything.
@@ -67,22 +62,38 @@ fn time_of(after: After, index: usize) -> Duration {
     }
 }
 
-/// One happening, and the boot up to which events were looked at.
-struct Watched<'w> {
+/// What is waited for, and the boot up to which events were looked at.
+pub(super) struct Watched<'w> {
     facts: &'w Facts,
-    happening: &'w Happening,
+    when: &'w Trigger,
+    /// In which boot; none for any.
+    wanted: Option<u32>,
     boot: u32,
 }
 
-impl Watched<'_> {
+impl<'w> Watched<'w> {
+    pub(super) fn new(facts: &'w Facts, when: &'w Trigger, wanted: Option<u32>) -> Self {
+        Self { facts, when, wanted, boot: 0 }
+    }
+
+    /// Gives the event's place in the timeline.
+    pub(super) async fn wait(&mut self, events: &mut Cursor) -> u64 {
+        loop {
+            let event = events.next().await;
+            if self.is_seen(&event) {
+                return event.seq;
+            }
+        }
+    }
+
     fn is_seen(&mut self, event: &Event) -> bool {
         let is_new_boot = event.boot > self.boot;
         self.boot = self.boot.max(event.boot);
         // What was recorded when a checkpoint was made is long over.
-        if event.recorded || self.happening.boot.is_some_and(|boot| boot != event.boot) {
+        if event.recorded || self.wanted.is_some_and(|boot| boot != event.boot) {
             return false;
         }
-        match (&self.happening.when, &event.what) {
+        match (self.when, &event.what) {
             (Trigger::Phase(Phase::PowerOn), _) => is_new_boot,
             (Trigger::Phase(Phase::Kernel), What::Console(console)) => console.is_kernel_banner(),
             (Trigger::Phase(Phase::RealRoot), What::Journal(record)) => is_of_real_root_manager(record),
@@ -144,7 +155,7 @@ mod tests {
     fn seen(text: &str, events: &[Event]) -> Vec<bool> {
         let facts = Facts { units: [("pull".to_owned(), "p.service".to_owned())].into(), ..Facts::default() };
         let happening = happening(text);
-        let mut watched = Watched { facts: &facts, happening: &happening, boot: 0 };
+        let mut watched = Watched::new(&facts, &happening.when, happening.boot);
         events.iter().map(|event| watched.is_seen(event)).collect()
     }
 

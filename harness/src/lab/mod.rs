@@ -15,6 +15,7 @@ mod roles;
 mod surroundings;
 mod survey;
 mod under_test;
+mod visit;
 mod worker;
 
 pub use brought::Error as ImageError;
@@ -27,16 +28,20 @@ pub use surroundings::{Host, Surroundings};
 pub use survey::survey;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use drive::Driver;
-use hands::Hands;
-use happen::Happenings;
+use hands::{Hands, RESET};
+use happen::{Happenings, Watched};
+use visit::Visit;
 
 use crate::cache;
+use crate::door;
 use crate::machine::{self, Keeps, WaitError};
 use crate::node;
+use crate::scenario::Breakpoint;
 use crate::services::{config_server, gateway, push, registry};
-use crate::timeline::{Bus, Timeline, What, Writer};
+use crate::timeline::{Bus, Event, HandedOver, Timeline, What, Writer};
 
 /// The hidden subcommand of `day1` that a guest's connection runs.
 pub const CONNECT_SUBCOMMAND: &str = "connect";
@@ -134,8 +139,16 @@ fn last_words(line: &str) -> String {
     if line.is_empty() { "; the console stayed silent".into() } else { format!("; its console said last: {line}") }
 }
 
+/// Decides about a machine that still runs when its trial is over.
+pub trait Keeper {
+    /// Whether it is kept for a person, by what was seen.
+    fn keeps(&self, timeline: &Timeline) -> bool;
+    /// It is kept, and this is the trial's whole timeline.
+    fn kept(&self, timeline: Timeline);
+}
+
 /// Runs a plan on a node of its own, from `origin`; what was seen is in `dir` and in the timeline that it gives
-/// back.
+/// back, or that the keeper got of a machine which was kept. Then it returns when that machine has been let go.
 ///
 /// Call it on a thread that lives until it returns: the machine dies with the thread. `watch` gets the bus
 /// before anything happens; when `interrupted` ends, the trial does.
@@ -144,9 +157,10 @@ pub async fn run(
     origin: &Origin,
     host: &Host<'_>,
     dir: &Path,
+    keeper: &impl Keeper,
     watch: impl FnOnce(&Bus),
     interrupted: impl Future<Output = ()>,
-) -> Result<Timeline, Error> {
+) -> Result<Option<Timeline>, Error> {
     let write = |name: &str, bytes: &[u8]| {
         let path = dir.join(name);
         std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })
@@ -158,15 +172,32 @@ pub async fn run(
     let bus = Bus::new(Some(writer));
     watch(&bus);
     let outcome = tokio::select! {
-        outcome = in_the_lab(plan, origin, host, dir, &bus) => outcome,
+        outcome = in_the_lab(plan, origin, host, dir, keeper, &bus) => outcome,
         () = interrupted => Err(Error::Interrupted),
     };
     bus.finish().map_err(|source| Error::Write { path: timeline, source })?;
-    outcome?;
-    Ok(Timeline::from(bus.events()))
+    Ok(match outcome? {
+        End::Ended => Some(Timeline::from(bus.events())),
+        End::LetGo => None,
+    })
 }
 
-async fn in_the_lab(plan: &Plan, origin: &Origin, host: &Host<'_>, dir: &Path, bus: &Bus) -> Result<(), Error> {
+/// How a machine ended.
+enum End {
+    /// With its trial.
+    Ended,
+    /// After it was kept.
+    LetGo,
+}
+
+async fn in_the_lab(
+    plan: &Plan,
+    origin: &Origin,
+    host: &Host<'_>,
+    dir: &Path,
+    keeper: &impl Keeper,
+    bus: &Bus,
+) -> Result<End, Error> {
     let surroundings = Surroundings::new(plan, host, bus).await?;
     bus.push(What::Facts(plan.facts.clone()));
     let console = dir.join(files::CONSOLE);
@@ -180,21 +211,96 @@ async fn in_the_lab(plan: &Plan, origin: &Origin, host: &Host<'_>, dir: &Path, b
     let machine = surroundings.start(origin.begins(), Keeps::Nothing, Some(&console)).await?;
     let hands =
         Hands { machine: &machine, surroundings: &surroundings, bus, factor: host.acceleration.deadline_factor() };
-    let happenings = Happenings::new(&hands);
+    let visit = Visit::new(&hands, dir);
+    let whole = async {
+        let early = course(&hands, &visit, host.break_at, first_boot).await?;
+        if early.is_some() || (machine.is_running() && keeper.keeps(&provisional(bus))) {
+            let written = |source| Error::Write { path: dir.join(files::TIMELINE), source };
+            keeper.kept(Timeline::from(hand_over(&hands, &visit, early).await.map_err(written)?));
+            visit.hold().await;
+            return Ok(End::LetGo);
+        }
+        Ok(End::Ended)
+    };
+    let outcome = tokio::select! {
+        outcome = whole => outcome,
+        never = visit.serve() => match never {},
+    };
+    drop(visit);
+    machine.stop().await;
+    surroundings.stop().await;
+    outcome
+}
+
+/// A trial that ended before its time.
+struct Early {
+    why: String,
+    node: door::Node,
+}
+
+/// The trial, from its machine's start to its end; tells why, where that came before its time.
+async fn course(
+    hands: &Hands<'_>,
+    visit: &Visit<'_>,
+    break_at: Option<&Breakpoint>,
+    first_boot: u32,
+) -> Result<Option<Early>, Error> {
+    let plan = hands.surroundings.plan();
+    let happenings = Happenings::new(hands);
     let spec = &plan.scenario.spec;
-    let mut driver = Driver::new(&hands, happenings.armed());
+    let mut driver = Driver::new(hands, happenings.armed());
     // What happens goes on until the trial is over, and is given up then.
     let happen = async {
         happenings.follow(&spec.happens).await;
         std::future::pending::<()>().await;
     };
-    let outcome = tokio::select! {
-        () = driver.follow(spec, first_boot) => Ok(()),
-        () = happen => Ok(()),
-        // What the node made of that is no fault of its own.
-        why = surroundings.registry_ended() => Err(Error::RegistryEnded { why }),
+    let broken = async {
+        match break_at {
+            Some(event) => {
+                Watched::new(&plan.facts, &event.when, event.boot).wait(&mut hands.bus.from_start()).await;
+                event
+            }
+            None => std::future::pending().await,
+        }
     };
-    machine.stop().await;
-    surroundings.stop().await;
-    outcome
+    tokio::select! {
+        // Of what comes at once, the stop: what it is to show may be gone a moment later.
+        biased;
+        event = broken => {
+            hands.machine.pause().await?;
+            let why = format!("the node was stopped in boot {} at {event}, as --break-at wants it", hands.bus.boot());
+            Ok(Some(Early { why, node: door::Node::Stopped { at: event.to_string() } }))
+        }
+        why = visit.wanted() => Ok(Some(Early { why, node: door::Node::Kept })),
+        () = driver.follow(spec, first_boot) => Ok(None),
+        () = happen => Ok(None),
+        // What the node made of that is no fault of its own.
+        why = hands.surroundings.registry_ended() => Err(Error::RegistryEnded { why }),
+    }
+}
+
+/// What was seen so far, as it would be if the machine were kept now.
+fn provisional(bus: &Bus) -> Timeline {
+    let mut events = bus.events();
+    let next = Event {
+        seq: events.len() as u64,
+        at_us: events.last().map_or(0, |event| event.at_us),
+        boot: bus.boot(),
+        recorded: false,
+        what: What::HandedOver(HandedOver::default()),
+    };
+    events.push(Arc::new(next));
+    Timeline::from(events)
+}
+
+/// Ends the recording of a machine that runs on.
+async fn hand_over(hands: &Hands<'_>, visit: &Visit<'_>, early: Option<Early>) -> std::io::Result<Vec<Arc<Event>>> {
+    if early.is_none() {
+        // What is on its way has its event then; what takes longer has none.
+        let _ = tokio::time::timeout(hands.stretched(RESET), hands.surroundings.registry_is_idle()).await;
+    }
+    let (why, node) = early.map_or((None, door::Node::Kept), |early| (Some(early.why), early.node));
+    let events = hands.bus.hand_over(HandedOver { early: why })?;
+    visit.is_now(node);
+    Ok(events)
 }

@@ -8,7 +8,7 @@ use crate::machine::{
     Acceleration, Begins, Delay, Disk, Forward, Instruments, Keeps, Machine, Nic, Spec, instruments_config,
 };
 use crate::node::NodeImage;
-use crate::scenario::{self, Percent, Seconds, Size, Trigger};
+use crate::scenario::{self, Breakpoint, Percent, Seconds, Size, Trigger};
 use crate::services::certs;
 use crate::services::config_server::{ConfigServer, PoolConfig, pointer_config};
 use crate::services::faults::{Effect, Fault};
@@ -30,6 +30,8 @@ pub struct Host<'h> {
     pub workshop: &'h Workshop,
     /// Hears what is made for the trial, a line for a person each.
     pub tell: &'h (dyn Fn(&str) + Sync),
+    /// Where the run stops its nodes.
+    pub break_at: Option<&'h Breakpoint>,
 }
 
 /// The servers of one trial, before its machine starts.
@@ -51,7 +53,8 @@ impl<'p> Surroundings<'p> {
         for image in plan.images.iter().filter(|image| !image.tags.is_empty()) {
             push::push_layout(registry.base_url(), &image.layout, &image.repository, &image.tags).await?;
         }
-        let gateway = Gateway::start(&workshop.authority, registry.base_url(), behaviour(plan), bus.clone())?;
+        let gateway =
+            Gateway::start(&workshop.authority, registry.base_url(), behaviour(plan, host.break_at), bus.clone())?;
         if !plan.scenario.spec.registry.reachable {
             gateway.set_availability(Availability::Down);
         }
@@ -110,6 +113,11 @@ impl<'p> Surroundings<'p> {
         self.config_server.is_idle().await;
     }
 
+    /// Waits until no request for the registry is under way.
+    pub(super) async fn registry_is_idle(&self) {
+        self.gateway.is_idle().await;
+    }
+
     /// Waits until the registry ends by itself, and gives the reason.
     pub(super) async fn registry_ended(&self) -> String {
         self.registry.ended().await
@@ -124,7 +132,7 @@ impl<'p> Surroundings<'p> {
 }
 
 /// How the scenario wants the gateway to behave.
-fn behaviour(plan: &Plan) -> Behaviour {
+fn behaviour(plan: &Plan, break_at: Option<&Breakpoint>) -> Behaviour {
     let registry = &plan.scenario.spec.registry;
     let faults = registry.faults.iter().map(|fault| Fault {
         subject: fault.on.subject(),
@@ -138,7 +146,8 @@ fn behaviour(plan: &Plan) -> Behaviour {
             cut_at_percent: fault.cut_at.map(Percent::get),
         },
     });
-    let marks = plan.scenario.spec.happens.iter().filter_map(|happening| match &happening.when {
+    let waited_for = plan.scenario.spec.happens.iter().map(|happening| &happening.when);
+    let marks = waited_for.chain(break_at.map(|event| &event.when)).filter_map(|when| match when {
         Trigger::Pulled(pulled) => Some(Mark {
             repository: pulled.repository.to_string(),
             bytes: plan

@@ -7,6 +7,7 @@ use serde_sarif::sarif::{
 
 use super::report::{Finding, Report};
 use super::rules::{ALL, Level, Rule};
+use crate::text::uri;
 
 /// The report as SARIF 2.1.0 in JSON, with the metadata of all rules.
 pub fn sarif(report: &Report) -> Result<String, serde_json::Error> {
@@ -63,31 +64,4 @@ fn result(finding: &Finding) -> SarifResult {
         .message(&format!("{}{inside}. {}", finding.message, finding.help))
         .locations(vec![Location::builder().physical_location(location).build()])
         .build()
-}
-
-/// A path as a URI, or as a reference below the directory that lint ran in: readers of SARIF resolve that against the
-/// top of the repository, and take a path that begins with `/` for one in it.
-fn uri(file: &str) -> String {
-    const KEPT: percent_encoding::AsciiSet =
-        percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-    let scheme = if file.starts_with('/') { "file://" } else { "" };
-    let file = file.strip_prefix("./").unwrap_or(file);
-    format!("{scheme}{}", percent_encoding::utf8_percent_encode(file, &KEPT))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_becomes_an_address() {
-        for (path, address) in [
-            ("99-worker.yaml", "99-worker.yaml"),
-            ("./config/99 worker.yaml", "config/99%20worker.yaml"),
-            ("../99-worker.yaml", "../99-worker.yaml"),
-            ("/etc/99-worker.yaml", "file:///etc/99-worker.yaml"),
-        ] {
-            assert_eq!(uri(path), address);
-        }
-    }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::net::UnixStream;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, oneshot};
 
 use super::Error;
 use crate::timeline::{Link, Module, PciDevice, Snapshot, Unit};
@@ -21,20 +22,23 @@ pub struct Output {
     pub text: String,
 }
 
-/// The harness's end of the agent's port.
+/// The harness's end of the agent's port. It answers several requests at once.
 pub(super) struct Agent {
     requests: Mutex<WriteHalf<UnixStream>>,
-    answers: Mutex<mpsc::UnboundedReceiver<(u64, i32, String)>>,
+    pending: Pending,
     next: AtomicU64,
 }
+
+/// Who waits for which answer; none when the port has closed.
+type Pending = Arc<std::sync::Mutex<Option<BTreeMap<u64, oneshot::Sender<Output>>>>>;
 
 impl Agent {
     /// Takes the socket; the returned future reads answers until the socket closes.
     pub(super) fn new(socket: UnixStream) -> (Self, impl Future<Output = ()>) {
         let (read, write) = tokio::io::split(socket);
-        let (sender, answers) = mpsc::unbounded_channel();
-        let agent = Self { requests: Mutex::new(write), answers: Mutex::new(answers), next: AtomicU64::new(1) };
-        (agent, read_answers(read, sender))
+        let pending = Pending::new(std::sync::Mutex::new(Some(BTreeMap::new())));
+        let agent = Self { requests: Mutex::new(write), pending: Arc::clone(&pending), next: AtomicU64::new(1) };
+        (agent, read_answers(read, pending))
     }
 
     /// The guest's state now. The caller bounds the wait.
@@ -50,33 +54,46 @@ impl Agent {
         self.ask(&format!("sh {}", STANDARD.encode(script))).await
     }
 
+    /// Makes the guest's services stand still, or go on. The caller bounds the wait.
+    pub(super) async fn freeze(&self, still: bool) -> Result<Output, Error> {
+        self.ask(&format!("freeze {}", u8::from(still))).await
+    }
+
     async fn ask(&self, request: &str) -> Result<Output, Error> {
-        let mut answers = self.answers.lock().await;
+        let closed = || Error::Agent { what: "nothing: its port closed".into() };
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut pending = lock(&self.pending);
+            let pending = pending.as_mut().ok_or_else(closed)?;
+            // Those that their callers gave up.
+            pending.retain(|_, sender| !sender.is_closed());
+            pending.insert(id, sender);
+        }
         let line = format!("{id} {request}\n");
         self.requests.lock().await.write_all(line.as_bytes()).await.map_err(Error::io("write to the agent's port"))?;
-        loop {
-            match answers.recv().await {
-                Some((answered, status, text)) if answered == id => return Ok(Output { status, text }),
-                // An answer to a request that its caller gave up.
-                Some(_) => {}
-                None => return Err(Error::Agent { what: "nothing: its port closed".into() }),
-            }
-        }
+        answer.await.map_err(|_| closed())
     }
 }
 
-async fn read_answers(read: ReadHalf<UnixStream>, sender: mpsc::UnboundedSender<(u64, i32, String)>) {
+fn lock(pending: &Pending) -> std::sync::MutexGuard<'_, Option<BTreeMap<u64, oneshot::Sender<Output>>>> {
+    pending.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn read_answers(read: ReadHalf<UnixStream>, pending: Pending) {
     let mut lines = BufReader::new(read).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let mut words = line.split(' ');
         let (Some(id), Some(status)) = (words.next(), words.next()) else { continue };
-        let (Ok(id), Ok(status)) = (id.parse(), status.parse()) else { continue };
+        let (Ok(id), Ok(status)) = (id.parse::<u64>(), status.parse()) else { continue };
         let Ok(bytes) = STANDARD.decode(words.next().unwrap_or_default()) else { continue };
-        if sender.send((id, status, String::from_utf8_lossy(&bytes).into_owned())).is_err() {
-            return;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some(sender) = lock(&pending).as_mut().and_then(|pending| pending.remove(&id)) {
+            // Its caller may have given it up.
+            let _ = sender.send(Output { status, text });
         }
     }
+    lock(&pending).take();
 }
 
 /// Reads what `instruments.sh` prints for a snapshot.
@@ -365,6 +382,28 @@ kmm-volume
 Failed to list more
 @@ end
 ";
+
+    #[tokio::test]
+    async fn a_request_that_hangs_keeps_no_other_from_its_answer() {
+        let (ours, mut guest) = UnixStream::pair().expect("a pair");
+        let (agent, answers) = Agent::new(ours);
+        let guest = async move {
+            let (read, mut write) = guest.split();
+            let mut lines = BufReader::new(read).lines();
+            let first = lines.next_line().await.expect("read").expect("a request");
+            let second = lines.next_line().await.expect("read").expect("a request");
+            assert!(first.starts_with("1 sh ") && second.starts_with("2 sh "), "{first} {second}");
+            write.write_all(b"\nhalf a li\n2 7 aGk=\n").await.expect("written");
+            // The first is never answered: the port closes.
+        };
+        let asked = async {
+            let (hangs, answered) = tokio::join!(agent.run("hang"), agent.run("echo hi"));
+            assert!(hangs.is_err());
+            assert_eq!(answered.expect("an answer"), Output { status: 7, text: "hi".into() });
+            assert!(agent.run("late").await.is_err());
+        };
+        tokio::join!(guest, asked, answers);
+    }
 
     #[test]
     fn a_snapshot_is_read() {

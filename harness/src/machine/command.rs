@@ -12,6 +12,7 @@ use super::accel::Accel;
 use super::delay::Delay;
 use super::firmware::{Firmware, Uefi};
 use super::instruments::{self, Instruments};
+use super::session;
 use super::template::{self, Template};
 use crate::architecture::Architecture;
 
@@ -388,7 +389,8 @@ fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets, strings: 
         let path = line.pass_bytes(&format!("credential-{index}"), string.as_bytes())?;
         line.add("smbios", format!("type=11,path={path}"));
     }
-    line.add("device", "virtio-serial-pci,max_ports=8");
+    // Room for the ports of those who come in.
+    line.add("device", format!("virtio-serial-pci,id={},max_ports=16", session::BUS));
     let ports = [
         (instruments::JOURNAL_INITRAMFS, sockets.journal_initramfs),
         (instruments::JOURNAL, sockets.journal),

@@ -1,5 +1,6 @@
 //! The serial console: every byte to `console.log`, every line to the bus.
 
+use std::ops::Range;
 use std::path::Path;
 
 use tokio::fs::File;
@@ -50,8 +51,30 @@ fn lost(bus: &Bus, reason: &str) {
     bus.push(What::StreamEnded(StreamEnded { stream: Stream::Console, reason: reason.to_owned() }));
 }
 
+/// The lines of a log, as [`read`] takes them.
+pub(crate) fn lines(log: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let rest = log.get(start..).filter(|rest| !rest.is_empty())?;
+        let longest = rest.len().min(LONGEST_LINE);
+        let length = match rest[..longest].iter().position(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            // With the byte that was one too many.
+            None => rest.len().min(LONGEST_LINE + 1),
+        };
+        let line = start..start + length;
+        start = line.end;
+        Some(line)
+    })
+}
+
+/// What the timeline has of a line; nothing for one without text.
+pub(crate) fn text(line: &[u8]) -> String {
+    plain(&String::from_utf8_lossy(line))
+}
+
 fn push_line(bus: &Bus, line: &mut Vec<u8>) {
-    let text = plain(&String::from_utf8_lossy(line));
+    let text = text(line);
     line.clear();
     if !text.is_empty() {
         bus.push(What::Console(Console { line: text }));

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use command_fds::CommandFdExt;
@@ -31,8 +32,9 @@ pub(super) const ANSWER: Duration = Duration::from_secs(60);
 pub struct Machine {
     pub(super) bus: Bus,
     protocol: Protocol,
-    agent: Agent,
-    pid: u32,
+    pub(super) agent: Agent,
+    pub(super) pid: u32,
+    sessions: AtomicU64,
     expected_end: watch::Sender<bool>,
     supervisor: JoinHandle<()>,
     readers: Vec<JoinHandle<()>>,
@@ -110,6 +112,7 @@ impl Machine {
             protocol,
             agent,
             pid,
+            sessions: AtomicU64::new(0),
             expected_end,
             supervisor,
             readers: vec![tokio::spawn(answers)],
@@ -230,6 +233,28 @@ impl Machine {
         within(deadline, "the end of a script", self.agent.run(script)).await
     }
 
+    /// Makes the guest's services stand still, all but the harness's own and the journal's, or go on.
+    pub async fn freeze(&self, still: bool, deadline: Duration) -> Result<Output, Error> {
+        within(deadline, "an end of the guest's services' work", self.agent.freeze(still)).await
+    }
+
+    /// Stops the machine's processors: the guest's clocks stand still.
+    pub async fn pause(&self) -> Result<(), Error> {
+        self.ask("stop", qapi::qmp::stop {}).await?;
+        Ok(())
+    }
+
+    /// Lets them go on.
+    pub async fn resume(&self) -> Result<(), Error> {
+        self.ask("cont", qapi::qmp::cont {}).await?;
+        Ok(())
+    }
+
+    /// A number for a session, never the same.
+    pub(super) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Resets the machine as a cut of its power would: the guest gets no chance to write anything.
     pub async fn reset(&self) -> Result<(), Error> {
         self.ask("system_reset", qapi::qmp::system_reset {}).await?;
@@ -246,6 +271,11 @@ impl Machine {
     pub async fn set_link(&self, index: usize, up: bool) -> Result<(), Error> {
         self.ask("set_link", qapi::qmp::set_link { name: command::network_name(index), up }).await?;
         Ok(())
+    }
+
+    /// Whether QEMU runs.
+    pub fn is_running(&self) -> bool {
+        !self.supervisor.is_finished()
     }
 
     /// Ends the machine at once: its disks have no name, so there is nothing to put in order. What its streams

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString};
 
+use super::results::wrong;
 use super::{Attempt, RunResults, SnoozedBy, TrialResult};
-use crate::checks::{Finding, Outcome, Verdict};
+use crate::checks::{Finding, Verdict};
 
 /// Files of a trial that are attached to its case. Of several, GitLab shows the first.
 const ATTACHED: [&str; 5] = ["console.log", "timeline.jsonl", "rendered.ign", "scenario.yaml", "result.json"];
@@ -67,7 +68,7 @@ fn status(trial: &TrialResult, dir: &Path) -> TestCaseStatus {
         Verdict::Fail | Verdict::Pass | Verdict::Flaky => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Verdict::Inconclusive | Verdict::Infra => TestCaseStatus::non_success(NonSuccessKind::Error),
     };
-    let wrong = wrong(&trial.findings);
+    let wrong = wrong(trial.verdict, &trial.findings);
     let lines = lines(trial.reason.as_deref(), &wrong);
     let message = match (&trial.snoozed, trial.verdict) {
         (Some(snoozed), _) if snoozed.holds() => snoozed.by.iter().map(known).collect::<Vec<_>>().join("; "),
@@ -91,18 +92,12 @@ fn kind(trial: &TrialResult, wrong: &[&Finding]) -> String {
     match (trial.verdict, wrong.first()) {
         _ if trial.is_snoozed() => "snoozed".into(),
         (Verdict::Flaky, _) => "flaky".into(),
+        (Verdict::Infra, _) => "infra".into(),
         (_, Some(finding)) => finding.check.clone(),
         (Verdict::Skipped, None) => "skipped".into(),
         (Verdict::Inconclusive, None) => "inconclusive".into(),
-        (Verdict::Infra, None) => "infra".into(),
         (Verdict::Pass | Verdict::Fail, None) => "mutant".into(),
     }
-}
-
-/// The findings that did not pass, failures first.
-fn wrong(findings: &[Finding]) -> Vec<&Finding> {
-    let of = |outcome| findings.iter().filter(move |finding| finding.outcome == outcome);
-    of(Outcome::Fail).chain(of(Outcome::Inconclusive)).collect()
 }
 
 fn lines(reason: Option<&str>, wrong: &[&Finding]) -> String {
@@ -115,12 +110,13 @@ fn known(by: &SnoozedBy) -> String {
 }
 
 fn rerun(attempt: &Attempt, dir: &Path) -> TestRerun {
-    let wrong = wrong(&attempt.findings);
+    let wrong = wrong(attempt.verdict, &attempt.findings);
     let kind = if attempt.verdict == Verdict::Fail { NonSuccessKind::Failure } else { NonSuccessKind::Error };
     let mut rerun = TestRerun::new(kind);
     rerun.set_time(Duration::from_secs_f64(attempt.seconds));
     rerun.set_message(clean(&super::describe_attempt(attempt)));
-    rerun.set_type(wrong.first().map_or("infra", |finding| &finding.check));
+    let check = wrong.first().filter(|_| attempt.verdict != Verdict::Infra);
+    rerun.set_type(check.map_or("infra", |finding| &finding.check));
     rerun.set_description(clean(&lines(attempt.reason.as_deref(), &wrong)));
     rerun.set_system_out(attachments(&dir.join(&attempt.dir)));
     rerun

@@ -1,17 +1,20 @@
-//! What a run is told as: on the terminal, as `results.json`, as JUnit.
+//! What a run is told as: on the terminal, as `results.json`, as JUnit, to GitHub, as SARIF.
 
 mod attempt;
 #[cfg(test)]
 mod fixture;
+mod github;
 pub mod html;
 mod junit;
 mod merge;
 mod partition;
 mod phases;
 pub mod picture;
+mod place;
 mod plan;
 mod recorded;
 mod results;
+mod sarif;
 mod schema;
 mod snoozed;
 mod terminal;
@@ -19,19 +22,23 @@ mod terminal;
 use std::path::Path;
 
 pub use attempt::Attempt;
+pub use github::{SUMMARY_LIMIT as GITHUB_SUMMARY_LIMIT, annotations as github_annotations, summary as github_summary};
 pub use junit::write as write_junit;
 pub use merge::{Merge, MergeError, Merged, Shard, ShardRun};
 pub use partition::{BadPartition, Partition};
-pub use phases::{Phase, phases};
+pub use phases::{Phase, begins as phase_begins, phases};
 pub use plan::{PLAN_VERSION, Part, PlannedScenario, ReadPlanError, RunPlan};
 pub use recorded::{Recorded, RecordedError};
 pub use results::{
     Cpu, Host, MutantOutcome, MutantResult, RESULTS_VERSION, ReadResultsError, RunResults, TrialResult,
     WriteResultsError,
 };
+pub use sarif::sarif;
 pub use schema::results_schema;
 pub use snoozed::{SnoozeOutcome, Snoozed, SnoozedBy};
-pub use terminal::{attempt as describe_attempt, stretched, summary, trial as describe_trial};
+pub use terminal::{
+    attempt as describe_attempt, painted_summary, painted_trial, stretched, summary, trial as describe_trial,
+};
 
 /// Name of the file with a run's results as JUnit.
 pub const JUNIT_FILE: &str = "junit.xml";

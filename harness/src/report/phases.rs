@@ -35,25 +35,6 @@ fn phases_of(timeline: &Timeline, boot: u32) -> Vec<Phase> {
         .collect()
 }
 
-/// The event with which each phase of a boot begins, of those that the boot came to.
-pub(super) fn starts(timeline: &Timeline, boot: u32) -> Vec<(&'static str, &Event)> {
-    let events: Vec<&Event> = timeline.of_boot(boot).collect();
-    let first_that = |wanted: &dyn Fn(&What) -> bool| events.iter().find(|event| wanted(&event.what)).copied();
-    let marks = [
-        (FIRMWARE, events.first().copied()),
-        (BOOTLOADER, first_that(&is_bootloader_s)),
-        (KERNEL, first_that(&|what| console_has(what, "Linux version "))),
-        (INITRAMFS, first_that(&|what| console_has(what, "Run /init as init process"))),
-        (SYSTEM, first_that(&|what| journal_says(what, "Switching root"))),
-        (AFTER, first_that(&|what| journal_id(what, message_id::STARTUP_FINISHED) && !in_initramfs(what))),
-        (
-            SHUTDOWN,
-            first_that(&|what| journal_says(what, "Shutting down") || journal_says(what, "System is rebooting")),
-        ),
-    ];
-    marks.into_iter().filter_map(|(name, event)| Some((name, event?))).collect()
-}
-
 pub(super) const FIRMWARE: &str = "firmware";
 pub(super) const BOOTLOADER: &str = "bootloader";
 pub(super) const KERNEL: &str = "kernel";
@@ -62,9 +43,27 @@ pub(super) const SYSTEM: &str = "system";
 pub(super) const AFTER: &str = "after";
 pub(super) const SHUTDOWN: &str = "shutdown";
 
-/// GRUB's word on the serial console: that it runs, or which entry of its menu it boots.
-fn is_bootloader_s(what: &What) -> bool {
-    console_has(what, "GRUB ") || console_has(what, "Booting `")
+/// The event with which each phase of a boot begins, of those that the boot came to.
+pub(super) fn starts(timeline: &Timeline, boot: u32) -> Vec<(&'static str, &Event)> {
+    let events: Vec<&Event> = timeline.of_boot(boot).collect();
+    let first_of = |phase: &str| events.iter().find(|event| begins(&event.what) == Some(phase)).copied();
+    let later = [BOOTLOADER, KERNEL, INITRAMFS, SYSTEM, AFTER, SHUTDOWN].map(|phase| (phase, first_of(phase)));
+    let all = std::iter::once((FIRMWARE, events.first().copied())).chain(later);
+    all.filter_map(|(name, event)| Some((name, event?))).collect()
+}
+
+/// The phase that begins with this, if one does; `firmware` begins with the boot.
+pub fn begins(what: &What) -> Option<&'static str> {
+    match what {
+        // GRUB's word on the serial console: that it runs, or which entry of its menu it boots.
+        _ if console_has(what, "GRUB ") || console_has(what, "Booting `") => Some(BOOTLOADER),
+        _ if console_has(what, "Linux version ") => Some(KERNEL),
+        _ if console_has(what, "Run /init as init process") => Some(INITRAMFS),
+        _ if journal_says(what, "Switching root") => Some(SYSTEM),
+        _ if journal_id(what, message_id::STARTUP_FINISHED) && !in_initramfs(what) => Some(AFTER),
+        _ if journal_says(what, "Shutting down") || journal_says(what, "System is rebooting") => Some(SHUTDOWN),
+        _ => None,
+    }
 }
 
 fn console_has(what: &What, text: &str) -> bool {

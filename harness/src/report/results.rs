@@ -171,6 +171,17 @@ impl MutantResult {
     }
 }
 
+/// The findings that did not pass: first those that the verdict rests on, and of each boot before those of the next and of
+/// the whole trial, for what went wrong first explains most.
+pub(super) fn wrong(verdict: Verdict, findings: &[Finding]) -> Vec<&Finding> {
+    // What failed in a trial whose evidence can't be trusted has proven nothing.
+    let telling = if verdict == Verdict::Fail { Outcome::Fail } else { Outcome::Inconclusive };
+    let rank = |finding: &&Finding| (finding.outcome != telling, finding.boot.unwrap_or(u32::MAX));
+    let mut wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.outcome != Outcome::Pass).collect();
+    wrong.sort_by_key(rank);
+    wrong
+}
+
 impl TrialResult {
     /// A result that nothing was found for.
     pub fn new(trial: &str, scenario: &Path, verdict: Verdict, reason: Option<String>) -> Self {
@@ -423,5 +434,21 @@ mod tests {
         let mut infra = TrialResult::new("a/b@c", Path::new("x"), Verdict::Infra, None);
         infra.snoozed = run.trials.iter().find(|trial| trial.is_snoozed()).and_then(|trial| trial.snoozed.clone());
         assert_eq!(RunResults::exit_code_of(&[infra]), 3, "what the harness lost is never snoozed");
+    }
+
+    #[test]
+    fn what_went_wrong_first_is_told_first() {
+        let at = |check: &str, boot, outcome| Finding { boot, ..finding(check, outcome) };
+        let findings = [
+            at("config.modes", None, Outcome::Fail),
+            at("evidence", Some(1), Outcome::Pass),
+            at("unit.before", Some(1), Outcome::Inconclusive),
+            at("nic.driver", Some(2), Outcome::Fail),
+            at("boots.count", Some(1), Outcome::Fail),
+        ];
+        let checks =
+            |verdict| -> Vec<&str> { wrong(verdict, &findings).iter().map(|finding| finding.check.as_str()).collect() };
+        assert_eq!(checks(Verdict::Fail), ["boots.count", "nic.driver", "config.modes", "unit.before"]);
+        assert_eq!(checks(Verdict::Infra)[0], "unit.before", "what failed without evidence tells nothing");
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TrialResult;
+use super::{Attempt, TrialResult};
 use crate::checks::{Finding, Outcome, Verdict};
 use crate::scenario::{Day, Snooze};
 
@@ -58,7 +58,8 @@ impl Snoozed {
         if snoozes.is_empty() {
             return None;
         }
-        let attempts = result.attempts.iter().flat_map(|attempt| &attempt.findings);
+        let failed = |attempt: &&Attempt| attempt.verdict == Verdict::Fail;
+        let attempts = result.attempts.iter().filter(failed).flat_map(|attempt| &attempt.findings);
         let failed = |finding: &&Finding| finding.outcome == Outcome::Fail;
         let failed: Vec<&Finding> = result.findings.iter().chain(attempts).filter(failed).collect();
         let all_are_known = |with: &dyn Fn(&Snooze) -> bool| {
@@ -96,7 +97,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::report::Attempt;
 
     fn snooze(checks: &[&str], expires: &str) -> Snooze {
         Snooze {
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(outcome("nic.driver"), SnoozeOutcome::Holds);
         assert_eq!(outcome("unit.before"), SnoozeOutcome::FailsOtherwise);
         let mut lost = result(Verdict::Flaky, &[]);
-        lost.attempts = vec![Attempt::new(1, &result(Verdict::Infra, &[]))];
+        lost.attempts = vec![Attempt::new(1, &result(Verdict::Infra, &["unit.before"]))];
         assert_eq!(Snoozed::new(&snoozes, &lost, today).expect("snoozed").outcome, SnoozeOutcome::Unclear);
     }
 }

@@ -3,16 +3,27 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use anstream::adapter::strip_str;
+use anstyle::{AnsiColor, Style};
+
+use super::results::wrong;
 use super::{Attempt, MutantOutcome, RunResults, SnoozeOutcome, Snoozed, SnoozedBy, TrialResult};
 use crate::checks::{Finding, Outcome, Verdict};
-use crate::text::number;
+use crate::process::{pasted, this_program};
+use crate::text::{number, printable, printable_lines};
 
 /// One trial: what was proven, or what fell short and where to look.
 pub fn trial(result: &TrialResult) -> String {
+    strip_str(&painted_trial(result)).to_string()
+}
+
+/// As [`trial`], with the colours of a terminal, for `anstream` to print.
+pub fn painted_trial(result: &TrialResult) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{} {} in {:.0} s{}", word(result), result.trial, result.seconds, began(&result.start));
+    let word = painted(colour(result), word(result));
+    let _ = writeln!(text, "{word} {} in {:.0} s{}", result.trial, result.seconds, began(&result.start));
     if let Some(reason) = &result.reason {
-        let _ = writeln!(text, "  {}", reason.replace('\n', "\n  "));
+        let _ = writeln!(text, "  {}", printable_lines(reason).replace('\n', "\n  "));
     }
     attempts(&mut text, result);
     result.snoozed.iter().for_each(|snoozed| describe_snoozed(&mut text, snoozed));
@@ -46,7 +57,11 @@ pub fn trial(result: &TrialResult) -> String {
     if result.verdict != Verdict::Pass
         && let Some(dir) = &result.dir
     {
-        let _ = writeln!(text, "  console   {}", dir.join("console.log").display());
+        let (program, trial) = (this_program(), pasted(&dir.display().to_string()));
+        let boot = telling_boot(result).map(|boot| format!(" --boot {boot}")).unwrap_or_default();
+        for what in ["journal", "console"] {
+            let _ = writeln!(text, "  {what}   {program} {what} {trial}{boot}");
+        }
         let _ = writeln!(text, "  timeline  {}", dir.join("timeline.jsonl").display());
     }
     text
@@ -73,14 +88,24 @@ fn attempts(text: &mut String, result: &TrialResult) {
 
 /// An attempt in a line: what it came to, and the first thing that was wrong.
 pub fn attempt(attempt: &Attempt) -> String {
-    let wrong = |outcome| attempt.findings.iter().find(move |finding| finding.outcome == outcome);
-    let wrong = wrong(Outcome::Fail).or_else(|| wrong(Outcome::Inconclusive));
-    let why = match (&attempt.reason, wrong) {
-        (Some(reason), _) => format!(": {}", reason.lines().next().unwrap_or_default()),
-        (None, Some(finding)) => format!(": {} {}", finding.check, finding.message),
-        (None, None) => String::new(),
-    };
+    let why = because(attempt.verdict, attempt.reason.as_deref(), &attempt.findings);
     format!("attempt {} {} in {:.0} s{why}", attempt.number, verdict_word(attempt.verdict), attempt.seconds)
+}
+
+/// Why a trial is no pass, in a line: its reason, or the first finding that did not pass.
+fn why(result: &TrialResult) -> String {
+    if result.verdict == Verdict::Flaky {
+        return ": passed only when it was run again".into();
+    }
+    because(result.verdict, result.reason.as_deref(), &result.findings)
+}
+
+fn because(verdict: Verdict, reason: Option<&str>, findings: &[Finding]) -> String {
+    match (reason, wrong(verdict, findings).first()) {
+        (Some(reason), _) => format!(": {}", printable(reason.lines().next().unwrap_or_default())),
+        (None, Some(finding)) => format!(": {} {}", finding.check, printable(&finding.message)),
+        (None, None) => String::new(),
+    }
 }
 
 fn describe_snoozed(text: &mut String, snoozed: &Snoozed) {
@@ -99,6 +124,13 @@ fn describe_snoozed(text: &mut String, snoozed: &Snoozed) {
     };
 }
 
+/// The first boot in which something fell short.
+fn telling_boot(result: &TrialResult) -> Option<u32> {
+    let findings = result.findings.iter();
+    let of = |outcome| findings.clone().filter(move |finding| finding.outcome == outcome).filter_map(|one| one.boot);
+    of(Outcome::Fail).min().or_else(|| of(Outcome::Inconclusive).min())
+}
+
 /// Where the node began.
 fn began(start: &str) -> &'static str {
     match start {
@@ -111,21 +143,36 @@ fn began(start: &str) -> &'static str {
 
 fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {
     let mark = match finding.outcome {
-        Outcome::Pass => "✓",
-        Outcome::Fail => "✗",
-        Outcome::Inconclusive => "?",
+        Outcome::Pass => painted(AnsiColor::Green, "✓"),
+        Outcome::Fail => painted(AnsiColor::Red, "✗"),
+        Outcome::Inconclusive => painted(AnsiColor::Yellow, "?"),
     };
-    let _ = writeln!(text, "    {mark} {:<16} {}", finding.check, finding.message);
+    let _ = writeln!(text, "    {mark} {:<16} {}", finding.check, printable(&finding.message));
     if finding.outcome == Outcome::Pass {
         return;
     }
     for evidence in finding.evidence.iter().take(5) {
         let file = dir.map_or_else(|| "timeline.jsonl".into(), |dir| dir.join("timeline.jsonl").display().to_string());
-        let _ = writeln!(text, "        {}", evidence.text);
+        let _ = writeln!(text, "        {}", printable(&evidence.text));
         let _ = writeln!(text, "          at {file}:{}", evidence.seq + 1);
     }
     if let Some(advice) = &finding.advice {
         let _ = writeln!(text, "        → {advice}");
+    }
+}
+
+fn painted(colour: AnsiColor, text: &str) -> String {
+    let style = Style::new().fg_color(Some(colour.into())).bold();
+    format!("{style}{text}{style:#}")
+}
+
+/// Red is what turns the run red.
+fn colour(result: &TrialResult) -> AnsiColor {
+    match result.verdict {
+        _ if result.is_red() => AnsiColor::Red,
+        _ if result.is_snoozed() => AnsiColor::Yellow,
+        Verdict::Flaky | Verdict::Skipped => AnsiColor::Yellow,
+        _ => AnsiColor::Green,
     }
 }
 
@@ -198,6 +245,11 @@ const NAMED: usize = 8;
 
 /// The run in a few lines, after the last trial.
 pub fn summary(results: &RunResults, dir: &Path) -> String {
+    strip_str(&painted_summary(results, dir)).to_string()
+}
+
+/// As [`summary`], with the colours of a terminal, for `anstream` to print.
+pub fn painted_summary(results: &RunResults, dir: &Path) -> String {
     let mut text = String::new();
     let snoozed = results.trials.iter().filter(|trial| trial.is_snoozed()).count();
     let all = [Verdict::Pass, Verdict::Fail, Verdict::Flaky, Verdict::Inconclusive, Verdict::Infra, Verdict::Skipped];
@@ -217,16 +269,20 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
     for line in shards(results) {
         let _ = writeln!(text, "  {line}");
     }
-    for trial in results.trials.iter().filter(|trial| trial.verdict == Verdict::Flaky && !trial.is_snoozed()) {
-        let _ = writeln!(text, "  FLAKY {}: passed only when it was run again", trial.trial);
+    for trial in results.trials.iter().filter(|trial| trial.is_red() || trial.verdict == Verdict::Flaky) {
+        let _ = writeln!(text, "  {} {}{}", painted(colour(trial), word(trial)), trial.trial, why(trial));
     }
     for (trial, snoozed) in results.trials.iter().filter_map(|trial| Some((trial, trial.snoozed.as_ref()?))) {
         let places: Vec<&str> = snoozed.by.iter().map(|by| by.place.as_str()).collect();
         let _ = match snoozed.outcome {
             SnoozeOutcome::Passes => {
-                writeln!(text, "  SNOOZED BUT PASSES {}: remove the snooze ({})", trial.trial, places.join(", "))
+                let word = painted(AnsiColor::Yellow, "SNOOZED BUT PASSES");
+                writeln!(text, "  {word} {}: remove the snooze ({})", trial.trial, places.join(", "))
             }
-            SnoozeOutcome::Expired => writeln!(text, "  SNOOZE EXPIRED {} ({})", trial.trial, places.join(", ")),
+            SnoozeOutcome::Expired => {
+                let word = painted(AnsiColor::Red, "SNOOZE EXPIRED");
+                writeln!(text, "  {word} {} ({})", trial.trial, places.join(", "))
+            }
             _ => Ok(()),
         };
     }
@@ -245,6 +301,26 @@ mod tests {
     use super::super::fixture;
     use super::*;
     use crate::checks::SetAside;
+
+    #[test]
+    fn a_failure_says_the_commands_that_show_its_boot() {
+        let mut result = TrialResult::new("a/b@c", Path::new("a/b.yaml"), Verdict::Fail, None);
+        result.dir = Some("my results/a/b@c".into());
+        let finding = |boot, outcome| Finding {
+            check: "unit.result".into(),
+            boot: Some(boot),
+            outcome,
+            message: String::new(),
+            evidence: vec![],
+            advice: None,
+        };
+        result.findings = vec![finding(1, Outcome::Inconclusive), finding(3, Outcome::Fail), finding(2, Outcome::Fail)];
+        let text = trial(&result);
+        assert!(text.contains(" journal 'my results/a/b@c' --boot 2\n"), "{text}");
+        assert!(text.contains(" console 'my results/a/b@c' --boot 2\n"), "{text}");
+        result.verdict = Verdict::Pass;
+        assert!(!trial(&result).contains(" journal "), "a pass needs no looking into");
+    }
 
     #[test]
     fn what_a_pass_does_without_is_told() {
@@ -275,6 +351,11 @@ mod tests {
         assert!(holds.contains("snoozed until 2026-12-31: a half-written store is taken for a whole one (https://example.com/issues/1; scenarios/snoozes.yaml:7)"), "{holds}");
         let expired = told("/expired@");
         assert!(expired.starts_with("FAIL ") && expired.contains("THE SNOOZE EXPIRED on 2026-01-31"), "{expired}");
+
+        let colours = painted_trial(&run.trials[0]);
+        assert!(colours.contains("\u{1b}[") && !trial(&run.trials[0]).contains('\u{1b}'), "{colours}");
+        let failed = told("/failed[");
+        assert!(failed.contains("        e1000 \u{fffd}[31mis still there\n"), "a terminal obeys no guest: {failed}");
 
         let summary = summary(&run, Path::new("results"));
         let first = summary.lines().next().expect("a line");

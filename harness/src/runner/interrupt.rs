@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::progress;
+
 /// Whether there are machines to end in order. Before, what runs is a build, which ends with this process.
 static IN_ORDER: AtomicBool = AtomicBool::new(false);
 
@@ -42,14 +44,16 @@ pub fn listen() -> io::Result<()> {
                     _ = terminate.recv() => {}
                 }
                 if !IN_ORDER.load(Ordering::SeqCst) {
-                    eprintln!("\ninterrupted before the first trial began");
+                    progress::warn("\ninterrupted before the first trial began");
                     std::process::exit(130);
                 }
                 if *sender.borrow() {
-                    eprintln!("\ninterrupted twice: ending at once; the kernel ends the machines with this process");
+                    progress::warn(
+                        "\ninterrupted twice: ending at once; the kernel ends the machines with this process",
+                    );
                     std::process::exit(130);
                 }
-                eprintln!("\ninterrupted: ending the machines in order; once more ends at once");
+                progress::warn("\ninterrupted: ending the machines in order; once more ends at once");
                 sender.send_replace(true);
                 still_on.take();
             }

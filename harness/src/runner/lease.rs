@@ -17,7 +17,33 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 /// The right to run one machine; ends when it is dropped.
 pub struct Lease {
     _lock: Flock<File>,
+    path: PathBuf,
 }
+
+/// Behind the memory of a lease whose machine idles.
+const IDLE: &str = " idle";
+
+impl Lease {
+    /// From now on the machine is kept and does nothing: it takes its memory, and another one may run beside it. Tells
+    /// whether that can be; where `others` are to come that take as much as this one, there must be room left for one.
+    pub fn idle(&self, claim: Claim, others: bool) -> io::Result<bool> {
+        self.idle_on(claim, others, Memory::of_this_host())
+    }
+
+    fn idle_on(&self, claim: Claim, others: bool, host: Memory) -> io::Result<bool> {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        let _gate = Flock::lock(File::open(dir.join(GATE))?, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        if others && !has_room(&held(dir)?, claim, host) {
+            return Ok(false);
+        }
+        // Closing the file wakes those who wait.
+        fs::write(&self.path, format!("{}{IDLE}", claim.memory_mib))?;
+        Ok(true)
+    }
+}
+
+/// The lock under which leases are given.
+const GATE: &str = "gate";
 
 /// What a lease is for, and within what.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +60,7 @@ pub struct Claim {
 /// lease when nothing else runs.
 pub fn take(dir: &Path, claim: Claim, interrupted: Option<BorrowedFd<'_>>) -> io::Result<Option<Lease>> {
     fs::create_dir_all(dir)?;
-    let gate = dir.join("gate");
+    let gate = dir.join(GATE);
     File::options().create(true).append(true).open(&gate)?;
     // Who looks opens files for reading only, so only the end of a lease wakes.
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
@@ -69,18 +95,22 @@ pub fn take(dir: &Path, claim: Claim, interrupted: Option<BorrowedFd<'_>>) -> io
 /// A lease, if the host has room for one now. The gate is held meanwhile.
 fn try_take(dir: &Path, claim: Claim, host: Memory) -> io::Result<Option<Lease>> {
     let held = held(dir)?;
-    let sum = |of: fn(&Held) -> bool| held.iter().filter(|one| of(one)).map(|one| one.memory_mib).sum::<u64>();
-    let room = sum(|_| true) + claim.memory_mib <= host.machines_mib
-        && sum(|one| one.is_young) + claim.memory_mib <= host.available_mib;
-    if held.len() >= claim.jobs.max(1) || !(room || held.is_empty()) {
+    let at_work = held.iter().filter(|one| !one.is_idle).count();
+    if at_work >= claim.jobs.max(1) || !(has_room(&held, claim, host) || at_work == 0) {
         return Ok(None);
     }
     let is_free = |path: &PathBuf| held.iter().all(|one| one.path != *path);
     let Some(path) = (0..).map(|slot| dir.join(format!("slot-{slot}"))).find(is_free) else { return Ok(None) };
-    let mut file = File::options().create(true).write(true).truncate(true).open(path)?;
+    let mut file = File::options().create(true).write(true).truncate(true).open(&path)?;
     write!(file, "{}", claim.memory_mib)?;
     let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
-    Ok(Some(Lease { _lock: lock }))
+    Ok(Some(Lease { _lock: lock, path }))
+}
+
+fn has_room(held: &[Held], claim: Claim, host: Memory) -> bool {
+    let sum = |of: fn(&Held) -> bool| held.iter().filter(|one| of(one)).map(|one| one.memory_mib).sum::<u64>();
+    sum(|_| true) + claim.memory_mib <= host.machines_mib
+        && sum(|one| one.is_young) + claim.memory_mib <= host.available_mib
 }
 
 /// A machine takes its memory bit by bit; for this long the host still calls some of it available.
@@ -91,6 +121,7 @@ struct Held {
     path: PathBuf,
     memory_mib: u64,
     is_young: bool,
+    is_idle: bool,
 }
 
 /// How many leases live.
@@ -109,9 +140,13 @@ fn held(dir: &Path) -> io::Result<Vec<Held>> {
         match Flock::lock(File::open(&path)?, FlockArg::LockSharedNonblock) {
             Ok(_free) => {}
             Err((_, Errno::EWOULDBLOCK)) => {
-                let memory_mib = fs::read_to_string(&path)?.parse().unwrap_or(0);
+                let text = fs::read_to_string(&path)?;
+                let (memory, is_idle) = text.strip_suffix(IDLE).map_or((text.as_str(), false), |text| (text, true));
+                let memory_mib = memory.parse().unwrap_or(0);
                 let taken = fs::metadata(&path)?.modified()?;
-                held.push(Held { path, memory_mib, is_young: taken.elapsed().is_ok_and(|age| age < YOUNG) });
+                // One that idles has done its work, and has taken what it takes.
+                let is_young = !is_idle && taken.elapsed().is_ok_and(|age| age < YOUNG);
+                held.push(Held { path, memory_mib, is_young, is_idle });
             }
             Err((_, errno)) => return Err(errno.into()),
         }
@@ -217,6 +252,22 @@ mod tests {
         let _small = try_one(dir.path(), 9, SMALL).expect("a lease");
         assert!(try_one(dir.path(), 9, most).is_none());
         assert!(try_one(dir.path(), 9, SMALL).is_some());
+    }
+
+    #[test]
+    fn an_idle_machine_leaves_its_turn_and_keeps_its_memory() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        File::create(dir.path().join(GATE)).expect("made");
+        let claim = |memory_mib| Claim { jobs: 1, memory_mib };
+        let first = try_one(dir.path(), 1, 400).expect("a lease");
+        assert!(try_one(dir.path(), 1, 400).is_none());
+        assert!(first.idle_on(claim(400), true, HOST).expect("written"));
+        let second = try_one(dir.path(), 1, 400).expect("a lease beside the idle one");
+        assert!(try_one(dir.path(), 9, 400).is_none(), "there is no memory for a third");
+        assert!(!second.idle_on(claim(400), true, HOST).expect("written"), "others to come would wait for ever");
+        assert!(second.idle_on(claim(400), false, HOST).expect("written"));
+        // With nothing but idle ones, the next is not kept waiting for a person.
+        assert!(try_one(dir.path(), 1, 400).is_some());
     }
 
     #[test]

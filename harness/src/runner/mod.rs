@@ -4,6 +4,7 @@ mod artifacts;
 mod attempts;
 mod default_node;
 mod interrupt;
+mod kept;
 mod lease;
 mod prepare;
 mod progress;
@@ -15,7 +16,9 @@ mod trial;
 pub use crate::report::Partition;
 pub use artifacts::{Artifacts, Needed, artifacts, make};
 pub use default_node::{STAND_IN, nodes};
+pub use kept::Keep;
 pub use lease::host_memory_mib;
+pub use progress::{Stderr, replay};
 pub use scratch::{GUARD_SUBCOMMAND, Scratch, guard as guard_scratch};
 pub use selection::plan_of;
 pub use shake::{Shaking, shake};
@@ -31,13 +34,15 @@ use libtest_mimic::{Arguments, Trial};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use kept::Kept;
+
 use crate::cache::Cache;
 use crate::checks::Verdict;
 use crate::lab::{self, OtherConfig};
 use crate::mco;
 use crate::node::NodeImage;
 use crate::report::{self, Cpu, Host, Part, RESULTS_VERSION, RunPlan, RunResults, TrialResult};
-use crate::scenario::{self, Day, Mistakes, Mutant, SNOOZES_FILE, Scenario, Snooze, Start};
+use crate::scenario::{self, Breakpoint, Day, Mistakes, Mutant, SNOOZES_FILE, Scenario, Snooze, Start};
 use crate::services::registry;
 use crate::text::with_causes;
 use crate::toolkit::DriverToolkit;
@@ -67,6 +72,10 @@ pub struct Options {
     pub partition: Option<Partition>,
     /// Where nodes begin, in the place of what scenarios say.
     pub start: Option<Start>,
+    /// Which trials' machines are kept for a person.
+    pub keep: Keep,
+    /// Where nodes are stopped, for a person to come in.
+    pub break_at: Option<Breakpoint>,
     /// How many trials run at once at most, here and in other processes of this host; by default as many as the
     /// host's cores carry.
     pub jobs: Option<usize>,
@@ -318,6 +327,7 @@ fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned
         let _ = libtest_mimic::run(arguments, Vec::new());
         return Ok(0);
     }
+    kept::refuse_taken(&options.results, planned.iter().map(|one| one.name.as_str()))?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
     let results: Results = Arc::default();
     for one in &planned {
@@ -332,6 +342,7 @@ fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned
         host: OnceLock::new(),
         jobs: AtomicUsize::new(0),
     });
+    let earlier = RunResults::read(&options.results).ok();
     // Before anything is made, so that whatever ends the run, the results of an earlier one don't pass for its own.
     ledger.write()?;
     if let (Some(dir), Some(whole)) = (&ledger.dir, &whole) {
@@ -357,14 +368,16 @@ fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned
     let _ = ledger.host.set(prepared.host());
     let jobs = options.jobs.unwrap_or_else(lease::jobs);
     ledger.jobs.store(jobs, Ordering::Relaxed);
+    progress::run_begins(planned.iter().map(|one| one.name.clone()).collect(), jobs, earlier.as_ref());
     let patience = trial::Patience { retries: options.retries, flaky_ok: options.flaky_ok, today: Day::today() };
-    let trials = prepared
-        .into_trials()
+    let trials = prepared.into_trials();
+    let kept = Arc::new(Kept::new(trials.len()));
+    let trials = trials
         .into_iter()
         .map(|ready| {
-            let ledger = Arc::clone(&ledger);
+            let (ledger, kept) = (Arc::clone(&ledger), Arc::clone(&kept));
             Trial::test(ready.name().to_owned(), move || {
-                let outcome = trial::run(&ready, jobs, patience, &ledger.results);
+                let outcome = trial::run(&ready, jobs, patience, &ledger.results, &kept);
                 // Should this fail, the last writing does too, and tells.
                 let _ = ledger.write();
                 outcome
@@ -375,8 +388,12 @@ fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned
     // Leases say how many machines run at once; one thread more, so that what the next trial needs is made
     // meanwhile. (With one thread libtest-mimic would write a trial's name in the middle of what the trial says.)
     arguments.test_threads = Some(jobs + 1);
+    if progress::is_live() && arguments.logfile.is_none() {
+        // It would write into the lines that change in place, and the trials tell more themselves.
+        arguments.logfile = Some("/dev/null".into());
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(scratch);
+    progress::run_ended();
     ledger.write()?;
     let results = ledger.now();
     if !is_one_of_nextest() {
@@ -386,9 +403,13 @@ fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned
         {
             eprintln!("error: {error}");
         }
-        println!("{}", report::summary(&results, &options.results));
+        progress::say(&report::painted_summary(&results, &options.results));
     }
-    Ok(exit_code(&results, interrupt::is_set(), conclusion.has_failed()))
+    // An interrupt from here on only ends what was kept.
+    let code = exit_code(&results, interrupt::is_set(), conclusion.has_failed());
+    kept.wait();
+    drop(scratch);
+    Ok(code)
 }
 
 fn exit_code(results: &RunResults, interrupted: bool, has_failed: bool) -> u8 {

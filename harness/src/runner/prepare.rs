@@ -24,7 +24,7 @@ const ALL: &str = "all";
 /// The input is wrong; nothing was started.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct BadInput(String);
+pub(super) struct BadInput(pub(super) String);
 
 impl BadInput {
     pub(super) fn new(error: &impl std::fmt::Display) -> Self {
@@ -36,7 +36,7 @@ impl BadInput {
 
 /// Trials with everything resolved, and what they run on.
 pub(super) struct Prepared {
-    ready: Vec<Ready>,
+    ready: Vec<Arc<Ready>>,
     registry: String,
     accelerations: BTreeMap<String, Acceleration>,
 }
@@ -95,15 +95,19 @@ pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) ->
         nodes.insert(name.clone(), node);
         accelerations.insert(name, acceleration);
     }
-    let ready = drafts.into_iter().map(|(draft, one)| Ready {
-        name: one.name.clone(),
-        draft,
-        node: nodes[&one.node].clone(),
-        acceleration: accelerations[&one.node].clone(),
-        workshop: Arc::clone(&workshop),
-        results: options.results.clone(),
-        mutant: one.mutant.clone(),
-        snoozes: one.snoozes.clone(),
+    let keeping = Arc::new(options.clone());
+    let ready = drafts.into_iter().map(|(draft, one)| {
+        Arc::new(Ready {
+            name: one.name.clone(),
+            draft,
+            node: nodes[&one.node].clone(),
+            acceleration: accelerations[&one.node].clone(),
+            workshop: Arc::clone(&workshop),
+            options: Arc::clone(&keeping),
+            kernel: one.kernel.clone(),
+            mutant: one.mutant.clone(),
+            snoozes: one.snoozes.clone(),
+        })
     });
     Ok(Prepared { ready: ready.collect(), registry: workshop.registry.to_string(), accelerations })
 }
@@ -223,7 +227,7 @@ impl Prepared {
         }
     }
 
-    pub(super) fn into_trials(self) -> Vec<Ready> {
+    pub(super) fn into_trials(self) -> Vec<Arc<Ready>> {
         self.ready
     }
 }

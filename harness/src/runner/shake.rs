@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
+use super::kept::Kept;
 use super::trial::{self, Ready};
 use super::{Options, Planned, Results, Scratch, interrupt, lease, plan, prepare};
 use crate::checks::{Outcome, Verdict};
@@ -173,10 +174,10 @@ impl Shaker<'_> {
         let jobs = self.options.jobs.unwrap_or_else(lease::jobs);
         let (next, done) = (AtomicUsize::new(0), Mutex::new(vec![None; ready.len()]));
         let lost = Mutex::new(None);
-        let results = Results::default();
+        let (results, kept) = (Results::default(), Arc::new(Kept::new(ready.len())));
         let work = || {
             while let Some((index, one)) = take(&next, &ready) {
-                match trial::one(one, jobs, &results, &[]) {
+                match trial::one(one, jobs, &results, &kept) {
                     Ok(result) => done.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result),
                     Err(failed) => {
                         *lost.lock().unwrap_or_else(PoisonError::into_inner) = failed.message().map(str::to_owned)
@@ -185,6 +186,8 @@ impl Shaker<'_> {
             }
         };
         std::thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(work))));
+        // Somebody may have come into a node unasked.
+        kept.wait();
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         let done: Vec<TrialResult> = done.into_iter().flatten().collect();
         if done.len() < ready.len() && !interrupt::is_set() {
@@ -231,7 +234,7 @@ impl Shaker<'_> {
     }
 }
 
-fn take<'r>(next: &AtomicUsize, ready: &'r [Ready]) -> Option<(usize, &'r Ready)> {
+fn take<'r>(next: &AtomicUsize, ready: &'r [Arc<Ready>]) -> Option<(usize, &'r Arc<Ready>)> {
     let index = next.fetch_add(1, Ordering::Relaxed);
     ready.get(index).map(|one| (index, one))
 }

@@ -1,20 +1,26 @@
 //! One trial as libtest-mimic runs it: lease, lab, verdict, result.
 
+use std::cell::Cell;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
+use tokio::sync::Notify;
 
-use super::{Planned, Results, attempts, interrupt, lease, progress};
+use super::kept::{self, Kept};
+use super::lease::{self, Lease};
+use super::{Options, Planned, Results, attempts, interrupt, progress};
 use crate::checks::{self, Verdict};
-use crate::lab::{self, Draft, Host, Plan, Workshop};
+use crate::lab::{self, Draft, Host, Keeper, Plan, PlanError, Workshop};
 use crate::machine::Acceleration;
 use crate::node::NodeImage;
 use crate::report::{self, Attempt, MutantResult, Snoozed, TrialResult};
-use crate::scenario::{Day, Mutant, Snooze};
-use crate::timeline::Timeline;
+use crate::scenario::{Day, Mutant, Snooze, Start};
+use crate::timeline::{Bus, Timeline};
 
 /// A trial whose input is good.
 pub(super) struct Ready {
@@ -23,8 +29,10 @@ pub(super) struct Ready {
     pub(super) node: NodeImage,
     pub(super) acceleration: Acceleration,
     pub(super) workshop: Arc<Workshop>,
-    /// The run's results directory.
-    pub(super) results: PathBuf,
+    /// What the run was asked for.
+    pub(super) options: Arc<Options>,
+    /// The kernel that the run chose.
+    pub(super) kernel: Option<String>,
     /// What must come of it, if it is a mutant's.
     pub(super) mutant: Option<Arc<Mutant>>,
     /// What is known of its failures.
@@ -48,11 +56,15 @@ impl Ready {
     }
 
     fn dir(&self) -> PathBuf {
-        self.results.join(self.name())
+        self.options.results.join(self.name())
     }
 
     fn result(&self, verdict: Verdict, reason: Option<String>) -> TrialResult {
-        TrialResult::new(self.name(), &self.draft.scenario.document.path, verdict, reason)
+        let mut result = TrialResult::new(self.name(), &self.draft.scenario.document.path, verdict, reason);
+        result.mutant = self.mutant.as_ref().map(|mutant| {
+            MutantResult::new(&mutant.says, &mutant.caught_by, &mutant.passes, verdict, &result.findings)
+        });
+        result
     }
 
     /// Memory of the host that its machine takes, in MiB.
@@ -77,7 +89,14 @@ pub(super) fn note(results: &Results, result: TrialResult) {
 }
 
 /// Runs a trial; what it came to is on the terminal, in its directory and in `results`.
-pub(super) fn run(ready: &Ready, jobs: usize, patience: Patience, results: &Results) -> Result<(), Failed> {
+pub(super) fn run(
+    ready: &Arc<Ready>,
+    jobs: usize,
+    patience: Patience,
+    results: &Results,
+    kept: &Arc<Kept>,
+) -> Result<(), Failed> {
+    let stays = Cell::new(false);
     let snoozed = |result: &TrialResult| Snoozed::new(&ready.snoozes, result, patience.today);
     let is_lost = |verdict| matches!(verdict, Verdict::Fail | Verdict::Inconclusive | Verdict::Infra);
     let again = |result: &TrialResult, number: u32| {
@@ -86,69 +105,95 @@ pub(super) fn run(ready: &Ready, jobs: usize, patience: Patience, results: &Resu
             // Of a mutant the verdict is no surprise, and what is known to fail need not show it twice.
             && ready.mutant.is_none()
             && !snoozed(result).is_some_and(|snoozed| snoozed.holds())
+            // Whoever wants to look at it wants this one.
+            && !stays.get()
             && !interrupt::is_set()
     };
     let dir = ready.dir();
-    let mut result = attempts::run(&dir, again, |before| {
+    let result = attempts::run(&dir, again, |before| {
         if let Some(last) = before.last() {
             progress::tell(&format!("{} is run again: {}", ready.name(), report::describe_attempt(last)));
         }
-        one(ready, jobs, results, before)
+        let (result, stayed) = perform_apart(ready, jobs, results, kept, before)?;
+        stays.set(stayed);
+        Ok(result)
+    });
+    let mut result = result.inspect_err(|failed| {
+        // Where libtest-mimic would tell it, its words are not on the terminal.
+        failed.message().filter(|_| progress::is_live()).into_iter().for_each(progress::warn);
     })?;
     result.flaky_ok = patience.flaky_ok;
     result.snoozed = snoozed(&result);
-    if let Err(error) = keep(&result, &dir) {
+    if let Err(error) = write(&result, &dir) {
         lose(&mut result, &error);
     }
-    println!("\n{}", report::describe_trial(&result));
+    progress::trial_ended(&result);
+    let stays = stays.get();
+    let mut text = report::painted_trial(&result);
     let red = result.is_red();
+    if let Some(event) = ready.options.break_at.as_ref().filter(|_| !stays) {
+        let _ = writeln!(text, "  it never came to {event}");
+    }
+    if stays {
+        let _ = writeln!(text, "  enter     {}", kept::command("shell", &ready.dir()));
+    } else if red && result.dir.is_some() && !interrupt::is_set() {
+        let node = ready.node.name();
+        let _ =
+            writeln!(text, "  again     {}", kept::again(&ready.options, &ready.name, node, ready.kernel.as_deref()));
+    }
+    progress::say(&format!("\n{text}"));
     note(results, result);
     // A trial that was cut short has proven nothing.
     if red || interrupt::is_set() { Err(Failed::without_message()) } else { Ok(()) }
 }
 
-/// Runs a trial once there is room for its machine; what it came to is in its directory. The attempts `before` it have
-/// theirs below that.
-pub(super) fn one(ready: &Ready, jobs: usize, results: &Results, before: &[Attempt]) -> Result<TrialResult, Failed> {
-    let not_run = || Failed::from("not run: interrupted");
-    // Asked before it is planned, too: nobody waits any more for what would be built for it.
-    if interrupt::is_set() {
-        return Err(not_run());
-    }
-    let began = Instant::now();
-    // Without a lease: what has to be built for it is built while others boot.
-    let plan = lab::plan(&ready.draft, &ready.node, &ready.workshop, &progress::tell);
-    let making = began.elapsed();
-    let claim = lease::Claim { jobs, memory_mib: ready.memory_mib() };
-    let lease = match lease::take(&super::leases(&ready.workshop.cache), claim, interrupt::fd()) {
-        Ok(Some(lease)) if !interrupt::is_set() => lease,
-        Ok(_) => return Err(not_run()),
-        Err(error) => return Err(format!("cannot take a lease for a machine: {error}").into()),
+/// Runs a trial once there is room for its machine; what it came to is in its directory.
+pub(super) fn one(ready: &Arc<Ready>, jobs: usize, results: &Results, kept: &Arc<Kept>) -> Result<TrialResult, Failed> {
+    perform_apart(ready, jobs, results, kept, &[]).map(|(result, _)| result)
+}
+
+/// The same, and whether its machine stays. The attempts `before` it have their files below its directory. The trial's
+/// machine dies with the thread that started it, so that thread is one that can outlive the trial.
+fn perform_apart(
+    ready: &Arc<Ready>,
+    jobs: usize,
+    results: &Results,
+    kept: &Arc<Kept>,
+    before: &[Attempt],
+) -> Result<(TrialResult, bool), Failed> {
+    let (sender, receiver) = mpsc::channel();
+    let thread = {
+        let (ready, results, kept) = (Arc::clone(ready), Arc::clone(results), Arc::clone(kept));
+        let before = before.to_vec();
+        let name = ready.name.rsplit('/').next().unwrap_or_default().to_owned();
+        let thread = std::thread::Builder::new().name(name);
+        thread.spawn(move || {
+            Performance {
+                ready: &ready,
+                jobs,
+                results: &results,
+                kept: &kept,
+                before: &before,
+                sender,
+                delivered: AtomicBool::new(false),
+            }
+            .perform()
+        })
     };
-    // Written first: a start without a result means that the harness was killed or panicked.
-    let mut begun = ready.result(Verdict::Infra, Some("it began, and the harness ended before its result".into()));
-    begun.attempts = before.to_vec();
-    note(results, begun);
-    let began = Instant::now();
-    let dir = ready.dir();
-    let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
-    // Also for a trial that can't be planned: what an earlier run left there is not its own.
-    let made = if before.is_empty() { fresh(&dir) } else { Ok(()) };
-    let mut result = match (made, plan) {
-        (Ok(()), Ok(plan)) => perform(ready, &plan),
-        (Ok(()), Err(error)) if error.is_no_fault() => ready.result(Verdict::Skipped, Some(error.to_string())),
-        (Ok(()), Err(error)) => infra(error.to_string()),
-        (Err(error), _) => infra(format!("cannot make {} anew: {error}", dir.display())),
-    };
-    drop(lease);
-    result.mutant = ready.mutant.as_ref().map(|mutant| {
-        MutantResult::new(&mutant.says, &mutant.caught_by, &mutant.passes, result.verdict, &result.findings)
-    });
-    result.seconds = (making + began.elapsed()).as_secs_f64();
-    if let Err(error) = keep(&result, &dir) {
-        lose(&mut result, &error);
+    let thread = thread.map_err(|error| Failed::from(format!("cannot start the trial's thread: {error}")))?;
+    let outcome = receiver.recv();
+    match outcome {
+        Ok(Ok((result, true))) => {
+            kept.add(&ready.name, &ready.dir(), thread);
+            Ok((result, true))
+        }
+        outcome => {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+            outcome.unwrap_or_else(|_| Err("the trial's thread ended without a result".into()))
+        }
     }
-    Ok(result)
 }
 
 fn lose(result: &mut TrialResult, error: &std::io::Error) {
@@ -156,42 +201,206 @@ fn lose(result: &mut TrialResult, error: &std::io::Error) {
     result.reason = Some(format!("its result can't be written: {error}"));
 }
 
-fn perform(ready: &Ready, plan: &Plan) -> TrialResult {
-    let dir = ready.dir();
-    let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
-    // Two threads: one for this trial's own steps, which also owns QEMU, and one for its servers and streams.
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return infra(format!("cannot start the trial's event loop: {error}")),
-    };
-    let host = Host { acceleration: &ready.acceleration, workshop: &ready.workshop, tell: &progress::tell };
-    let origin = match lab::origin(plan, &host, interrupt::wait) {
-        Ok(origin) => origin,
-        Err(lab::Error::Interrupted) => return ready.result(Verdict::Skipped, Some("interrupted".into())),
-        Err(error) => return infra(error.to_string()),
-    };
-    let name = ready.name().to_owned();
-    let outcome = runtime.block_on(async {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let follower = async {
-            if let Ok(bus) = receiver.await {
-                progress::follow(bus, name).await;
-            }
-            std::future::pending::<()>().await;
-        };
-        let trial = lab::run(plan, &origin, &host, &dir, |bus| drop(sender.send(bus.clone())), interrupt::wait());
-        tokio::select! {
-            outcome = trial => outcome,
-            () = follower => Err(lab::Error::Interrupted),
+/// One trial on the thread that its machine lives and dies with.
+struct Performance<'p> {
+    ready: &'p Ready,
+    jobs: usize,
+    results: &'p Results,
+    kept: &'p Kept,
+    before: &'p [Attempt],
+    /// Gets the result as soon as it is known, and whether the machine stays.
+    sender: mpsc::Sender<Result<(TrialResult, bool), Failed>>,
+    delivered: AtomicBool,
+}
+
+impl Performance<'_> {
+    fn perform(&self) {
+        let begun = self.begin();
+        if self.before.is_empty() {
+            self.kept.one_less_to_come();
         }
-    });
-    let mut result = match outcome {
-        Ok(timeline) => judged(ready, &timeline),
-        Err(lab::Error::Interrupted) => ready.result(Verdict::Skipped, Some("interrupted".into())),
-        Err(error) => infra(error.to_string()),
-    };
-    result.start = origin.start().to_string();
+        let outcome = match begun {
+            Ok(begun) => self.go_on(begun).map(Ok),
+            Err(not_run) => Some(Err(not_run)),
+        };
+        if let Some(outcome) = outcome {
+            // Whoever waits for it waits as long as this thread lives.
+            let _ = self.sender.send(outcome.map(|result| (result, false)));
+        }
+    }
+
+    fn begin(&self) -> Result<Begun, Failed> {
+        let ready = self.ready;
+        let not_run = || Failed::from("not run: interrupted");
+        // Asked before it is planned, too: nobody waits any more for what would be built for it.
+        if interrupt::is_set() {
+            return Err(not_run());
+        }
+        let began = Instant::now();
+        // Without a lease: what has to be built for it is built while others boot.
+        let plan = lab::plan(&ready.draft, &ready.node, &ready.workshop, &progress::tell);
+        let making = began.elapsed();
+        let lease = match lease::take(&super::leases(&ready.workshop.cache), self.claim(), interrupt::fd()) {
+            Ok(Some(lease)) if !interrupt::is_set() => lease,
+            Ok(_) => return Err(not_run()),
+            Err(error) => return Err(format!("cannot take a lease for a machine: {error}").into()),
+        };
+        Ok(Begun { plan, lease, clock: Clock { making, began: Instant::now() } })
+    }
+
+    /// None where the result has been delivered, and the machine stayed.
+    fn go_on(&self, begun: Begun) -> Option<TrialResult> {
+        let Begun { plan, lease, clock } = begun;
+        let ready = self.ready;
+        let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
+        // Written first: a start without a result means that the harness was killed or panicked.
+        let mut begun = infra("it began, and the harness ended before its result".into());
+        begun.attempts = self.before.to_vec();
+        note(self.results, begun);
+        progress::trial_begins(ready.name());
+        let dir = ready.dir();
+        // Also for a trial that can't be planned: what an earlier run left there is not its own.
+        let made = if self.before.is_empty() { fresh(&dir) } else { Ok(()) };
+        let result = match (made, plan) {
+            (Ok(()), Ok(plan)) => self.in_the_lab(&plan, &lease, clock)?,
+            (Ok(()), Err(error)) if error.is_no_fault() => ready.result(Verdict::Skipped, Some(error.to_string())),
+            (Ok(()), Err(error)) => infra(error.to_string()),
+            (Err(error), _) => infra(format!("cannot make {} anew: {error}", dir.display())),
+        };
+        drop(lease);
+        Some(complete(ready, result, clock))
+    }
+
+    fn claim(&self) -> lease::Claim {
+        lease::Claim { jobs: self.jobs, memory_mib: self.ready.memory_mib() }
+    }
+
+    fn in_the_lab(&self, plan: &Plan, lease: &Lease, clock: Clock) -> Option<TrialResult> {
+        let ready = self.ready;
+        let dir = ready.dir();
+        let infra = |reason: String| ready.result(Verdict::Infra, Some(reason));
+        // Two threads: one for this trial's own steps, which also owns QEMU, and one for its servers and streams.
+        let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return Some(infra(format!("cannot start the trial's event loop: {error}"))),
+        };
+        let break_at = ready.options.break_at.as_ref();
+        let host =
+            Host { acceleration: &ready.acceleration, workshop: &ready.workshop, tell: &progress::tell, break_at };
+        let origin = match lab::origin(plan, &host, interrupt::wait) {
+            Ok(origin) => origin,
+            Err(lab::Error::Interrupted) => {
+                return Some(ready.result(Verdict::Skipped, Some("interrupted".into())));
+            }
+            Err(error) => return Some(infra(error.to_string())),
+        };
+        let keeper = TrialKeeper { performance: self, lease, clock, start: origin.start(), over: Notify::new() };
+        let outcome = runtime.block_on(async {
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let follower = async {
+                if let Ok(bus) = receiver.await {
+                    tokio::select! {
+                        () = progress::follow(bus, ready.name.clone(), plan.scenario.spec.boots.len()) => {}
+                        () = keeper.over.notified() => {}
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            let watch = |bus: &Bus| drop(sender.send(bus.clone()));
+            let trial = lab::run(plan, &origin, &host, &dir, &keeper, watch, interrupt::wait());
+            tokio::select! {
+                outcome = trial => outcome,
+                () = follower => Err(lab::Error::Interrupted),
+            }
+        });
+        let result = match outcome {
+            Ok(Some(timeline)) => judged(ready, &timeline),
+            // Delivered when it was kept.
+            Ok(None) => return None,
+            Err(_) if keeper.has_delivered() => return None,
+            Err(lab::Error::Interrupted) => ready.result(Verdict::Skipped, Some("interrupted".into())),
+            Err(error) => infra(error.to_string()),
+        };
+        Some(with_origin(result, origin.start(), dir))
+    }
+}
+
+/// A trial that may start its machine.
+struct Begun {
+    plan: Result<Plan, PlanError>,
+    lease: Lease,
+    clock: Clock,
+}
+
+/// How long a trial takes.
+#[derive(Clone, Copy)]
+struct Clock {
+    making: Duration,
+    began: Instant,
+}
+
+/// Keeps the machine of one trial, where the run wants that and the host has room.
+struct TrialKeeper<'k> {
+    performance: &'k Performance<'k>,
+    lease: &'k Lease,
+    clock: Clock,
+    start: Start,
+    /// Nothing more is to be told of the trial's progress.
+    over: Notify,
+}
+
+impl TrialKeeper<'_> {
+    /// A result is delivered once, and what happens to the machine after it changes nothing.
+    fn has_delivered(&self) -> bool {
+        self.performance.delivered.load(Ordering::SeqCst)
+    }
+
+    /// The machine idles from here on.
+    fn idles(&self, others: bool) -> bool {
+        let idle = self.lease.idle(self.performance.claim(), others);
+        idle.inspect_err(|error| progress::tell(&format!("the lease of a kept machine can't be changed: {error}")))
+            .unwrap_or(false)
+    }
+}
+
+impl Keeper for TrialKeeper<'_> {
+    fn keeps(&self, timeline: &Timeline) -> bool {
+        let ready = self.performance.ready;
+        if !ready.options.keep.wants(judged(ready, timeline).is_red()) {
+            return false;
+        }
+        let room = self.idles(self.performance.kept.are_more_to_come());
+        if !room {
+            progress::tell(&format!("{} is not kept: trials to come need the host's memory", ready.name));
+        }
+        room
+    }
+
+    fn kept(&self, timeline: Timeline) {
+        // A person may have come unasked: then it stays, whatever room there is.
+        self.idles(false);
+        self.over.notify_one();
+        let ready = self.performance.ready;
+        let result = with_origin(judged(ready, &timeline), self.start, ready.dir());
+        let result = complete(ready, result, self.clock);
+        self.performance.delivered.store(true, Ordering::SeqCst);
+        let _ = self.performance.sender.send(Ok((result, true)));
+    }
+}
+
+fn with_origin(mut result: TrialResult, start: Start, dir: PathBuf) -> TrialResult {
+    result.start = start.to_string();
     result.dir = Some(dir);
+    result
+}
+
+/// With what is known of a trial only when it is over; it is in its directory then.
+fn complete(ready: &Ready, mut result: TrialResult, clock: Clock) -> TrialResult {
+    result.seconds = (clock.making + clock.began.elapsed()).as_secs_f64();
+    if let Err(error) = write(&result, &ready.dir()) {
+        result.verdict = Verdict::Infra;
+        result.reason = Some(format!("its result can't be written: {error}"));
+    }
     result
 }
 
@@ -202,6 +411,9 @@ fn judged(ready: &Ready, timeline: &Timeline) -> TrialResult {
     result.restore_ms = timeline.started().and_then(|started| started.restore_ms);
     result.findings = judgement.findings;
     result.set_aside = judgement.set_aside;
+    result.mutant = ready.mutant.as_ref().map(|mutant| {
+        MutantResult::new(&mutant.says, &mutant.caught_by, &mutant.passes, result.verdict, &result.findings)
+    });
     result
 }
 
@@ -213,6 +425,6 @@ fn fresh(dir: &Path) -> std::io::Result<()> {
     fs::create_dir_all(dir)
 }
 
-fn keep(result: &TrialResult, dir: &Path) -> std::io::Result<()> {
+fn write(result: &TrialResult, dir: &Path) -> std::io::Result<()> {
     fs::write(dir.join(lab::files::RESULT), serde_json::to_vec_pretty(result)?)
 }

@@ -174,6 +174,11 @@ impl Document {
         format!("{}:{line}:{column}", self.path.display())
     }
 
+    /// The line, from 1, of what a path leads to.
+    pub fn line(&self, path: &Path) -> usize {
+        self.line_column(self.span(path).start).0
+    }
+
     /// The bytes to point at for a path: a scalar itself; of a list or map its key, or its first line. Steps
     /// that the document does not have are passed over, so that a path into a value with a default points at
     /// what encloses it.

@@ -4,6 +4,7 @@
 //! [`Scenario::load`] gives a scenario whose cross-references were verified, or every mistake in the file at
 //! once, each with its line and what would be right.
 
+mod breakpoint;
 mod decode;
 mod document;
 mod exact;
@@ -26,6 +27,7 @@ mod tests;
 mod value;
 mod verify;
 
+pub use breakpoint::{BadEvent, Breakpoint};
 pub(crate) use decode::{decode_exactly, nearest};
 pub use document::{Document, Path, Step};
 pub(crate) use document::{Entry, Node, Value};

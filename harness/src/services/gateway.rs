@@ -113,6 +113,11 @@ impl Gateway {
         self.server.set_availability(availability);
     }
 
+    /// Waits until no connection is open: every request has its event then.
+    pub async fn is_idle(&self) {
+        self.server.is_idle().await;
+    }
+
     /// Ends it; every request has its event when this returns.
     pub async fn stop(self) {
         self.server.stop().await;

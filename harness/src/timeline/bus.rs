@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::{Event, JournalRecord, What, Writer};
+use super::{Event, HandedOver, JournalRecord, What, Writer};
 
 /// The one event bus of a trial: sources push, waits and the writer read, nothing is lost.
 ///
@@ -25,12 +25,14 @@ struct State {
     events: Vec<Arc<Event>>,
     boot: BootCounter,
     writer: Option<Writer>,
+    /// Whether the recording is over.
+    handed_over: bool,
 }
 
 impl Bus {
     /// A bus whose clock starts now, which writes each event to `writer` before anyone sees it.
     pub fn new(writer: Option<Writer>) -> Self {
-        let state = State { events: Vec::new(), boot: BootCounter::default(), writer };
+        let state = State { events: Vec::new(), boot: BootCounter::default(), writer, handed_over: false };
         Self {
             shared: Arc::new(Shared {
                 began: Instant::now(),
@@ -58,21 +60,28 @@ impl Bus {
     fn add(&self, what: What, boot: Option<u32>, recorded: bool) {
         let length = {
             let mut state = self.state();
-            let boot = boot.unwrap_or_else(|| state.boot.observe(&what));
-            let event = Event {
-                seq: state.events.len() as u64,
-                at_us: u64::try_from(self.shared.began.elapsed().as_micros()).unwrap_or(u64::MAX),
-                boot,
-                recorded,
-                what,
-            };
-            if let Some(writer) = &mut state.writer {
-                writer.write(&event);
+            if state.handed_over && !matches!(what, What::Qmp(_) | What::MachineExited(_)) {
+                return;
             }
-            state.events.push(Arc::new(event));
+            self.append(&mut state, what, boot, recorded);
             state.events.len()
         };
         self.shared.changed.send_replace(length);
+    }
+
+    fn append(&self, state: &mut State, what: What, boot: Option<u32>, recorded: bool) {
+        let boot = boot.unwrap_or_else(|| state.boot.observe(&what));
+        let event = Event {
+            seq: state.events.len() as u64,
+            at_us: u64::try_from(self.shared.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            boot,
+            recorded,
+            what,
+        };
+        if let Some(writer) = &mut state.writer {
+            writer.write(&event);
+        }
+        state.events.push(Arc::new(event));
     }
 
     /// A reader that begins with the first event of the trial.
@@ -100,6 +109,20 @@ impl Bus {
     /// evidence.
     pub fn finish(&self) -> std::io::Result<()> {
         self.state().writer.take().map_or(Ok(()), Writer::finish)
+    }
+
+    /// Ends the recording, though the machine runs on, and gives what was recorded. Of what comes later, only what QEMU
+    /// tells of itself can still be waited for; the writer gets nothing of it.
+    pub fn hand_over(&self, how: HandedOver) -> std::io::Result<Vec<Arc<Event>>> {
+        let (events, writer) = {
+            let mut state = self.state();
+            self.append(&mut state, What::HandedOver(how), None, false);
+            state.handed_over = true;
+            (state.events.clone(), state.writer.take())
+        };
+        self.shared.changed.send_replace(events.len());
+        writer.map_or(Ok(()), Writer::finish)?;
+        Ok(events)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -186,7 +209,7 @@ impl BootCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::{Console, MachineStarted, ModuleEvent, Qmp, Snapshot};
+    use crate::timeline::{Console, MachineExited, MachineStarted, ModuleEvent, Qmp, Snapshot};
 
     fn reset() -> What {
         What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })
@@ -246,6 +269,22 @@ mod tests {
         }
         let boots: Vec<u32> = bus.events().iter().map(|e| e.boot).collect();
         assert_eq!(boots, [1, 1, 1, 2, 1, 1, 2, 2, 2]);
+    }
+
+    #[test]
+    fn after_it_was_handed_over_nothing_is_recorded_and_the_machine_s_end_is_still_seen() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("timeline.jsonl");
+        let bus = Bus::new(Some(Writer::create(&path).expect("a file")));
+        bus.push(What::MachineStarted(MachineStarted::default()));
+        let recorded = bus.hand_over(HandedOver::default()).expect("written");
+        for what in [record("a"), banner(), What::MachineExited(MachineExited::default())] {
+            bus.push(what);
+        }
+        assert_eq!(recorded.len(), 2);
+        assert_eq!(crate::timeline::Timeline::read(&path).expect("readable").events, recorded);
+        assert_eq!(bus.events().len(), 3);
+        assert!(matches!(bus.events()[2].what, What::MachineExited(_)));
     }
 
     #[tokio::test]

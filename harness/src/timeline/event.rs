@@ -61,6 +61,8 @@ pub enum What {
     OnDisk(OnDisk),
     /// One of the harness's own streams out of the guest ended or lost data.
     StreamEnded(StreamEnded),
+    /// The running node was left to a person; always the last event.
+    HandedOver(HandedOver),
     /// The harness did something to the node or gave up a wait; `text` is for a person.
     Note {
         /// What was done or given up.
@@ -403,6 +405,14 @@ pub struct StreamEnded {
     pub stream: Stream,
     /// What happened, for a person.
     pub reason: String,
+}
+
+/// The running node was left to a person: what comes after is not recorded, and is no evidence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// What made the trial end before its time; none for one that had come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early: Option<String>,
 }
 
 /// Why a boot ended.

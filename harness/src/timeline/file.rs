@@ -51,12 +51,28 @@ pub struct Timeline {
 impl Timeline {
     /// Reads `timeline.jsonl`. Every line must be an event, and none may be missing.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
+        Self::read_lines(path, true)
+    }
+
+    /// Reads what there is of the `timeline.jsonl` of a trial that goes on, or whose run was killed: a last line without its
+    /// end is left out.
+    pub fn read_so_far(path: &Path) -> Result<Self, ReadError> {
+        Self::read_lines(path, false)
+    }
+
+    fn read_lines(path: &Path, whole: bool) -> Result<Self, ReadError> {
         let failed = |source| ReadError::Io { path: path.to_owned(), source };
         let mut events = Vec::new();
         let mut boots = 0;
-        for (index, line) in BufReader::new(File::open(path).map_err(failed)?).lines().enumerate() {
-            let line = line.map_err(failed)?;
-            let event: Event = serde_json::from_str(&line).map_err(|source| ReadError::Line {
+        let mut lines = BufReader::new(File::open(path).map_err(failed)?);
+        let mut line = Vec::new();
+        for index in 0.. {
+            line.clear();
+            lines.read_until(b'\n', &mut line).map_err(failed)?;
+            if line.is_empty() || !(whole || line.ends_with(b"\n")) {
+                break;
+            }
+            let event: Event = serde_json::from_slice(&line).map_err(|source| ReadError::Line {
                 path: path.to_owned(),
                 line: index + 1,
                 source,
@@ -167,6 +183,18 @@ mod tests {
         let timeline = Timeline::read(&path).expect("readable");
         assert_eq!(timeline.events, bus.events());
         assert_eq!(timeline.facts().map(|f| f.trial.as_str()), Some("a/b@c"));
+    }
+
+    #[test]
+    fn a_line_that_is_being_written_is_no_event_yet() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("timeline.jsonl");
+        let line = "{\"seq\":0,\"at_us\":0,\"boot\":0,\"kind\":\"note\",\"text\":\"x\"}\n";
+        std::fs::write(&path, format!("{line}{}", &line[..20])).expect("written");
+        assert!(matches!(Timeline::read(&path), Err(ReadError::Line { line: 2, .. })));
+        assert_eq!(Timeline::read_so_far(&path).expect("readable").events.len(), 1);
+        std::fs::write(&path, format!("no event\n{line}")).expect("written");
+        assert!(matches!(Timeline::read_so_far(&path), Err(ReadError::Line { line: 1, .. })));
     }
 
     #[test]

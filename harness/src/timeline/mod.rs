@@ -11,9 +11,9 @@ mod snapshot;
 
 pub use bus::{Bus, Cursor};
 pub use event::{
-    Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, Happened, Hardware, ImageFact, LOOKED,
-    MachineExited, MachineStarted, ModuleEvent, NicFact, OnDisk, ProxyRequest, Qmp, RegistryProgress, RegistryRequest,
-    Stream, StreamEnded, What, delay_unit, is_panic,
+    Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, HandedOver, Happened, Hardware,
+    ImageFact, LOOKED, MachineExited, MachineStarted, ModuleEvent, NicFact, OnDisk, ProxyRequest, Qmp,
+    RegistryProgress, RegistryRequest, Stream, StreamEnded, What, delay_unit, is_panic,
 };
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};

@@ -36,7 +36,7 @@ impl Judge {
             }
         };
         let result = recorded.judge();
-        print!("{}", report::describe_trial(&result));
+        anstream::print!("{}", report::painted_trial(&result));
         ExitCode::from(RunResults::exit_code_of(&[result]))
     }
 }

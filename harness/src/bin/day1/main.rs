@@ -2,11 +2,13 @@
 
 mod bench;
 mod completions;
+mod console;
 mod doctor;
 mod explain;
 mod generate;
 mod images;
 mod inspect;
+mod journal;
 mod judge;
 mod lint;
 mod man;
@@ -14,6 +16,7 @@ mod merge;
 mod new;
 mod report;
 mod run;
+mod shell;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -62,6 +65,16 @@ enum Command {
     Judge(judge::Judge),
     /// Tell what a recorded run found.
     Report(report::Report),
+    /// Open a root shell in a machine that a run keeps, or run a command there.
+    Shell(shell::Shell),
+    /// Let a node go on that was stopped with `day1 run --break-at`.
+    Continue(shell::Continue),
+    /// Let a machine go that a run keeps.
+    Release(shell::Release),
+    /// Print the serial console of a trial.
+    Console(console::Console),
+    /// Read the recorded journal of a trial with journalctl and its options.
+    Journal(journal::JournalOf),
     /// Write a scenario to begin with, from a few flags or questions.
     New(new::New),
     /// Tell what a check or a rule is about, and what to do when it fails.
@@ -162,6 +175,11 @@ fn main() -> ExitCode {
         Command::Verify(verify) => verify.perform(cli.cache),
         Command::Judge(judge) => judge.perform(),
         Command::Report(report) => report.perform(),
+        Command::Shell(shell) => shell.perform(),
+        Command::Continue(command) => command.perform(),
+        Command::Release(release) => release.perform(),
+        Command::Console(console) => console.perform(),
+        Command::Journal(journal) => journal.perform(),
         Command::Lint(lint) => lint.perform(),
         Command::New(new) => new.perform(),
         Command::Explain(explain) => explain.perform(),
@@ -207,7 +225,7 @@ fn log() {
         .with_default_directive(tracing::Level::WARN.into())
         .with_env_var("DAY1_LOG")
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| runner::Stderr).init();
 }
 
 fn silently(result: std::io::Result<()>) -> ExitCode {

@@ -64,6 +64,24 @@ Examples:
     },
     /// Join the results of a run's shards, so that no planned trial vanishes.
     Merge(Merge),
+    /// Tell GitHub Actions of the run: a summary of the job goes to the file that `GITHUB_STEP_SUMMARY` names (to standard
+    /// output without it), and annotations of the scenarios' lines to standard output.
+    ///
+    /// Run it in a step of its own, from the top of the repository, with `if: always()`. It ends with 0 whatever the run came
+    /// to, for the run's own step tells that.
+    #[command(after_long_help = "Examples:\n  day1 report github target/day1-results")]
+    Github {
+        /// Directory of the run.
+        #[arg(default_value = "target/day1-results")]
+        run: PathBuf,
+    },
+    /// Print what fell short as SARIF 2.1.0, at the lines of the scenarios, for code review tools.
+    #[command(after_long_help = "Examples:\n  day1 report sarif target/day1-results >day1.sarif")]
+    Sarif {
+        /// Directory of the run.
+        #[arg(default_value = "target/day1-results")]
+        run: PathBuf,
+    },
     /// Print the run as JUnit XML, with each trial's files attached by their paths from here; a run writes the same as
     /// `junit.xml`.
     #[command(after_long_help = "Examples:\n  day1 report junit target/day1-results >junit.xml")]
@@ -81,6 +99,8 @@ impl Report {
             Form::Html { run, compare, output } => page(&run, compare.as_deref(), output),
             Form::Picture { trial, svg, width } => picture(&trial, svg.as_deref(), width),
             Form::Merge(merge) => merge.perform(),
+            Form::Github { run } => github(&run),
+            Form::Sarif { run } => sarif(&run),
             Form::Junit { run } => junit(&run),
         }
     }
@@ -91,12 +111,12 @@ fn text(dir: &Path) -> ExitCode {
         Ok(results) => results,
         Err(code) => return code,
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = anstream::stdout().lock();
     for trial in &results.trials {
         // To a pipe that closes early, for one, nothing more can be said.
-        let _ = writeln!(out, "{}", report::describe_trial(trial));
+        let _ = writeln!(out, "{}", report::painted_trial(trial));
     }
-    let _ = write!(out, "{}", report::summary(&results, dir));
+    let _ = write!(out, "{}", report::painted_summary(&results, dir));
     ExitCode::from(results.exit_code())
 }
 
@@ -139,6 +159,49 @@ fn picture(dir: &Path, svg: Option<&Path>, width: Option<usize>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: cannot write {}: {error}", file.display());
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn github(dir: &Path) -> ExitCode {
+    let results = match read(dir) {
+        Ok(results) => results,
+        Err(code) => return code,
+    };
+    let file = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|file| !file.is_empty()).map(PathBuf::from);
+    let written = file.as_ref().and_then(|file| std::fs::metadata(file).ok()).map_or(0, |file| file.len());
+    let room = report::GITHUB_SUMMARY_LIMIT.saturating_sub(usize::try_from(written).unwrap_or(usize::MAX));
+    let summary = report::github_summary(&results, room);
+    let told = match &file {
+        Some(file) => append(file, &summary),
+        None => writeln!(std::io::stdout(), "{summary}"),
+    };
+    let told = told.and_then(|()| write!(std::io::stdout(), "{}", report::github_annotations(&results, dir)));
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let to = file.map_or_else(|| "standard output".into(), |file| file.display().to_string());
+            eprintln!("error: cannot write the summary to {to}: {error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn append(file: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::File::options().create(true).append(true).open(file)?.write_all(text.as_bytes())
+}
+
+fn sarif(dir: &Path) -> ExitCode {
+    let results = match read(dir) {
+        Ok(results) => results,
+        Err(code) => return code,
+    };
+    let written = report::sarif(&results, dir).map_err(std::io::Error::from);
+    match written.and_then(|sarif| writeln!(std::io::stdout(), "{sarif}")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: cannot write {} as SARIF: {error}", dir.display());
             ExitCode::from(3)
         }
     }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCandidates;
-use day1_harness::runner::{self, Options, Partition, Shaking};
-use day1_harness::scenario::Start;
+use day1_harness::runner::{self, Keep, Options, Partition, Shaking};
+use day1_harness::scenario::{Breakpoint, Start};
 use day1_harness::services::registry::Backend;
 use day1_harness::toolkit::DriverToolkit;
 use libtest_mimic::Arguments;
@@ -81,7 +81,7 @@ pub struct Run {
     seed: u64,
     /// Run a trial that does not pass again, up to N times. One that passes then is flaky, which is no pass: every attempt
     /// is kept, and the run ends with 1 (3, where only the harness's own side had failed).
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["mutants", "shake"])]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["mutants", "shake", "keep", "break_at"])]
     retries: u32,
     /// Take flaky trials for good ones: they are told as flaky, and don't change how the run ends.
     #[arg(long)]
@@ -110,6 +110,18 @@ pub struct Run {
     /// a registry, or in a file that `podman save` wrote [default: for Fedora's kernels, a container of that Fedora].
     #[arg(long, value_name = "IMAGE|FILE.tar", env = "DAY1_DRIVER_TOOLKIT")]
     driver_toolkit: Option<DriverToolkit>,
+    /// Keep the machines of failed trials, or of `always` all, when the run is over, until Ctrl-C or `day1 release`: `day1 shell`
+    /// gives a root shell in them, and the trial's result says the command. Other trials go on meanwhile, as long as the host
+    /// has the memory.
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "failed", conflicts_with_all = ["shake", "list"])]
+    keep: Option<Keep>,
+    /// Stop each node at this event, keep it, and judge nothing; `day1 shell` comes in there. The event is what a scenario's
+    /// `when` takes, such as 'module: {name: e1000, is: removed}', 'unit: {name: load, is: failed}' or 'phase: settled'.
+    #[arg(long, value_name = "EVENT", conflicts_with_all = ["shake", "list"])]
+    break_at: Option<Breakpoint>,
+    /// The boot in which `--break-at` counts, from 1 [default: the first in which the event is seen].
+    #[arg(long, value_name = "N", requires = "break_at", value_parser = clap::value_parser!(u32).range(1..))]
+    break_boot: Option<u32>,
     /// Where the results go.
     #[arg(long, value_name = "DIR", default_value = "target/day1-results")]
     results: PathBuf,
@@ -151,6 +163,11 @@ impl Run {
             machine_config: self.machine_config,
             partition: self.partition,
             start: self.start,
+            keep: self.keep.unwrap_or_default(),
+            break_at: self.break_at.map(|event| match self.break_boot {
+                Some(boot) => event.in_boot(boot),
+                None => event,
+            }),
             jobs: self.jobs,
             retries: self.retries,
             flaky_ok: self.flaky_ok,

@@ -132,6 +132,8 @@ impl Verify {
                 retries: 0,
                 flaky_ok: false,
                 snoozes: None,
+                keep: runner::Keep::Never,
+                break_at: None,
                 registry: self.registry,
                 driver_toolkit: self.driver_toolkit,
                 jobs: self.jobs,

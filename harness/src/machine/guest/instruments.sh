@@ -107,22 +107,39 @@ snapshot() {
     section end
 }
 
-# Requests come as `ID snapshot` or `ID sh BASE64`; each is answered by one line, `ID STATUS BASE64`.
+# Services stand still (1), or go on (0): all but the instruments and the journal, so that a person can look at the rest.
+freeze() {
+    for file in /sys/fs/cgroup/system.slice/*/cgroup.freeze /sys/fs/cgroup/machine.slice/cgroup.freeze; do
+        case $file in
+        */day1-instrument-*/* | */systemd-journald.service/*) ;;
+        *) [ ! -e "$file" ] || echo "$1" >"$file" ;;
+        esac
+    done
+}
+
+# Requests come as `ID snapshot`, `ID sh BASE64` or `ID freeze 0|1`; each is answered by one line, `ID STATUS BASE64`.
+# What one of them waits for must not keep the others from their answers.
 agent() {
     exec 3<>"$1"
     echo >&3
-    while read -r id verb script <&3; do
-        case $verb in
-        snapshot) answer=$(snapshot 2>&1 3>&- | base64 -w0) status=0 ;;
-        sh)
-            output=$(echo "$script" | base64 -d | sh 2>&1 3>&-)
-            status=$?
-            answer=$(printf '%s' "$output" | base64 -w0)
-            ;;
-        *) continue ;;
-        esac
-        echo "$id $status $answer" >&3
+    while read -r id verb argument <&3; do
+        answer "$id" "$verb" "$argument" &
     done
+}
+
+answer() {
+    case $2 in
+    snapshot) text=$(snapshot 2>&1 3>&- | base64 -w0) status=0 ;;
+    sh)
+        text=$(echo "$3" | base64 -d | sh 2>&1 3>&-)
+        status=$?
+        text=$(printf '%s' "$text" | base64 -w0)
+        ;;
+    freeze) text=$(freeze "$3" 2>&1 3>&- | base64 -w0) status=0 ;;
+    *) return ;;
+    esac
+    # The port takes a long line in several pieces.
+    { flock 4; echo "$1 $status $text" >&3; } 4<"$0"
 }
 
 case $1 in

@@ -141,6 +141,12 @@ fn describe(what: &What) -> (&'static str, u8, String) {
             ("day1", 6, format!("looked at {} files and {} units on the disk", one.files.len(), one.units.len()))
         }
         What::StreamEnded(one) => ("day1", 3, format!("the stream {:?} ended: {}", one.stream, one.reason)),
+        What::HandedOver(one) => match &one.early {
+            Some(why) => {
+                ("day1", 4, format!("the node was handed to a person before the trial came to its end: {why}"))
+            }
+            None => ("day1", 5, "the trial is over, and its machine stays for a person".into()),
+        },
         What::Note { text } => ("day1", 5, text.clone()),
         What::DeadlinePassed { waiting_for, after_s } => ("day1", 3, format!("no {waiting_for} within {after_s:.0} s")),
         What::Journal(_) | What::Console(_) => ("", 6, String::new()),

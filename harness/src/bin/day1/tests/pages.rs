@@ -93,7 +93,9 @@ fn unknown<'w>(command: &Command, words: &[&'w str]) -> Option<&'w str> {
             None => name == "-" || command.get_arguments().any(|arg| arg.get_short() == name.chars().nth(1)),
         }
     };
-    words.iter().filter(|word| word.starts_with('-')).find(|word| !is_known(word.trim_end_matches(['`', ',']))).copied()
+    // What follows `--` is another program's.
+    let own = words.iter().take_while(|word| **word != "--");
+    own.filter(|word| word.starts_with('-')).find(|word| !is_known(word.trim_end_matches(['`', ',']))).copied()
 }
 
 /// Code within sentences, each with its line.

@@ -1,0 +1,49 @@
+//! `day1 journal`: the recorded journal of a trial, read by `journalctl`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use day1_harness::lab::files;
+use day1_harness::recording::{self, Journal, JournalError};
+use day1_harness::runner::Scratch;
+use day1_harness::timeline::Timeline;
+
+/// The options are journalctl's own; a boot's number is the trial's, from 1.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  day1 journal pull-then-reboot -b 2 -u NetworkManager
+  day1 journal pull-then-reboot --boot 1 -p err -o json")]
+pub struct JournalOf {
+    /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
+    trial: PathBuf,
+    /// Options of journalctl.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    options: Vec<String>,
+}
+
+impl JournalOf {
+    pub fn perform(self) -> ExitCode {
+        self.read().unwrap_or_else(|(code, message)| {
+            eprintln!("error: {message}");
+            ExitCode::from(code)
+        })
+    }
+
+    fn read(&self) -> Result<ExitCode, (u8, String)> {
+        let bad = |error: &dyn std::error::Error| (2, error.to_string());
+        let own = |error: &dyn std::error::Error| (3, error.to_string());
+        let dir = recording::find(&self.trial, &|_| false).map_err(|error| bad(&error))?;
+        let timeline = Timeline::read_so_far(&dir.join(files::TIMELINE)).map_err(|error| bad(&error))?;
+        let day1 = std::env::current_exe().map_err(|error| own(&error))?;
+        // It is as long as the timeline's, and goes with this process however that ends.
+        let scratch = Scratch::new(&day1).map_err(|error| own(&error))?;
+        let status = Journal::of(&timeline).read(scratch.dir(), &self.options);
+        match status {
+            Ok(status) => Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(3))),
+            Err(error @ JournalError::Boot { .. }) => Err(bad(&error)),
+            Err(error) => Err(own(&error)),
+        }
+    }
+}
