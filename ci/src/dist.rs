@@ -64,6 +64,7 @@ fn assemble(day1: &Path, stage: &Path) -> Result<()> {
     }
     let program = stage.join("bin/day1");
     copy(day1, &program)?;
+    run(Command::new("strip").arg(&program))?;
     run(Command::new(&program).arg("man").arg(share.join("man/man1")))?;
     for (shell, path) in [
         ("bash", "bash-completion/completions/day1"),
