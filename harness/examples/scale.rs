@@ -69,7 +69,7 @@ fn trial(number: usize, random: &mut fastrand::Rng) -> TrialResult {
     let name =
         format!("family-{}/scenario-{}[row={row}]@debian-13,6.12.{kernel}+deb13-amd64", number / 500, number / 50);
     let red = random.u32(..100) < RED_PERCENT;
-    let scenario = format!("/work/scenarios/family-{}/scenario-{}.yaml", number / 500, number / 50);
+    let scenario = format!("/srv/scenarios/family-{}/scenario-{}.yaml", number / 500, number / 50);
     let verdict = if red { Verdict::Fail } else { Verdict::Pass };
     let phases = (0..10).map(|index| Phase { boot: index / 5 + 1, name: "initramfs".into(), seconds: 25.730_194 });
     let findings = (0..FINDINGS).map(|index| {
