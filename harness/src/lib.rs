@@ -6,7 +6,7 @@
 //! `report`; `report` and `checks` see `timeline` and `scenario` only, and `report` how `mco` reads a config; `mco` sees how
 //! `scenario` reads documents, `lint` sees both, `inspect` sees `kmod` and `node`, `toolkit` sees `inspect` and `kmod`,
 //! `explain` sees `checks`, `inspect` and `lint`; `timeline` imports nothing of ours. `architecture`, `cache`, `containers`,
-//! `input`, `process`, `text` and `within` are the floor under all of it.
+//! `input`, `process`, `sarif`, `text` and `within` are the floor under all of it.
 
 pub mod architecture;
 pub mod bench;
@@ -27,6 +27,7 @@ pub mod process;
 pub mod recording;
 pub mod report;
 pub mod runner;
+mod sarif;
 pub mod scenario;
 pub mod services;
 pub mod text;

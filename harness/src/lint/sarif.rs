@@ -2,7 +2,7 @@
 
 use serde_sarif::sarif::{
     ArtifactLocation, Location, MultiformatMessageString, PhysicalLocation, Region, ReportingConfiguration,
-    ReportingDescriptor, Result as SarifResult, ResultLevel, Run, Sarif, Tool, ToolComponent,
+    ReportingDescriptor, Result as SarifResult, ResultLevel,
 };
 
 use super::report::{Finding, Report};
@@ -11,22 +11,11 @@ use crate::text::uri;
 
 /// The report as SARIF 2.1.0 in JSON, with the metadata of all rules.
 pub fn sarif(report: &Report) -> Result<String, serde_json::Error> {
-    let driver = ToolComponent::builder()
-        .name("day1 lint")
-        .version(env!("CARGO_PKG_VERSION"))
-        .rules(ALL.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>())
-        .build();
-    let run = Run::builder()
-        .tool(Tool::builder().driver(driver).build())
-        .results(report.findings.iter().map(result).collect::<Vec<_>>())
-        .column_kind(serde_json::json!("unicodeCodePoints"))
-        .build();
-    let sarif = Sarif::builder()
-        .version(serde_json::json!("2.1.0"))
-        .schema("https://json.schemastore.org/sarif-2.1.0.json")
-        .runs(vec![run])
-        .build();
-    serde_json::to_string_pretty(&sarif)
+    crate::sarif::document(
+        "day1 lint",
+        ALL.iter().map(|rule| descriptor(rule)).collect(),
+        report.findings.iter().map(result).collect(),
+    )
 }
 
 fn descriptor(rule: &Rule) -> ReportingDescriptor {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::TrialResult;
 use crate::checks::Finding;
 use crate::scenario::{self, Boot, Expectations, Scenario};
+use crate::timeline::files;
 
 /// The scenario of a recorded trial.
 pub(super) struct Places {
@@ -17,7 +18,7 @@ impl Places {
     /// Of a trial of the run whose directory is `dir`; the repository's top is the current directory. Lines are those of the
     /// scenario that the trial was recorded with.
     pub(super) fn of(trial: &TrialResult, dir: &Path) -> Self {
-        let recorded = std::fs::read_to_string(dir.join(&trial.trial).join("scenario.yaml"));
+        let recorded = std::fs::read_to_string(dir.join(&trial.trial).join(files::SCENARIO));
         let id = trial.trial.rsplit_once('@').map_or(trial.trial.as_str(), |(id, _)| id);
         let scenario = recorded.ok().and_then(|text| Scenario::of_trial(id, text).ok());
         Self { file: below_here(&trial.scenario), scenario }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_sarif::sarif::{
     ArtifactLocation, Location, LogicalLocation, MultiformatMessageString, PhysicalLocation, Region,
-    ReportingDescriptor, Result as SarifResult, ResultLevel, Run, Sarif, Suppression, Tool, ToolComponent,
+    ReportingDescriptor, Result as SarifResult, ResultLevel, Suppression,
 };
 
 use super::place::Places;
@@ -12,6 +12,7 @@ use super::results::wrong;
 use super::{RunResults, TrialResult};
 use crate::checks::{Finding, Outcome, Verdict};
 use crate::text::{printable, uri};
+use crate::timeline::files;
 
 /// What fell short in a run, whose directory is `dir`, in JSON. What did in a snoozed trial is suppressed;
 /// mutants, which fail on purpose, and what the harness lost are left out.
@@ -31,22 +32,7 @@ pub fn sarif(results: &RunResults, dir: &Path) -> Result<String, serde_json::Err
             told.push(result(trial, finding, rule, &places, dir));
         }
     }
-    let driver = ToolComponent::builder()
-        .name("day1")
-        .version(env!("CARGO_PKG_VERSION"))
-        .rules(rules.iter().map(|check| rule(check)).collect::<Vec<_>>())
-        .build();
-    let run = Run::builder()
-        .tool(Tool::builder().driver(driver).build())
-        .results(told)
-        .column_kind(serde_json::json!("unicodeCodePoints"))
-        .build();
-    let sarif = Sarif::builder()
-        .version(serde_json::json!("2.1.0"))
-        .schema("https://json.schemastore.org/sarif-2.1.0.json")
-        .runs(vec![run])
-        .build();
-    serde_json::to_string_pretty(&sarif)
+    crate::sarif::document("day1", rules.iter().map(|check| rule(check)).collect(), told)
 }
 
 fn is_told(trial: &TrialResult) -> bool {
@@ -73,7 +59,7 @@ fn result(trial: &TrialResult, finding: &Finding, rule: usize, places: &Places, 
         .physical_location(physical(&places.file, places.line(finding, &trial.findings)))
         .logical_locations(vec![trial_itself])
         .build();
-    let timeline = dir.join(&trial.trial).join("timeline.jsonl").display().to_string();
+    let timeline = dir.join(&trial.trial).join(files::TIMELINE).display().to_string();
     let evidence = finding.evidence.iter().map(|evidence| {
         let line = usize::try_from(evidence.seq).unwrap_or(usize::MAX).saturating_add(1);
         Location::builder().physical_location(physical(&timeline, line)).message(&printable(&evidence.text)).build()

@@ -11,6 +11,7 @@ use super::{Attempt, MutantOutcome, RunResults, SnoozeOutcome, Snoozed, SnoozedB
 use crate::checks::{Finding, Outcome, Verdict};
 use crate::process::{pasted, this_program};
 use crate::text::{number, printable, printable_lines};
+use crate::timeline::files;
 
 /// One trial: what was proven, or what fell short and where to look.
 pub fn trial(result: &TrialResult) -> String {
@@ -62,7 +63,7 @@ pub fn painted_trial(result: &TrialResult) -> String {
         for what in ["journal", "console"] {
             let _ = writeln!(text, "  {what}   {program} {what} {trial}{boot}");
         }
-        let _ = writeln!(text, "  timeline  {}", dir.join("timeline.jsonl").display());
+        let _ = writeln!(text, "  timeline  {}", dir.join(files::TIMELINE).display());
     }
     text
 }
@@ -152,7 +153,7 @@ fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {
         return;
     }
     for evidence in finding.evidence.iter().take(5) {
-        let file = dir.map_or_else(|| "timeline.jsonl".into(), |dir| dir.join("timeline.jsonl").display().to_string());
+        let file = dir.map_or_else(|| "timeline.jsonl".into(), |dir| dir.join(files::TIMELINE).display().to_string());
         let _ = writeln!(text, "        {}", printable(&evidence.text));
         let _ = writeln!(text, "          at {file}:{}", evidence.seq + 1);
     }

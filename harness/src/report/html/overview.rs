@@ -20,10 +20,7 @@ pub(super) fn colour(trial: &TrialResult) -> &'static str {
     match trial.verdict {
         _ if trial.mutant.as_ref().is_some_and(crate::report::MutantResult::is_good) => "pass",
         Verdict::Pass if trial.is_red() => "fail",
-        Verdict::Pass => "pass",
-        Verdict::Fail => "fail",
-        Verdict::Flaky | Verdict::Inconclusive | Verdict::Infra => "doubt",
-        Verdict::Skipped => "none",
+        verdict => colour_of(verdict),
     }
 }
 
