@@ -222,7 +222,9 @@ fn time_to_init(
             Ok(machine) => machine,
             // QEMU itself refuses KVM on some hosts (nested, or a CPU that it doesn't know).
             Err(Error::EndedEarly { stderr, .. }) if accel == Accel::Kvm => {
-                return Ok(Err(format!("QEMU says: {stderr}")));
+                // A line of its own in every report.
+                let said = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+                return Ok(Err(format!("QEMU says: {said}")));
             }
             Err(error) => return Err(error),
         };
