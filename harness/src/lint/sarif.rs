@@ -15,6 +15,7 @@ pub fn sarif(report: &Report) -> Result<String, serde_json::Error> {
         "day1 lint",
         ALL.iter().map(|rule| descriptor(rule)).collect(),
         report.findings.iter().map(result).collect(),
+        None,
     )
 }
 

@@ -17,6 +17,7 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// From the first preparation to the end of the machine, in seconds.
+    #[schemars(range(min = 0))]
     pub seconds: f64,
     /// Where its node began; empty if it had none.
     pub start: String,
@@ -45,4 +46,17 @@ impl Attempt {
     pub fn dir_of(number: u32) -> String {
         format!("attempt-{number}")
     }
+}
+
+/// Which of several runs of a trial its result is about, by their verdicts: the last that passed; else the last failure, for it
+/// is evidence that no loss of another run takes back. None of none.
+pub(crate) fn told(verdicts: impl IntoIterator<Item = Verdict>) -> Option<usize> {
+    let weight = |verdict| match verdict {
+        Verdict::Pass | Verdict::Flaky => 4,
+        Verdict::Fail => 3,
+        Verdict::Inconclusive => 2,
+        Verdict::Infra => 1,
+        Verdict::Skipped => 0,
+    };
+    verdicts.into_iter().enumerate().max_by_key(|(_, verdict)| weight(*verdict)).map(|(index, _)| index)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::place::{self, Places};
 use super::results::wrong;
-use super::terminal::word;
+use super::words::{self, word};
 use super::{RunResults, SnoozeOutcome, TrialResult};
 use crate::checks::{Finding, Verdict};
 use crate::text::{number, printable};
@@ -26,9 +26,9 @@ pub fn summary(results: &RunResults, limit: usize) -> String {
         0 => format!("## ✅ day1: {}, none is red\n\n", number(results.trials.len(), "trial")),
         _ => format!("## ❌ day1: {red} of {} are red\n\n", number(results.trials.len(), "trial")),
     };
-    let _ = writeln!(text, "{} in {:.0} s.\n", counts(&results.trials), results.seconds);
+    let _ = writeln!(text, "{} in {:.0} s.\n", words::counted(&results.trials), results.seconds);
     for (image, reason) in &results.host.acceleration {
-        let _ = writeln!(text, "{} ran on {}.\n", escaped(image), escaped(reason));
+        let _ = writeln!(text, "{} ran on {}.\n", escaped(image), escaped(&printable(reason)));
     }
     let told: Vec<&TrialResult> = results.trials.iter().filter(|trial| is_told(trial)).collect();
     let mut left = Left { limit: limit.saturating_sub(LAST_WORDS), rows: 0, details: 0 };
@@ -85,19 +85,6 @@ fn is_told(trial: &TrialResult) -> bool {
     trial.is_red() || !is_good || trial.snoozed.is_some()
 }
 
-fn counts(trials: &[TrialResult]) -> String {
-    let mut words: Vec<(&str, usize)> = Vec::new();
-    for trial in trials {
-        let own = word(trial);
-        match words.iter_mut().find(|(known, _)| *known == own) {
-            Some((_, count)) => *count += 1,
-            None => words.push((own, 1)),
-        }
-    }
-    words.sort_unstable_by_key(|(word, count)| (std::cmp::Reverse(*count), *word));
-    words.iter().map(|(word, count)| format!("{count} {}", word.to_lowercase())).collect::<Vec<_>>().join(", ")
-}
-
 /// Why a trial is told, a line for each thing.
 fn why(trial: &TrialResult) -> String {
     let mut lines: Vec<String> =
@@ -105,7 +92,7 @@ fn why(trial: &TrialResult) -> String {
     if let Some(finding) = wrong(trial.verdict, &trial.findings).first() {
         lines.push(format!("{}: {}", finding.check, printable(&finding.message)));
     }
-    lines.extend(trial.attempts.iter().map(super::describe_attempt));
+    lines.extend(trial.attempts.iter().map(words::attempt));
     for by in trial.snoozed.iter().flat_map(|snoozed| &snoozed.by) {
         let until = if by.expired { "the snooze expired on" } else { "snoozed until" };
         lines.push(format!("{until} {}: {} {}", by.expires, by.reason, by.tracker));
@@ -217,7 +204,7 @@ mod tests {
         assert!(text.starts_with("## ❌ day1: 5 of 11 trials are red\n\n"), "{text}");
         assert!(
             text.contains(
-                "\n2 fail, 2 flaky, 2 pass, 1 caught, 1 inconclusive, 1 infra, 1 skipped, 1 snoozed in 400 s."
+                "\n2 pass, 2 fail, 2 flaky, 1 inconclusive, 1 infra, 1 skipped, 1 snoozed, 1 caught in 400 s."
             ),
             "{text}"
         );

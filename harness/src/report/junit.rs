@@ -1,5 +1,6 @@
 //! JUnit XML, for CI systems that show it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString};
 
 use super::results::wrong;
-use super::{Attempt, RunResults, SnoozedBy, TrialResult};
+use super::{Attempt, Host, RunResults, SnoozedBy, TrialResult};
 use crate::checks::{Finding, Verdict};
 
 /// Files of a trial that are attached to its case. Of several, GitLab shows the first.
@@ -72,7 +73,7 @@ fn status(trial: &TrialResult, dir: &Path) -> TestCaseStatus {
     let lines = lines(trial.reason.as_deref(), &wrong);
     let message = match (&trial.snoozed, trial.verdict) {
         (Some(snoozed), _) if snoozed.holds() => snoozed.by.iter().map(known).collect::<Vec<_>>().join("; "),
-        (_, Verdict::Flaky) => format!("flaky: it passed only when it ran {} times", trial.attempts.len() + 1),
+        (_, Verdict::Flaky) => format!("flaky: it {}", super::words::attempts(trial).unwrap_or_default()),
         // A line feed in an attribute reads as a space.
         _ => lines.lines().next().unwrap_or_default().to_owned(),
     };
@@ -126,18 +127,26 @@ fn rerun(attempt: &Attempt, dir: &Path) -> TestRerun {
 fn properties(results: &RunResults, trial: &TrialResult) -> Vec<(&'static str, String)> {
     let node = trial.trial.rsplit_once('@').map_or("", |(_, node)| node);
     let (node, kernel) = node.split_once(',').unwrap_or((node, ""));
-    let accel = results.host.acceleration.get(node).and_then(|text| text.split_whitespace().next()).unwrap_or_default();
     let mut properties = vec![
-        ("verdict", super::terminal::word(trial).to_lowercase()),
+        ("verdict", super::words::word(trial).to_lowercase()),
         ("node-image", node.to_owned()),
         ("kernel", kernel.to_owned()),
-        ("accelerator", accel.to_owned()),
+        ("accelerator", accelerator(results, node)),
         ("start", trial.start.clone()),
         ("scenario", trial.scenario.display().to_string()),
     ];
     properties.extend(trial.snoozed.iter().flat_map(|snoozed| &snoozed.by).map(|by| ("snooze", known(by))));
     properties.retain(|(_, value)| !value.is_empty());
     properties
+}
+
+/// `kvm` or `tcg`; nothing where it was not the same in all runs that the results are joined from.
+fn accelerator(results: &RunResults, node: &str) -> String {
+    let runs = results.shards.iter().flat_map(|shard| &shard.runs).map(|run| &run.host);
+    let hosts: Vec<&Host> = if results.shards.is_empty() { vec![&results.host] } else { runs.collect() };
+    let words = hosts.iter().filter_map(|host| host.acceleration.get(node)?.split_whitespace().next());
+    let words: BTreeSet<&str> = words.collect();
+    if words.len() == 1 { words.into_iter().collect() } else { String::new() }
 }
 
 /// A line for each file that is there, by itself, as Jenkins wants it.
@@ -201,7 +210,7 @@ mod tests {
             ("/holds@", "skipped", "snoozed", snoozed),
             ("/expired@", "failure", "nic.driver", wrong),
             ("/passes@", "success", "", ""),
-            ("/flaky@", "failure", "flaky", "flaky: it passed only when it ran 3 times"),
+            ("/flaky@", "failure", "flaky", "flaky: it ran 3 times, and passed the last time"),
             ("/tolerated@", "success", "", ""),
             ("/caught@", "success", "", ""),
         ] {

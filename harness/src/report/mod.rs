@@ -18,10 +18,12 @@ mod sarif;
 mod schema;
 mod snoozed;
 mod terminal;
+mod words;
 
 use std::path::Path;
 
 pub use attempt::Attempt;
+pub(crate) use attempt::told;
 pub use github::{SUMMARY_LIMIT as GITHUB_SUMMARY_LIMIT, annotations as github_annotations, summary as github_summary};
 pub use junit::write as write_junit;
 pub use merge::{Merge, MergeError, Merged, Shard, ShardRun};
@@ -36,9 +38,8 @@ pub use results::{
 pub use sarif::sarif;
 pub use schema::results_schema;
 pub use snoozed::{SnoozeOutcome, Snoozed, SnoozedBy};
-pub use terminal::{
-    attempt as describe_attempt, painted_summary, painted_trial, stretched, summary, trial as describe_trial,
-};
+pub use terminal::{painted_summary, painted_trial, stretched, summary, trial as describe_trial};
+pub use words::attempt as describe_attempt;
 
 /// Name of the file with a run's results as JUnit.
 pub const JUNIT_FILE: &str = "junit.xml";

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 /// The K-th of N parts of the selected trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^(hash|slice):[1-9][0-9]*/[1-9][0-9]*$"))]
 pub struct Partition {
     cut: Cut,
     part: u64,
@@ -24,9 +25,14 @@ enum Cut {
     Slice,
 }
 
+/// How many parts there can be: as many as a Kubernetes Job has pods.
+const MOST: u64 = 100_000;
+
 /// A partition that is neither `hash:K/N` nor `slice:K/N`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no partition: write hash:K/N or slice:K/N with K from 1 to N, such as hash:1/4")]
+#[error(
+    "{0:?} is no partition: write hash:K/N or slice:K/N with K from 1 to N, and N at most {MOST}, such as hash:1/4"
+)]
 pub struct BadPartition(String);
 
 impl Cut {
@@ -78,7 +84,7 @@ impl FromStr for Partition {
             let cut = [Cut::Hash, Cut::Slice].into_iter().find(|cut| cut.word() == word)?;
             let (part, of) = parts.split_once('/')?;
             let (part, of) = (part.parse().ok()?, of.parse().ok()?);
-            (1..=of).contains(&part).then_some(Self { cut, part, of })
+            ((1..=of).contains(&part) && of <= MOST).then_some(Self { cut, part, of })
         };
         parse().ok_or_else(|| BadPartition(text.to_owned()))
     }
@@ -137,7 +143,18 @@ mod tests {
 
     #[test]
     fn what_is_no_partition_is_refused() {
-        for bad in ["", "1/4", "hash:0/4", "hash:5/4", "hash:1/0", "hash:a/b", "slice:3/2", "count:1/2", "hash:1"] {
+        for bad in [
+            "",
+            "1/4",
+            "hash:0/4",
+            "hash:5/4",
+            "hash:1/0",
+            "hash:a/b",
+            "slice:3/2",
+            "count:1/2",
+            "hash:1",
+            "hash:1/100001",
+        ] {
             assert!(bad.parse::<Partition>().is_err(), "{bad}");
         }
     }

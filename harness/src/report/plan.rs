@@ -67,6 +67,12 @@ pub enum ReadPlanError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// No trial would ever be missed.
+    #[error("{path} plans no trial")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another version of this program wrote it.
     #[error("{path} has version {found} of its shape, and this program reads version {PLAN_VERSION}")]
     Version {
@@ -170,6 +176,9 @@ impl RunPlan {
             serde_json::from_slice(&text).map_err(|source| ReadPlanError::Shape { path: path.to_owned(), source })?;
         if plan.version != PLAN_VERSION {
             return Err(ReadPlanError::Version { path: path.to_owned(), found: plan.version });
+        }
+        if plan.scenarios.iter().all(|one| one.trials.is_empty()) {
+            return Err(ReadPlanError::Empty { path: path.to_owned() });
         }
         Ok(plan)
     }

@@ -12,6 +12,9 @@ use crate::checks::{Finding, Outcome, SetAside, Verdict};
 /// renamed or means something else; what is only added leaves it as it is, for readers pass over what they don't know.
 pub const RESULTS_VERSION: u32 = 1;
 
+/// Nothing takes so long: a century.
+const MOST_SECONDS: f64 = 100.0 * 366.0 * 24.0 * 3600.0;
+
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunResults {
@@ -23,6 +26,7 @@ pub struct RunResults {
     /// When the run began, RFC 3339 in UTC.
     pub started: String,
     /// How long it took, in seconds.
+    #[schemars(range(min = 0))]
     pub seconds: f64,
     /// What it ran on.
     pub host: Host,
@@ -81,6 +85,7 @@ pub struct TrialResult {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_ran: bool,
     /// From the first preparation to the end of the machine, in seconds.
+    #[schemars(range(min = 0))]
     pub seconds: f64,
     /// Where its node began: `cold` at power-on, `template` in its first boot's initramfs, `pulled` after its first
     /// boot. Empty for a trial that never ran.
@@ -266,6 +271,14 @@ pub enum ReadResultsError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// No run is like that.
+    #[error("{path}: not the results of a run: {what}")]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// Another version of this program wrote it.
     #[error("{path} has version {found} of its shape, and this program reads version {RESULTS_VERSION}")]
     Version {
@@ -290,7 +303,26 @@ impl RunResults {
             Versioned { version: Some(found) } if found != u64::from(RESULTS_VERSION) => {
                 Err(ReadResultsError::Version { path, found })
             }
-            _ => serde_json::from_slice(&bytes).map_err(shape),
+            _ => {
+                let results: Self = serde_json::from_slice(&bytes).map_err(shape)?;
+                results.sound().map_err(|what| ReadResultsError::Unsound { path, what })?;
+                Ok(results)
+            }
+        }
+    }
+
+    /// What is wrong with results that have the right shape: a file may be damaged, or made by hand.
+    fn sound(&self) -> Result<(), String> {
+        let attempts = |trial: &TrialResult| trial.attempts.iter().map(|one| one.seconds).collect::<Vec<_>>();
+        let trials = self.trials.iter().flat_map(|trial| std::iter::once(trial.seconds).chain(attempts(trial)));
+        if let Some(seconds) = trials.chain([self.seconds]).find(|seconds| !(0.0..MOST_SECONDS).contains(seconds)) {
+            return Err(format!("something in it took {seconds} s"));
+        }
+        let mut names: Vec<&str> = self.trials.iter().map(|trial| trial.trial.as_str()).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("it has two results of {}", pair[0])),
+            None => Ok(()),
         }
     }
 

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use serde_sarif::sarif::{
-    ArtifactLocation, Location, LogicalLocation, MultiformatMessageString, PhysicalLocation, Region,
-    ReportingDescriptor, Result as SarifResult, ResultLevel, Suppression,
+    ArtifactLocation, Invocation, Location, LogicalLocation, MultiformatMessageString, Notification, PhysicalLocation,
+    Region, ReportingDescriptor, Result as SarifResult, ResultLevel, Suppression,
 };
 
 use super::place::Places;
 use super::results::wrong;
-use super::{RunResults, TrialResult};
+use super::{RunResults, TrialResult, words};
 use crate::checks::{Finding, Outcome, Verdict};
+use crate::explain;
 use crate::text::{printable, uri};
 use crate::timeline::files;
 
@@ -32,18 +33,40 @@ pub fn sarif(results: &RunResults, dir: &Path) -> Result<String, serde_json::Err
             told.push(result(trial, finding, rule, &places, dir));
         }
     }
-    crate::sarif::document("day1", rules.iter().map(|check| rule(check)).collect(), told)
+    let rules = rules.iter().map(|check| rule(check)).collect();
+    crate::sarif::document("day1", rules, told, Some(invocation(results)))
+}
+
+/// Whether the run could show all that it was to: what a lost trial does not say is not mended.
+fn invocation(results: &RunResults) -> Invocation {
+    let is_lost = |trial: &&TrialResult| trial.never_ran || trial.verdict == Verdict::Infra;
+    let lost = results.trials.iter().filter(is_lost).map(|trial| {
+        let why = words::why(trial).map(|why| format!(": {why}")).unwrap_or_default();
+        let message = format!("{} was lost{why}", trial.trial);
+        Notification::builder().level("error").message(&message).build()
+    });
+    let lost: Vec<Notification> = lost.collect();
+    Invocation::builder().execution_successful(lost.is_empty()).tool_execution_notifications(lost).build()
 }
 
 fn is_told(trial: &TrialResult) -> bool {
     trial.mutant.is_none() && trial.verdict != Verdict::Infra
 }
 
-/// A check as a rule: what it is for, where its id does not say it, belongs into `help`.
+/// A check as a rule, with what `day1 explain` says of it.
 fn rule(check: &str) -> ReportingDescriptor {
     let text = |text: &str| MultiformatMessageString::builder().text(text).build();
-    let short = format!("The check {check} of a trial.");
-    ReportingDescriptor::builder().id(check).short_description(text(&short)).build()
+    // A run of another version may have checks that this one does not know.
+    let Ok(topic) = explain::topic(check) else {
+        let short = format!("The check {check} of a trial.");
+        return ReportingDescriptor::builder().id(check).short_description(text(&short)).build();
+    };
+    let parts = topic.parts.iter().map(|(name, part)| format!("{name}: {part}"));
+    ReportingDescriptor::builder()
+        .id(check)
+        .short_description(text(&format!("{}.", topic.summary())))
+        .help(text(&parts.collect::<Vec<_>>().join("\n\n")))
+        .build()
 }
 
 fn result(trial: &TrialResult, finding: &Finding, rule: usize, places: &Places, dir: &Path) -> SarifResult {
@@ -115,7 +138,9 @@ mod tests {
         };
         // Of a flaky trial the last attempt passed, a mutant fails on purpose.
         assert_eq!(results.len(), 4, "{text}");
-        assert_eq!(run["tool"]["driver"]["rules"].as_array().map(Vec::len), Some(1));
+        let rules = run["tool"]["driver"]["rules"].as_array().expect("rules");
+        assert_eq!(rules.len(), 1);
+        assert!(rules[0]["help"]["text"].as_str().is_some_and(|help| help.contains("What to do: ")), "{text}");
         let failed = of("pull/failed[secret=wrong]@debian-13")[0];
         assert_eq!(
             (&failed["ruleId"], &failed["ruleIndex"], &failed["level"]),
@@ -128,6 +153,10 @@ mod tests {
         assert!(
             evidence["artifactLocation"]["uri"].as_str().is_some_and(|uri| uri.ends_with("debian-13/timeline.jsonl"))
         );
+        let invocation = &run["invocations"][0];
+        assert_eq!(invocation["executionSuccessful"], false);
+        let lost = invocation["toolExecutionNotifications"].as_array().expect("notifications");
+        assert!(lost[0]["message"]["text"].as_str().is_some_and(|text| text.starts_with("pull/lost@")), "{text}");
         assert_eq!(of("pull/unclear@debian-13")[0]["level"], "warning");
         assert!(failed.get("suppressions").is_none());
         assert_eq!(of("power-loss/holds@debian-13")[0]["suppressions"][0]["kind"], "external");

@@ -6,8 +6,7 @@ use std::path::Path;
 use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 
-use super::results::wrong;
-use super::{Attempt, MutantOutcome, RunResults, SnoozeOutcome, Snoozed, SnoozedBy, TrialResult};
+use super::{MutantOutcome, RunResults, SnoozeOutcome, TrialResult, words};
 use crate::checks::{Finding, Outcome, Verdict};
 use crate::process::{pasted, this_program};
 use crate::text::{number, printable, printable_lines};
@@ -21,19 +20,19 @@ pub fn trial(result: &TrialResult) -> String {
 /// As [`trial`], with the colours of a terminal, for `anstream` to print.
 pub fn painted_trial(result: &TrialResult) -> String {
     let mut text = String::new();
-    let word = painted(colour(result), word(result));
-    let _ = writeln!(text, "{word} {} in {:.0} s{}", result.trial, result.seconds, began(&result.start));
+    let word = painted(colour(result), words::word(result));
+    let began = words::began(&result.start).map(|began| format!(" ({began})")).unwrap_or_default();
+    let _ = writeln!(text, "{word} {} in {:.0} s{began}", result.trial, result.seconds);
     if let Some(reason) = &result.reason {
-        let _ = writeln!(text, "  {}", printable_lines(reason).replace('\n', "\n  "));
+        let _ = writeln!(text, "  {}", printable_lines(reason).replace('\n', "\n  │ "));
     }
     attempts(&mut text, result);
-    result.snoozed.iter().for_each(|snoozed| describe_snoozed(&mut text, snoozed));
+    for line in result.snoozed.iter().flat_map(words::snoozed) {
+        let _ = writeln!(text, "  {line}");
+    }
     if let Some(mutant) = &result.mutant {
         let _ = writeln!(text, "  mutant: {}", mutant.says);
-        let _ = match mutant.caught_by.as_slice() {
-            [] => writeln!(text, "  does no harm, so it must pass"),
-            checks => writeln!(text, "  must be caught by {}", checks.join(", ")),
-        };
+        let _ = writeln!(text, "  {}", words::due(mutant));
         // What was caught as it must be needs no reading.
         if mutant.is_good() {
             return text;
@@ -70,59 +69,14 @@ pub fn painted_trial(result: &TrialResult) -> String {
 
 /// The trial's other runs.
 fn attempts(text: &mut String, result: &TrialResult) {
-    if result.attempts.is_empty() {
-        return;
-    }
-    let ran = number(result.attempts.len() + 1, "time");
-    let tolerated = if result.flaky_ok { ", which this run takes for good" } else { "" };
-    let _ = match result.verdict {
-        Verdict::Flaky => writeln!(text, "  ran {ran}, and passed the last time{tolerated}"),
-        _ => writeln!(text, "  ran {ran}, and never passed"),
-    };
+    let Some(ran) = words::attempts(result) else { return };
+    let _ = writeln!(text, "  {ran}");
     for attempt in &result.attempts {
-        let _ = writeln!(text, "    {}", self::attempt(attempt));
+        let _ = writeln!(text, "    {}", words::attempt(attempt));
         if let Some(dir) = &result.dir {
             let _ = writeln!(text, "      in {}", dir.join(&attempt.dir).display());
         }
     }
-}
-
-/// An attempt in a line: what it came to, and the first thing that was wrong.
-pub fn attempt(attempt: &Attempt) -> String {
-    let why = because(attempt.verdict, attempt.reason.as_deref(), &attempt.findings);
-    format!("attempt {} {} in {:.0} s{why}", attempt.number, verdict_word(attempt.verdict), attempt.seconds)
-}
-
-/// Why a trial is no pass, in a line: its reason, or the first finding that did not pass.
-fn why(result: &TrialResult) -> String {
-    if result.verdict == Verdict::Flaky {
-        return ": passed only when it was run again".into();
-    }
-    because(result.verdict, result.reason.as_deref(), &result.findings)
-}
-
-fn because(verdict: Verdict, reason: Option<&str>, findings: &[Finding]) -> String {
-    match (reason, wrong(verdict, findings).first()) {
-        (Some(reason), _) => format!(": {}", printable(reason.lines().next().unwrap_or_default())),
-        (None, Some(finding)) => format!(": {} {}", finding.check, printable(&finding.message)),
-        (None, None) => String::new(),
-    }
-}
-
-fn describe_snoozed(text: &mut String, snoozed: &Snoozed) {
-    for by in &snoozed.by {
-        let SnoozedBy { place, reason, tracker, expires, expired, .. } = by;
-        let until =
-            if *expired { format!("THE SNOOZE EXPIRED on {expires}") } else { format!("snoozed until {expires}") };
-        let _ = writeln!(text, "  {until}: {reason} ({tracker}; {place})");
-    }
-    let _ = match snoozed.outcome {
-        SnoozeOutcome::Holds => writeln!(text, "  it fails as it is known to, which is not counted"),
-        SnoozeOutcome::Expired => writeln!(text, "  it still fails as it was known to, which counts again"),
-        SnoozeOutcome::FailsOtherwise => writeln!(text, "  it fails by more than what is known"),
-        SnoozeOutcome::Passes => writeln!(text, "  IT PASSES: remove the snooze"),
-        SnoozeOutcome::Unclear => Ok(()),
-    };
 }
 
 /// The first boot in which something fell short.
@@ -130,16 +84,6 @@ fn telling_boot(result: &TrialResult) -> Option<u32> {
     let findings = result.findings.iter();
     let of = |outcome| findings.clone().filter(move |finding| finding.outcome == outcome).filter_map(|one| one.boot);
     of(Outcome::Fail).min().or_else(|| of(Outcome::Inconclusive).min())
-}
-
-/// Where the node began.
-fn began(start: &str) -> &'static str {
-    match start {
-        "cold" => " (cold start)",
-        "template" => " (first boot forked from a template)",
-        "pulled" => " (from a checkpoint after the first boot)",
-        _ => "",
-    }
 }
 
 fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {
@@ -154,8 +98,9 @@ fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {
     }
     for evidence in finding.evidence.iter().take(5) {
         let file = dir.map_or_else(|| "timeline.jsonl".into(), |dir| dir.join(files::TIMELINE).display().to_string());
-        let _ = writeln!(text, "        {}", printable(&evidence.text));
-        let _ = writeln!(text, "          at {file}:{}", evidence.seq + 1);
+        // Marked as a quotation: a line of a job's log that begins with `::` is a command to GitHub's runner.
+        let _ = writeln!(text, "        │ {}", printable(&evidence.text));
+        let _ = writeln!(text, "          at {file}:{}", evidence.seq.saturating_add(1));
     }
     if let Some(advice) = &finding.advice {
         let _ = writeln!(text, "        → {advice}");
@@ -177,36 +122,6 @@ fn colour(result: &TrialResult) -> AnsiColor {
     }
 }
 
-/// What a trial came to, in a word.
-pub(super) fn word(result: &TrialResult) -> &'static str {
-    match &result.mutant {
-        Some(mutant) => mutant_word(mutant.outcome),
-        None if result.is_snoozed() => "SNOOZED",
-        None => verdict_word(result.verdict),
-    }
-}
-
-pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "PASS",
-        Verdict::Fail => "FAIL",
-        Verdict::Flaky => "FLAKY",
-        Verdict::Inconclusive => "INCONCLUSIVE",
-        Verdict::Infra => "INFRA",
-        Verdict::Skipped => "SKIPPED",
-    }
-}
-
-pub(super) fn mutant_word(outcome: MutantOutcome) -> &'static str {
-    match outcome {
-        MutantOutcome::Caught => "CAUGHT",
-        MutantOutcome::Missed => "MISSED",
-        MutantOutcome::Passed => "PASSED",
-        MutantOutcome::FalseAlarm => "FALSE ALARM",
-        MutantOutcome::Unclear => "UNCLEAR",
-    }
-}
-
 /// How many mutants came to what; nothing for a run without any.
 fn mutants(results: &RunResults) -> Option<String> {
     let all = [
@@ -222,27 +137,10 @@ fn mutants(results: &RunResults) -> Option<String> {
     (!outcomes.is_empty()).then(|| format!("{} mutants: {}", outcomes.len(), counts.join(", ")))
 }
 
-/// How many shards the results are joined from, and which never reported; nothing for a run's own.
-fn shards(results: &RunResults) -> Vec<String> {
-    let all = results.shards.len();
-    let silent = || results.shards.iter().filter(|shard| shard.runs.is_empty());
-    let silent_trials: usize = silent().map(|shard| shard.trials).sum();
-    let (named, more) = (silent().take(NAMED).map(|shard| shard.name()), silent().count().saturating_sub(NAMED));
-    let named: Vec<String> = named.chain((more > 0).then(|| format!("{more} more"))).collect();
-    let missing = match silent().count() {
-        0 => "all reported".to_owned(),
-        count => format!("{count} never reported, with {silent_trials} trials: {}", named.join(", ")),
-    };
-    if all == 0 { Vec::new() } else { vec![format!("{all} shards: {missing}")] }
-}
-
 /// By how much deadlines were stretched, as the end of a line; nothing where they were not.
 pub fn stretched(factor: f64) -> String {
     if factor > 1.0 { format!("; deadlines × {factor:.1}") } else { String::new() }
 }
-
-/// How many shards a summary names.
-const NAMED: usize = 8;
 
 /// The run in a few lines, after the last trial.
 pub fn summary(results: &RunResults, dir: &Path) -> String {
@@ -252,26 +150,22 @@ pub fn summary(results: &RunResults, dir: &Path) -> String {
 /// As [`summary`], with the colours of a terminal, for `anstream` to print.
 pub fn painted_summary(results: &RunResults, dir: &Path) -> String {
     let mut text = String::new();
-    let snoozed = results.trials.iter().filter(|trial| trial.is_snoozed()).count();
-    let all = [Verdict::Pass, Verdict::Fail, Verdict::Flaky, Verdict::Inconclusive, Verdict::Infra, Verdict::Skipped];
-    let counts: Vec<String> = all
-        .into_iter()
-        .filter_map(|verdict| {
-            let own = |trial: &&TrialResult| trial.verdict == verdict && !trial.is_snoozed();
-            let count = results.trials.iter().filter(own).count();
-            (count > 0).then(|| format!("{count} {}", verdict_word(verdict).to_lowercase()))
-        })
-        .chain((snoozed > 0).then(|| format!("{snoozed} snoozed")))
-        .collect();
-    let _ = writeln!(text, "{} trials in {:.0} s: {}", results.trials.len(), results.seconds, counts.join(", "));
+    let _ = writeln!(
+        text,
+        "{} in {:.0} s: {}",
+        number(results.trials.len(), "trial"),
+        results.seconds,
+        words::counted(&results.trials)
+    );
     if let Some(mutants) = mutants(results) {
         let _ = writeln!(text, "  {mutants}");
     }
-    for line in shards(results) {
+    if let Some(line) = words::shards(results) {
         let _ = writeln!(text, "  {line}");
     }
     for trial in results.trials.iter().filter(|trial| trial.is_red() || trial.verdict == Verdict::Flaky) {
-        let _ = writeln!(text, "  {} {}{}", painted(colour(trial), word(trial)), trial.trial, why(trial));
+        let (word, why) = (painted(colour(trial), words::word(trial)), words::why(trial));
+        let _ = writeln!(text, "  {word} {}{}", trial.trial, why.map(|why| format!(": {why}")).unwrap_or_default());
     }
     for (trial, snoozed) in results.trials.iter().filter_map(|trial| Some((trial, trial.snoozed.as_ref()?))) {
         let places: Vec<&str> = snoozed.by.iter().map(|by| by.place.as_str()).collect();
@@ -289,7 +183,7 @@ pub fn painted_summary(results: &RunResults, dir: &Path) -> String {
     }
     for (image, reason) in &results.host.acceleration {
         let factor = results.host.deadline_factor.get(image).copied().map(stretched).unwrap_or_default();
-        let _ = writeln!(text, "  {image} ran on {reason}{factor}");
+        let _ = writeln!(text, "  {image} ran on {}{factor}", printable(reason));
     }
     let _ = writeln!(text, "  report    {}", dir.join(super::html::FILE).display());
     let _ = writeln!(text, "  results   {}", dir.join(RunResults::FILE).display());
@@ -344,7 +238,10 @@ mod tests {
         let flaky = told("/flaky@");
         assert!(flaky.starts_with("FLAKY ordering/flaky@debian-13 in"), "{flaky}");
         assert!(flaky.contains("ran 3 times, and passed the last time\n"), "{flaky}");
-        assert!(flaky.contains("attempt 1 FAIL in 90 s: nic.driver network card `test` is driven by e1000"), "{flaky}");
+        assert!(
+            flaky.contains("attempt 1 FAIL in 90 s: nic.driver: network card `test` is driven by e1000"),
+            "{flaky}"
+        );
         assert!(flaky.contains("in target/day1-results/ordering/flaky@debian-13/attempt-1\n"), "{flaky}");
         assert!(flaky.contains("attempt 2 INFRA in 0 s: QEMU ended\n"), "{flaky}");
         let holds = told("/holds@");
@@ -356,11 +253,14 @@ mod tests {
         let colours = painted_trial(&run.trials[0]);
         assert!(colours.contains("\u{1b}[") && !trial(&run.trials[0]).contains('\u{1b}'), "{colours}");
         let failed = told("/failed[");
-        assert!(failed.contains("        e1000 \u{fffd}[31mis still there\n"), "a terminal obeys no guest: {failed}");
+        assert!(failed.contains("        │ e1000 \u{fffd}[31mis still there\n"), "a terminal obeys no guest: {failed}");
 
         let summary = summary(&run, Path::new("results"));
         let first = summary.lines().next().expect("a line");
-        assert_eq!(first, "11 trials in 400 s: 2 pass, 3 fail, 2 flaky, 1 inconclusive, 1 infra, 1 skipped, 1 snoozed");
+        assert_eq!(
+            first,
+            "11 trials in 400 s: 2 pass, 2 fail, 2 flaky, 1 inconclusive, 1 infra, 1 skipped, 1 snoozed, 1 caught"
+        );
         assert!(summary.contains("  FLAKY ordering/flaky@debian-13: passed only when it was run again\n"), "{summary}");
         assert!(
             summary.contains(

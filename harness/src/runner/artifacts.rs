@@ -7,7 +7,8 @@ use std::fmt;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{ImagesError, Options, Scratch, every_trial, of_part, plan, prepare, progress};
+use super::selection::{every_trial, of_part, plan};
+use super::{ImagesError, Options, Scratch, prepare, progress};
 use crate::cache::{Cache, Fetched};
 use crate::lab;
 use crate::node;

@@ -7,7 +7,7 @@ use std::path::Path;
 use libtest_mimic::Failed;
 
 use crate::checks::Verdict;
-use crate::report::{Attempt, TrialResult};
+use crate::report::{self, Attempt, TrialResult};
 
 /// Runs a trial once, and then as long as it is worth running `again`. `once` gets the attempts before it, and leaves its
 /// files in `dir`, the trial's directory.
@@ -36,7 +36,7 @@ pub(super) fn run(
             break Some(number);
         }
     };
-    let told = told(&all);
+    let told = report::told(all.iter().map(|one| one.verdict)).unwrap_or(0);
     let mut others = attempts(&all);
     let mut result = all.swap_remove(told);
     let told = others.remove(told).number;
@@ -56,19 +56,6 @@ fn attempts(all: &[TrialResult]) -> Vec<Attempt> {
 
 fn count(attempts: &[Attempt]) -> u32 {
     u32::try_from(attempts.len()).unwrap_or(u32::MAX)
-}
-
-/// Which of the attempts the verdict is about: the one that passed, which is the last; else the last failure, for it is
-/// evidence that no loss of another attempt takes back.
-fn told(all: &[TrialResult]) -> usize {
-    let weight = |verdict| match verdict {
-        Verdict::Pass | Verdict::Flaky => 4,
-        Verdict::Fail => 3,
-        Verdict::Inconclusive => 2,
-        Verdict::Infra => 1,
-        Verdict::Skipped => 0,
-    };
-    (0..all.len()).max_by_key(|index| weight(all[*index].verdict)).unwrap_or(0)
 }
 
 fn also(result: &mut TrialResult, reason: &str) {

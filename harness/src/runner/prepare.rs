@@ -7,8 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use super::scratch::Scratch;
+use super::selection::{Chosen, Kernels, Planned};
 use super::trial::Ready;
-use super::{Chosen, Kernels, Options, Planned, progress};
+use super::{Options, progress};
 use crate::cache::Cache;
 use crate::lab::{self, Draft, Workshop};
 use crate::machine::{self, Acceleration};
@@ -54,9 +55,6 @@ impl node::Progress for Tell {
 pub(super) fn prepare(options: &Options, planned: &[Planned], scratch: &Path) -> Result<Prepared> {
     let cache = Cache::open(options.cache.as_deref())?;
     let catalogue = catalogue(options, &cache)?;
-    for one in planned {
-        catalogue.get(&one.node).map_err(|error| BadInput(error.to_string()))?;
-    }
     let authority = Authority::open(&cache)?;
     // All drafts first: bad input is told before anything is built and any machine starts.
     let mut drafts: Vec<(Draft, &Planned)> = planned

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 
 use super::kept::Kept;
+use super::ledger::Ledger;
+use super::selection::{Planned, plan};
 use super::trial::{self, Ready};
-use super::{Options, Planned, Results, Scratch, interrupt, lease, plan, prepare};
+use super::{Options, Scratch, interrupt, lease, prepare};
 use crate::checks::{Outcome, Verdict};
 use crate::lab;
 use crate::report::TrialResult;
@@ -174,10 +176,10 @@ impl Shaker<'_> {
         let jobs = self.options.jobs.unwrap_or_else(lease::jobs);
         let (next, done) = (AtomicUsize::new(0), Mutex::new(vec![None; ready.len()]));
         let lost = Mutex::new(None);
-        let (results, kept) = (Results::default(), Arc::new(Kept::new(ready.len())));
+        let (ledger, kept) = (Arc::new(Ledger::new(None, None, &[])), Arc::new(Kept::new(ready.len())));
         let work = || {
             while let Some((index, one)) = take(&next, &ready) {
-                match trial::one(one, jobs, &results, &kept) {
+                match trial::one(one, jobs, &ledger, &kept) {
                     Ok(result) => done.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result),
                     Err(failed) => {
                         *lost.lock().unwrap_or_else(PoisonError::into_inner) = failed.message().map(str::to_owned)

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 
 use super::kept::{self, Kept};
 use super::lease::{self, Lease};
-use super::{Options, Planned, Results, attempts, interrupt, progress};
+use super::ledger::Ledger;
+use super::selection::Planned;
+use super::{Options, attempts, interrupt, progress};
 use crate::checks::{self, Verdict};
 use crate::lab::{self, Draft, Host, Keeper, Plan, PlanError, Workshop};
 use crate::machine::Acceleration;
@@ -83,17 +85,12 @@ pub(super) fn never_ran(planned: &Planned) -> TrialResult {
     TrialResult { never_ran: true, ..result }
 }
 
-/// Puts a result in the place of an earlier one of the same trial.
-pub(super) fn note(results: &Results, result: TrialResult) {
-    results.lock().unwrap_or_else(PoisonError::into_inner).insert(result.trial.clone(), result);
-}
-
-/// Runs a trial; what it came to is on the terminal, in its directory and in `results`.
+/// Runs a trial; what it came to is on the terminal, in its directory and in the ledger.
 pub(super) fn run(
     ready: &Arc<Ready>,
     jobs: usize,
     patience: Patience,
-    results: &Results,
+    ledger: &Arc<Ledger>,
     kept: &Arc<Kept>,
 ) -> Result<(), Failed> {
     let stays = Cell::new(false);
@@ -114,8 +111,10 @@ pub(super) fn run(
         if let Some(last) = before.last() {
             progress::tell(&format!("{} is run again: {}", ready.name(), report::describe_attempt(last)));
         }
-        let (result, stayed) = perform_apart(ready, jobs, results, kept, before)?;
+        let (result, stayed) = perform_apart(ready, jobs, ledger, kept, before)?;
         stays.set(stayed);
+        // Should the next attempt be its end, what this one found is not lost.
+        ledger.note(TrialResult { attempts: before.to_vec(), ..result.clone() });
         Ok(result)
     });
     let mut result = result.inspect_err(|failed| {
@@ -142,14 +141,19 @@ pub(super) fn run(
             writeln!(text, "  again     {}", kept::again(&ready.options, &ready.name, node, ready.kernel.as_deref()));
     }
     progress::say(&format!("\n{text}"));
-    note(results, result);
+    ledger.note(result);
     // A trial that was cut short has proven nothing.
     if red || interrupt::is_set() { Err(Failed::without_message()) } else { Ok(()) }
 }
 
 /// Runs a trial once there is room for its machine; what it came to is in its directory.
-pub(super) fn one(ready: &Arc<Ready>, jobs: usize, results: &Results, kept: &Arc<Kept>) -> Result<TrialResult, Failed> {
-    perform_apart(ready, jobs, results, kept, &[]).map(|(result, _)| result)
+pub(super) fn one(
+    ready: &Arc<Ready>,
+    jobs: usize,
+    ledger: &Arc<Ledger>,
+    kept: &Arc<Kept>,
+) -> Result<TrialResult, Failed> {
+    perform_apart(ready, jobs, ledger, kept, &[]).map(|(result, _)| result)
 }
 
 /// The same, and whether its machine stays. The attempts `before` it have their files below its directory. The trial's
@@ -157,13 +161,13 @@ pub(super) fn one(ready: &Arc<Ready>, jobs: usize, results: &Results, kept: &Arc
 fn perform_apart(
     ready: &Arc<Ready>,
     jobs: usize,
-    results: &Results,
+    ledger: &Arc<Ledger>,
     kept: &Arc<Kept>,
     before: &[Attempt],
 ) -> Result<(TrialResult, bool), Failed> {
     let (sender, receiver) = mpsc::channel();
     let thread = {
-        let (ready, results, kept) = (Arc::clone(ready), Arc::clone(results), Arc::clone(kept));
+        let (ready, ledger, kept) = (Arc::clone(ready), Arc::clone(ledger), Arc::clone(kept));
         let before = before.to_vec();
         let name = ready.name.rsplit('/').next().unwrap_or_default().to_owned();
         let thread = std::thread::Builder::new().name(name);
@@ -171,7 +175,7 @@ fn perform_apart(
             Performance {
                 ready: &ready,
                 jobs,
-                results: &results,
+                ledger: &ledger,
                 kept: &kept,
                 before: &before,
                 sender,
@@ -205,7 +209,7 @@ fn lose(result: &mut TrialResult, error: &std::io::Error) {
 struct Performance<'p> {
     ready: &'p Ready,
     jobs: usize,
-    results: &'p Results,
+    ledger: &'p Ledger,
     kept: &'p Kept,
     before: &'p [Attempt],
     /// Gets the result as soon as it is known, and whether the machine stays.
@@ -256,7 +260,7 @@ impl Performance<'_> {
         // Written first: a start without a result means that the harness was killed or panicked.
         let mut begun = infra("it began, and the harness ended before its result".into());
         begun.attempts = self.before.to_vec();
-        note(self.results, begun);
+        self.ledger.note(begun);
         progress::trial_begins(ready.name());
         let dir = ready.dir();
         // Also for a trial that can't be planned: what an earlier run left there is not its own.

@@ -21,7 +21,8 @@ pub const SNOOZES_FILE: &str = "snoozes.yaml";
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Snooze {
     /// Which trials: a scenario's id, and behind `@` the node image where only some are meant, such as
-    /// `power-loss/*@debian-13`. `*` stands for any text, `?` for one character.
+    /// `power-loss/*@debian-13`, with any of its kernels, or `power-loss/*@debian-13,6.12*`, with some. `*` stands for any
+    /// text, `?` for one character.
     pub pattern: TrialPattern,
     /// The checks that may fail, such as `module.replaced`; all, if none is named.
     #[serde(default)]
@@ -109,7 +110,14 @@ impl TrialPattern {
     /// Whether a trial of this name is meant.
     pub fn matches(&self, trial: &str) -> bool {
         let (id, node) = trial.rsplit_once('@').unwrap_or((trial, ""));
-        self.is_of(id) && self.node.as_deref().is_none_or(|pattern| WildMatch::new(pattern).matches(node))
+        let image = node.split_once(',').map_or(node, |(image, _)| image);
+        let is_meant = |pattern: &str| [node, image].iter().any(|name| WildMatch::new(pattern).matches(name));
+        self.is_of(id) && self.node.as_deref().is_none_or(is_meant)
+    }
+
+    /// The pattern of node images, where only some are meant.
+    pub fn node_image(&self) -> Option<&str> {
+        self.node.as_deref().map(|node| node.split_once(',').map_or(node, |(image, _)| image))
     }
 
     /// Whether trials of the scenario with this id may be meant.
@@ -240,6 +248,9 @@ mod tests {
             ("pull/late@debian-13", "pull/late@debian-13-arm64", false),
             ("*@debian-1?", "pull/late@debian-13", true),
             ("*@debian-13,*", "pull/late@debian-13,6.12.1", true),
+            ("*@debian-13", "pull/late@debian-13,6.12.1+deb13", true),
+            ("*@debian-13,6.12*", "pull/late@debian-13,6.13.1", false),
+            ("*@debian-13,6.12*", "pull/late@debian-13", false),
             // No character classes: rows of a matrix are named in brackets.
             ("registry/a[secret=*]", "registry/a[secret=wrong]@debian-13", true),
         ] {

@@ -44,7 +44,11 @@ impl Merge {
         });
         match joined {
             Ok(results) => {
-                print!("{}", report::summary(&results, &into));
+                // A page that can't be written changes no verdict: all that it would show is on disk.
+                if let Err(error) = report::html::write(&results, &into, None, &into.join(report::html::FILE)) {
+                    eprintln!("error: {error}");
+                }
+                anstream::print!("{}", report::painted_summary(&results, &into));
                 ExitCode::from(results.exit_code())
             }
             Err(error) => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use day1_harness::recording;
 use day1_harness::report::picture::{self, Picture};
 use day1_harness::report::{self, Recorded, RunResults, html};
 
@@ -50,10 +51,10 @@ Examples:
     /// Draw a trial: what ran when, over all its boots, and what happened.
     #[command(after_long_help = "\
 Examples:
-  day1 report picture target/day1-results/pull/pull-then-reboot@debian-13
+  day1 report picture pull-then-reboot
   day1 report picture target/day1-results/pull/pull-then-reboot@debian-13 --svg boots.svg")]
     Picture {
-        /// Directory of the trial.
+        /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
         trial: PathBuf,
         /// Write an SVG file in the place of lines for a terminal.
         #[arg(long, value_name = "FILE")]
@@ -139,8 +140,9 @@ fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode
     }
 }
 
-fn picture(dir: &Path, svg: Option<&Path>, width: Option<usize>) -> ExitCode {
-    let recorded = match Recorded::read(dir, true) {
+fn picture(trial: &Path, svg: Option<&Path>, width: Option<usize>) -> ExitCode {
+    let found = recording::find(trial, &|_| false).map_err(|error| error.to_string());
+    let recorded = match found.and_then(|dir| Recorded::read(&dir, true).map_err(|error| error.to_string())) {
         Ok(recorded) => recorded,
         Err(error) => {
             eprintln!("error: {error}");

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::checks::fixture::{Node, scenario};
 use crate::checks::{Verdict, judge};
-use crate::report::{Cpu, Host, RESULTS_VERSION};
+use crate::report::{Cpu, Host, RESULTS_VERSION, TrialResult};
 use crate::timeline::{JournalRecord, Timeline, What, files};
 
 /// A run on disk: trials that passed, and one that failed.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::checks::Verdict;
+use crate::report::words::word;
 use crate::report::{RunResults, TrialResult};
 
 /// A trial's time tells something if it changed by this part and this many seconds.
@@ -25,7 +26,7 @@ pub(super) struct Changes {
 /// What the earlier run said of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Before {
-    pub verdict: Verdict,
+    pub word: &'static str,
     pub seconds: f64,
     pub change: Change,
 }
@@ -37,7 +38,7 @@ pub(super) enum Change {
     Broken,
     /// It was red and is green.
     Mended,
-    /// Another verdict, as red or green as before.
+    /// Another word, as red or green as before.
     Other,
     /// It takes longer.
     Slower,
@@ -54,7 +55,7 @@ pub(super) fn changes(earlier: &RunResults, now: &RunResults) -> Changes {
     for trial in &now.trials {
         match before.get(trial.trial.as_str()) {
             Some(old) => {
-                let before = Before { verdict: old.verdict, seconds: old.seconds, change: change(old, trial) };
+                let before = Before { word: word(old), seconds: old.seconds, change: change(old, trial) };
                 changes.before.insert(trial.trial.clone(), before);
             }
             None => changes.added.push(trial.trial.clone()),
@@ -71,7 +72,7 @@ fn change(old: &TrialResult, new: &TrialResult) -> Change {
     match (old.is_red(), new.is_red()) {
         (false, true) => Change::Broken,
         (true, false) => Change::Mended,
-        _ if old.verdict != new.verdict => Change::Other,
+        _ if word(old) != word(new) => Change::Other,
         // How long a trial takes depends on where its node begins.
         _ if tells && old.start == new.start && longer > 0.0 => Change::Slower,
         _ if tells && old.start == new.start => Change::Faster,

@@ -21,13 +21,17 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{RunResults, TrialResult, picture};
+use super::{RunResults, picture};
 
 /// Name of the report in a run's directory.
 pub const FILE: &str = "report.html";
 
 const PAGE_STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+
+/// Bytes of packed recordings that a page has room for: more than those of a thousand trials, and what a browser opens in a
+/// few seconds.
+const ROOM: usize = 128 << 20;
 
 /// Why a report can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +43,11 @@ pub struct Error {
 
 /// Writes the report of the run in `dir` to `path`; `earlier` is a run to compare it with.
 ///
-/// A trial whose recording can't be read is told as such in its place.
+/// A trial whose recording can't be read is told as such in its place, and one for whose recording there is no room. That is
+/// for the red trials first.
 pub fn write(results: &RunResults, dir: &Path, earlier: Option<&RunResults>, path: &Path) -> Result<(), Error> {
     let failed = |source| Error { path: path.to_owned(), source };
-    let packed = pack_all(results, dir).map_err(failed)?;
+    let packed = pack_all(results, dir, ROOM).map_err(failed)?;
     let page = page(results, earlier, &packed).into_string();
     super::write_whole(path, page.as_bytes()).map_err(failed)
 }
@@ -76,17 +81,23 @@ fn page(results: &RunResults, earlier: Option<&RunResults>, packed: &[String]) -
 }
 
 /// The details of all trials, packed, in the order of the trials.
-fn pack_all(results: &RunResults, dir: &Path) -> io::Result<Vec<String>> {
-    let next = AtomicUsize::new(0);
+fn pack_all(results: &RunResults, dir: &Path, room: usize) -> io::Result<Vec<String>> {
+    let order = overview::order(&results.trials);
+    let (next, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let packed: Mutex<Vec<String>> = Mutex::new(vec![String::new(); results.trials.len()]);
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(results.trials.len());
     std::thread::scope(|scope| {
         let work = || {
             loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(trial) = results.trials.get(index) else { return Ok::<(), io::Error>(()) };
-                let one = pack(&trial::details(trial, &trial_dir(dir, trial)))?;
-                packed.lock().unwrap_or_else(PoisonError::into_inner)[index] = one;
+                let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                    return Ok::<(), io::Error>(());
+                };
+                let trial = &results.trials[*index];
+                let own = dir.join(&trial.trial);
+                let has_room = taken.load(Ordering::Relaxed) < room;
+                let one = pack(&trial::details(trial, has_room.then_some(own.as_path())))?;
+                taken.fetch_add(one.len(), Ordering::Relaxed);
+                packed.lock().unwrap_or_else(PoisonError::into_inner)[*index] = one;
             }
         };
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
@@ -97,18 +108,83 @@ fn pack_all(results: &RunResults, dir: &Path) -> io::Result<Vec<String>> {
     Ok(packed.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Where a trial's recording is: below the run's directory, which may have moved, or where the run had it.
-fn trial_dir(dir: &Path, trial: &TrialResult) -> PathBuf {
-    let own = dir.join(&trial.trial);
-    match &trial.dir {
-        Some(elsewhere) if !own.exists() => elsewhere.clone(),
-        _ => own,
-    }
-}
-
 fn pack(details: &trial::Details) -> io::Result<String> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     serde_json::to_writer(&mut gzip, details)?;
     gzip.flush()?;
     Ok(STANDARD.encode(gzip.finish()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+    use serde_json::Value;
+
+    use super::super::fixture;
+    use super::*;
+    use crate::checks::fixture::{Node, scenario};
+    use crate::timeline::files;
+
+    fn unpacked(packed: &str) -> Value {
+        let bytes = STANDARD.decode(packed).expect("base64");
+        let mut text = String::new();
+        GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).expect("gzip");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// A directory with a recording of each trial.
+    fn recorded(results: &RunResults) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let lines: Vec<String> = Node::pulled_and_loaded()
+            .timeline()
+            .events
+            .iter()
+            .map(|event| serde_json::to_string(event.as_ref()).expect("JSON") + "\n")
+            .collect();
+        for trial in &results.trials {
+            let own = dir.path().join(&trial.trial);
+            fs::create_dir_all(&own).expect("made");
+            fs::write(own.join(files::TIMELINE), lines.concat()).expect("written");
+            fs::write(own.join(files::SCENARIO), scenario().document.text.as_bytes()).expect("written");
+        }
+        dir
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_all_recordings_the_red_trials_keep_theirs() {
+        let results = fixture::run();
+        let dir = recorded(&results);
+        let has_log = |room: usize| -> Vec<bool> {
+            let packed = pack_all(&results, dir.path(), room).expect("packed");
+            packed.iter().map(|one| unpacked(one)["log"].is_object()).collect()
+        };
+        assert!(has_log(ROOM).iter().all(|has_log| *has_log));
+        assert!(has_log(0).iter().all(|has_log| !has_log));
+        let some = has_log(1);
+        let kept: Vec<_> = results.trials.iter().zip(&some).filter(|(_, has_log)| **has_log).collect();
+        assert!(!kept.is_empty() && kept.iter().all(|(trial, _)| trial.is_red()), "{some:?}");
+        let packed = pack_all(&results, dir.path(), 0).expect("packed");
+        assert!(packed.iter().all(|one| unpacked(one)["html"].as_str().is_some_and(|html| html.contains("no room"))));
+    }
+
+    #[test]
+    fn the_page_calls_a_trial_what_the_terminal_does() {
+        let results = fixture::run();
+        let page = page(&results, None, &[]).into_string();
+        for word in ["SNOOZED", "FLAKY", "CAUGHT", "INFRA", "SKIPPED"] {
+            assert!(page.contains(&format!("data-verdict=\"{word}\" aria-pressed")), "{word} is counted");
+            assert!(page.contains(&format!(">{word}</span>")), "{word} is told");
+        }
+        assert!(page.contains("known until 2026-12-31: a half-written store is taken for a whole one"));
+        let flaky = results.trials.iter().find(|trial| trial.trial.contains("/flaky@")).expect("a trial");
+        let flaky = serde_json::to_value(trial::details(flaky, None)).expect("JSON");
+        let html = flaky["html"].as_str().expect("HTML");
+        assert!(
+            html.contains("It ran 3 times, and passed the last time:") && html.contains("attempt 2 INFRA"),
+            "{html}"
+        );
+    }
 }

@@ -3,9 +3,10 @@
 use maud::{Markup, html};
 
 use super::compare::{Before, Change, Changes};
-use crate::checks::{Finding, Outcome, Verdict};
-use crate::report::terminal::{mutant_word, verdict_word};
-use crate::report::{RunResults, TrialResult};
+use crate::checks::Verdict;
+use crate::report::words::{self, word};
+use crate::report::{MutantResult, RunResults, SnoozeOutcome, TrialResult};
+use crate::text::number;
 
 pub(super) fn title(results: &RunResults) -> String {
     let red = results.trials.iter().filter(|trial| trial.is_red()).count();
@@ -18,33 +19,9 @@ pub(super) fn title(results: &RunResults) -> String {
 /// The colour of a trial: what it means for whoever asks whether all is well.
 pub(super) fn colour(trial: &TrialResult) -> &'static str {
     match trial.verdict {
-        _ if trial.mutant.as_ref().is_some_and(crate::report::MutantResult::is_good) => "pass",
+        _ if trial.mutant.as_ref().is_some_and(MutantResult::is_good) => "pass",
+        _ if trial.is_snoozed() => "doubt",
         Verdict::Pass if trial.is_red() => "fail",
-        verdict => colour_of(verdict),
-    }
-}
-
-pub(super) fn header(results: &RunResults) -> Markup {
-    let all = [Verdict::Fail, Verdict::Infra, Verdict::Inconclusive, Verdict::Flaky, Verdict::Skipped, Verdict::Pass];
-    let counts = all.map(|verdict| (verdict, results.trials.iter().filter(|trial| trial.verdict == verdict).count()));
-    html! {
-        header {
-            h1 { a href="#" { "day1" } }
-            p class="counts" role="group" aria-label="Show trials by their verdict" {
-                @for (verdict, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-                    button type="button" class=(format!("count {}", colour_of(verdict))) data-verdict=(verdict_word(verdict)) aria-pressed="false" {
-                        strong { (count) } " " (verdict_word(verdict).to_lowercase())
-                    }
-                }
-            }
-            p class="faint" { (results.trials.len()) " trials in " (format!("{:.0}", results.seconds)) " s, begun " (moment(&results.started)) }
-            button type="button" id="theme" aria-label="Switch between light and dark" { "◐" }
-        }
-    }
-}
-
-fn colour_of(verdict: Verdict) -> &'static str {
-    match verdict {
         Verdict::Pass => "pass",
         Verdict::Fail => "fail",
         Verdict::Flaky | Verdict::Inconclusive | Verdict::Infra => "doubt",
@@ -52,13 +29,33 @@ fn colour_of(verdict: Verdict) -> &'static str {
     }
 }
 
+pub(super) fn header(results: &RunResults) -> Markup {
+    let counts = words::counts(&results.trials);
+    let like = |wanted: &str| results.trials.iter().find(|trial| word(trial) == wanted).map_or("none", colour);
+    html! {
+        header {
+            h1 { a href="#" { "day1" } }
+            p class="counts" role="group" aria-label="Show trials by their verdict" {
+                @for (word, count) in counts {
+                    button type="button" class=(format!("count {}", like(word))) data-verdict=(word) aria-pressed="false" {
+                        strong { (count) } " " (word.to_lowercase())
+                    }
+                }
+            }
+            p class="faint" {
+                (number(results.trials.len(), "trial")) " in " (format!("{:.0}", results.seconds)) " s, begun " (moment(&results.started))
+                @if let Some(part) = results.part.as_ref().and_then(|part| part.partition) { ", part " (part) }
+            }
+            button type="button" id="theme" aria-label="Switch between light and dark" { "◐" }
+        }
+    }
+}
+
 pub(super) fn body(results: &RunResults, changes: Option<&Changes>) -> Markup {
-    let mut trials: Vec<(usize, &TrialResult)> = results.trials.iter().enumerate().collect();
-    // What needs a look stands first.
-    trials.sort_by_key(|(_, trial)| (rank(trial), &trial.trial));
     let longest = results.trials.iter().map(|trial| trial.seconds).fold(1.0, f64::max);
     html! {
         @if let Some(changes) = changes { (compared(changes)) }
+        (shards(results))
         form class="filters" role="search" aria-label="Search the trials" {
             label { "Search " input type="search" name="trials" placeholder="name or finding"; }
             label { input type="checkbox" name="logs"; " also in all journals and consoles" }
@@ -71,11 +68,18 @@ pub(super) fn body(results: &RunResults, changes: Option<&Changes>) -> Markup {
                     th scope="col" { "Verdict" } th scope="col" { "Trial" } th scope="col" { "What it says" }
                     th scope="col" { "Seconds" } @if changes.is_some() { th scope="col" { "Before" } }
                 } }
-                tbody { @for (index, trial) in trials { (row(index, trial, longest, changes)) } }
+                tbody { @for index in order(&results.trials) { (row(index, &results.trials[index], longest, changes)) } }
             }
         }
         (host(results))
     }
+}
+
+/// The trials' places, those that need a look first.
+pub(super) fn order(trials: &[TrialResult]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..trials.len()).collect();
+    order.sort_by_key(|index| (rank(&trials[*index]), &trials[*index].trial));
+    order
 }
 
 fn rank(trial: &TrialResult) -> u8 {
@@ -88,10 +92,9 @@ fn rank(trial: &TrialResult) -> u8 {
 }
 
 fn row(index: usize, trial: &TrialResult, longest: f64, changes: Option<&Changes>) -> Markup {
-    let word = trial.mutant.as_ref().map_or(verdict_word(trial.verdict), |mutant| mutant_word(mutant.outcome));
     html! {
-        tr data-index=(index) data-verdict=(verdict_word(trial.verdict)) {
-            td { span class=(format!("verdict {}", colour(trial))) { (word) } }
+        tr data-index=(index) data-verdict=(word(trial)) {
+            td { span class=(format!("verdict {}", colour(trial))) { (word(trial)) } }
             th scope="row" { a href=(format!("#/{}", trial.trial)) { (trial.trial) } }
             td class="says" { (says(trial)) }
             td class="number" {
@@ -109,33 +112,61 @@ fn moment(text: &str) -> String {
         .map_or_else(|_| text.to_owned(), |at| format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()))
 }
 
-/// The line that tells most of a trial.
-fn says(trial: &TrialResult) -> String {
-    // What concerns one boot says more than what concerns all.
-    let first = |outcome| {
-        let own = trial.findings.iter().filter(|finding: &&Finding| finding.outcome == outcome);
-        own.min_by_key(|finding| finding.boot.unwrap_or(u32::MAX))
-    };
-    let told = |finding: &Finding| format!("{}: {}", finding.check, finding.message);
-    match trial.verdict {
-        Verdict::Pass => String::new(),
-        _ => {
-            let finding = first(Outcome::Fail).or_else(|| first(Outcome::Inconclusive)).map(told);
-            trial.reason.clone().or(finding).unwrap_or_default()
+/// The lines that tell most of a trial.
+fn says(trial: &TrialResult) -> Markup {
+    let snoozed = trial.snoozed.as_ref();
+    let until = snoozed.and_then(|snoozed| {
+        let by = snoozed.by.first()?;
+        match snoozed.outcome {
+            SnoozeOutcome::Holds => Some(format!("known until {}: {}", by.expires, by.reason)),
+            SnoozeOutcome::Expired => Some(format!("its snooze expired on {}", by.expires)),
+            SnoozeOutcome::Passes => Some("snoozed but passes: remove the snooze".into()),
+            SnoozeOutcome::FailsOtherwise => Some("it fails by more than its snooze knows".into()),
+            SnoozeOutcome::Unclear => None,
+        }
+    });
+    let mutant = trial.mutant.as_ref().map(|mutant| mutant.says.clone());
+    let (first, rest) = (words::why(trial).or(mutant), until);
+    html! {
+        @if let Some(first) = &first { (first) }
+        @if first.is_some() && rest.is_some() { br; }
+        @if let Some(rest) = rest { span class="faint" { (rest) } }
+    }
+}
+
+/// The parts that the run was joined from.
+fn shards(results: &RunResults) -> Markup {
+    let Some(told) = words::shards(results) else { return html! {} };
+    let is_silent = results.shards.iter().any(|shard| shard.runs.is_empty());
+    html! {
+        details open[is_silent] {
+            summary { (told) }
+            table {
+                thead { tr { th scope="col" { "Shard" } th scope="col" { "Trials" } th scope="col" { "Runs" } } }
+                tbody { @for shard in &results.shards {
+                    tr {
+                        th scope="row" { (shard.name()) } td class="number" { (shard.trials) }
+                        td {
+                            @if shard.runs.is_empty() { strong class="fail" { "never reported" } }
+                            @for run in &shard.runs { div { (run.dir.display()) ", begun " (moment(&run.started)) ", " (format!("{:.0} s", run.seconds)) } }
+                        }
+                    }
+                } }
+            }
         }
     }
 }
 
 fn before(before: Option<&Before>) -> Markup {
     let Some(before) = before else { return html! { span class="faint" { "new" } } };
-    let was = format!("{}, {:.0} s", verdict_word(before.verdict).to_lowercase(), before.seconds);
-    match word(before.change) {
+    let was = format!("{}, {:.0} s", before.word.to_lowercase(), before.seconds);
+    match change(before.change) {
         Some(word) => html! { strong { (word) } " (" (was) ")" },
         None => html! { span class="faint" { (was) } },
     }
 }
 
-fn word(change: Change) -> Option<&'static str> {
+fn change(change: Change) -> Option<&'static str> {
     match change {
         Change::Broken => Some("broken"),
         Change::Mended => Some("mended"),
@@ -153,7 +184,7 @@ fn compared(changes: &Changes) -> Markup {
         own.map(|(name, _)| name.as_str()).collect::<Vec<_>>()
     };
     let kinds = [Change::Broken, Change::Mended, Change::Other, Change::Slower, Change::Faster]
-        .map(|change| (word(change), of(change)));
+        .map(|one| (change(one), of(one)));
     let (added, gone): (Vec<&str>, Vec<&str>) =
         (changes.added.iter().map(String::as_str).collect(), changes.gone.iter().map(String::as_str).collect());
     let all: Vec<(&str, Vec<&str>)> = kinds
@@ -189,7 +220,7 @@ fn host(results: &RunResults) -> Markup {
             h2 id="host-heading" { "What it ran on" }
             ul {
                 @for (image, reason) in &results.host.acceleration { li { (image) ": " (reason) } }
-                li { (results.host.cores) " cores, " (results.jobs) " machines at once" }
+                li { (number(results.host.cores, "core")) ", " (number(results.jobs, "machine")) " at once" }
                 @if !results.host.registry.is_empty() { li { "registry: " (results.host.registry) } }
                 li { "day1 " (results.day1) }
             }

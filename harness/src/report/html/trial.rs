@@ -9,12 +9,15 @@ use super::log::Log;
 use crate::checks::{Finding, Outcome, Verdict};
 use crate::mco::NodeConfig;
 use crate::report::picture::{self, LaneKind, Picture, State, time};
-use crate::report::terminal::{mutant_word, verdict_word};
-use crate::report::{Recorded, TrialResult};
+use crate::report::{Recorded, TrialResult, words};
 use crate::timeline::{Timeline, What, files};
 
 /// So many lines of a unit that failed are shown at once.
 const LAST_WORDS: usize = 6;
+
+/// Said of a trial for whose recording the page has no room.
+const NO_ROOM: &str = "the page has no room for those of so many trials. `day1 journal`, `day1 console` and `day1 report picture` \
+                       show it, and `day1 report html` of a part of the run.";
 
 /// What is packed into the page.
 #[derive(Serialize)]
@@ -23,12 +26,12 @@ pub(super) struct Details {
     log: Option<Log>,
 }
 
-/// Reads a trial's recording; without one, what the results say is all there is.
-pub(super) fn details(trial: &TrialResult, dir: &Path) -> Details {
-    let recorded = Recorded::read(dir, true);
+/// Reads a trial's recording; without one, what the results say is all there is. None is read where there is no room for it.
+pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
+    let recorded =
+        dir.map_or_else(|| Err(NO_ROOM.to_owned()), |dir| Recorded::read(dir, true).map_err(|error| error.to_string()));
     let picture = recorded.as_ref().ok().map(|one| Picture::of(&one.timeline, Some(&one.scenario), &trial.findings));
     let log = recorded.as_ref().ok().zip(picture.as_ref()).map(|(one, picture)| Log::of(&one.timeline, picture));
-    let unread = recorded.as_ref().err().map(ToString::to_string);
     let drawn = html! {
         @if let Some(picture) = &picture {
             section aria-labelledby="picture-heading" {
@@ -52,8 +55,8 @@ pub(super) fn details(trial: &TrialResult, dir: &Path) -> Details {
         (first)
         (second)
         @if log.is_some() { (log_place(picture.as_ref())) }
-        @if let Some(why) = &unread { p class="notice" { "No recording: " (why) } }
-        (config(dir))
+        @if let (Err(why), false) = (&recorded, trial.never_ran) { p class="notice" { "No recording: " (why) } }
+        @if let Some(dir) = dir { (config(dir)) }
         @if let Ok(recorded) = &recorded {
             section {
                 h3 { "Scenario" }
@@ -65,24 +68,19 @@ pub(super) fn details(trial: &TrialResult, dir: &Path) -> Details {
 }
 
 fn heading(trial: &TrialResult) -> Markup {
-    let word = trial.mutant.as_ref().map_or(verdict_word(trial.verdict), |mutant| mutant_word(mutant.outcome));
-    let began = match trial.start.as_str() {
-        "cold" => ", from power-on",
-        "template" => ", first boot forked from a template",
-        "pulled" => ", from a checkpoint after the first boot",
-        _ => "",
-    };
+    let began = words::began(&trial.start).map(|began| format!(", {began}")).unwrap_or_default();
     html! {
         h2 id="trial-heading" tabindex="-1" {
-            span class=(format!("verdict {}", super::overview::colour(trial))) { (word) } " " (trial.trial)
+            span class=(format!("verdict {}", super::overview::colour(trial))) { (words::word(trial)) } " " (trial.trial)
         }
         p class="faint" { (format!("{:.0} s{began}", trial.seconds)) }
         @if let Some(reason) = &trial.reason { p class="reason" { (reason) } }
-        @if let Some(mutant) = &trial.mutant {
-            p { "Mutant: " (mutant.says) ". "
-                @if mutant.caught_by.is_empty() { "It does no harm, so it must pass." }
-                @else { "It must be caught by " (mutant.caught_by.join(", ")) "." } }
+        @if let Some(ran) = words::attempts(trial) {
+            p { "It " (ran) ":" }
+            ul { @for attempt in &trial.attempts { li { (words::attempt(attempt)) ", in " code { (attempt.dir) } } } }
         }
+        @for line in trial.snoozed.iter().flat_map(words::snoozed) { p class="notice" { (line) } }
+        @if let Some(mutant) = &trial.mutant { p { "Mutant: " (mutant.says) ". It " (words::due(mutant)) "." } }
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn joined(runs: &[&ShardRun]) -> Host {
         each.chain((rest > 0).then(|| format!("{rest} × in other ways"))).collect::<Vec<_>>().join("; ")
     };
     Host {
-        cores: runs.iter().map(|run| run.host.cores).sum(),
+        cores: runs.iter().fold(0, |sum, run| sum.saturating_add(run.host.cores)),
         registry: registries.join(", "),
         acceleration: said.into_iter().map(|(image, hows)| (image.clone(), told(hows))).collect(),
         deadline_factor: factors,

@@ -18,6 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{Cpu, Host, Part, Partition, PlannedScenario, RESULTS_VERSION, ReadPlanError, RunPlan, RunResults};
 use super::{TrialResult, WriteResultsError};
 use crate::checks::Verdict;
+use files::Place;
 
 /// A part of a plan, as joined results have it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -192,8 +193,8 @@ pub struct Merged {
     pub results: RunResults,
     /// What a person should hear of: directories that don't count, and why.
     pub told: Vec<String>,
-    /// The directories of the runs that the trials' own directories are in.
-    origins: BTreeMap<String, PathBuf>,
+    /// Where the files of each trial are, and of each of its attempts.
+    origins: BTreeMap<String, (Place, Vec<Place>)>,
 }
 
 /// A shard's results, with what they say that they are.
@@ -234,7 +235,7 @@ impl Merge {
         let (mut trials, mut shards, mut origins) = (Vec::new(), Vec::new(), BTreeMap::new());
         for planned in plans {
             for (result, origin) in planned.join(self.rerun, &mut shards)? {
-                origins.extend(origin.map(|dir| (result.trial.clone(), dir)));
+                origins.extend(origin.map(|places| (result.trial.clone(), places)));
                 trials.push(result);
             }
         }
@@ -244,10 +245,14 @@ impl Merge {
 
     /// What each directory says; those that say nothing are told.
     fn read(&self) -> Result<(Vec<Reported>, Vec<String>), MergeError> {
-        let (mut reported, mut told) = (Vec::new(), Vec::new());
+        let (mut reported, mut told, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for dir in &self.shards {
             if !dir.is_dir() {
                 return Err(MergeError::NoDirectory(dir.clone()));
+            }
+            if !seen.insert(dir.canonicalize().unwrap_or_else(|_| dir.clone())) {
+                told.push(format!("{} counts once: it is named twice", dir.display()));
+                continue;
             }
             // Not an error of its own: the shard died before it could report, and its trials are shown.
             let mut results = match RunResults::read(dir) {
@@ -328,6 +333,9 @@ fn stranger(run: &Reported, plans: &[Planned]) -> String {
     text
 }
 
+/// A trial's result, and where its files and those of its attempts are, if it has any.
+type Joined = (TrialResult, Option<(Place, Vec<Place>)>);
+
 /// The trials of a part, and its runs.
 #[derive(Default)]
 struct OfPart<'p> {
@@ -336,8 +344,8 @@ struct OfPart<'p> {
 }
 
 impl Planned {
-    /// Every trial with its result, and the directory of the run that it is from.
-    fn join(self, rerun: bool, shards: &mut Vec<Shard>) -> Result<Vec<(TrialResult, Option<PathBuf>)>, MergeError> {
+    /// Every trial with its result.
+    fn join(self, rerun: bool, shards: &mut Vec<Shard>) -> Result<Vec<Joined>, MergeError> {
         let mut parts: BTreeMap<Option<Partition>, OfPart<'_>> =
             self.parts()?.into_iter().map(|part| (part, OfPart::default())).collect();
         let first = parts.keys().next().copied().flatten();
@@ -387,19 +395,16 @@ impl Planned {
 }
 
 /// The results of one part's trials from its runs, first to last.
-fn join_part(
-    part: &str,
-    trials: &[(&str, &PlannedScenario)],
-    runs: Vec<Reported>,
-) -> Result<Vec<(TrialResult, Option<PathBuf>)>, MergeError> {
+fn join_part(part: &str, trials: &[(&str, &PlannedScenario)], runs: Vec<Reported>) -> Result<Vec<Joined>, MergeError> {
     let reported = !runs.is_empty();
     let mut found: BTreeMap<String, Vec<again::Result>> =
         trials.iter().map(|(name, _)| ((*name).to_owned(), Vec::new())).collect();
     for run in runs {
         for result in run.results.trials {
             match found.get_mut(&result.trial) {
-                Some(of_trial) if files::is_name(&result.trial) => {
-                    of_trial.push(again::Result { result, dir: run.dir.clone(), started: run.results.started.clone() });
+                Some(of_trial) if files::is_name(Path::new(&result.trial)) => {
+                    let place = Place::new(&run.dir, &result.trial);
+                    of_trial.push(again::Result::new(result, place));
                 }
                 _ => return Err(MergeError::Stranger { dir: run.dir, trial: result.trial }),
             }
@@ -416,7 +421,10 @@ fn join_part(
     };
     let joined = trials.iter().map(|(name, planned)| {
         let last = again::decide(found.remove(*name).unwrap_or_default());
-        last.map_or_else(|| (absent(name, &planned.scenario), None), |one| (one.result, Some(one.dir)))
+        last.map_or_else(
+            || (absent(name, &planned.scenario), None),
+            |one| (one.result, Some((one.place, one.attempts))),
+        )
     });
     Ok(joined.collect())
 }
@@ -434,7 +442,7 @@ fn results(trials: Vec<TrialResult>, shards: Vec<Shard>) -> RunResults {
         started,
         seconds,
         host: host::joined(&runs),
-        jobs: runs.iter().map(|run| run.jobs).sum(),
+        jobs: runs.iter().fold(0, |sum, run| sum.saturating_add(run.jobs)),
         cpu,
         part: None,
         shards,

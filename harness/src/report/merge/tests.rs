@@ -285,10 +285,16 @@ fn a_part_that_reported_twice_needs_a_word_for_it() {
     let verdicts: Vec<Verdict> = merged.results.trials.iter().step_by(2).map(|one| one.verdict).collect();
     use Verdict::{Flaky, Pass};
     assert_eq!(verdicts, [Flaky, Pass, Pass, Pass, Pass], "what failed once has not passed");
-    let flaky = &merged.results.trials[0];
-    assert!(flaky.reason.as_ref().is_some_and(|reason| reason.contains("01:00:00Z")), "{:?}", flaky.reason);
-    let console = night.target().join(&flaky.trial).join("console.log");
-    assert!(fs::read_to_string(console).expect("copied").contains("first-try"), "the run to look into");
+    let [flaky, lost] = [&merged.results.trials[0], &merged.results.trials[2]];
+    assert_eq!(flaky.attempts.iter().map(|one| (one.number, one.verdict)).collect::<Vec<_>>(), [(1, Verdict::Fail)]);
+    assert_eq!(merged.results.exit_code(), 1, "as with retries");
+    assert_eq!(lost.attempts.iter().map(|one| one.verdict).collect::<Vec<_>>(), [Verdict::Infra], "it is told");
+    let console = |below: &str| {
+        let path = night.target().join(&flaky.trial).join(below).join("console.log");
+        fs::read_to_string(path).expect("copied")
+    };
+    assert!(console("").contains("in shard-1"), "the run that the verdict is about");
+    assert!(console("attempt-1").contains("first-try"), "the run to look into");
     assert_eq!(merged.results.shards[0].runs.len(), 2);
 }
 
@@ -345,4 +351,122 @@ fn a_directory_in_use_is_left_alone() {
     let mut merged = join(&shards).expect("joined");
     let error = merged.write(&shards[0], false).expect_err("refused");
     assert!(error.to_string().contains("is not empty"), "{error}");
+}
+
+/// Runs of one trial, first to last, joined.
+fn again(runs: &[&dyn Fn(&mut TrialResult)]) -> RunResults {
+    let mut night = Night::new();
+    night.plan.scenarios[0].trials.truncate(1);
+    night.trials.truncate(1);
+    let shards = (0..).zip(runs).map(|(number, change)| {
+        let change = |results: &mut RunResults| change(&mut results.trials[0]);
+        night.report_as(&format!("run-{number}"), None, number, change)
+    });
+    Merge { shards: shards.collect(), plans: vec![], rerun: true }.join().expect("joined").results
+}
+
+fn came_to(verdict: Verdict) -> impl Fn(&mut TrialResult) {
+    move |result| result.verdict = verdict
+}
+
+#[test]
+fn a_failure_is_not_lost_in_a_run_that_was_cut_short() {
+    let cut_short = |result: &mut TrialResult| {
+        let failed = TrialResult { verdict: Verdict::Fail, ..result.clone() };
+        result.attempts = vec![crate::report::Attempt::new(1, &failed)];
+        result.verdict = Verdict::Infra;
+    };
+    let joined = again(&[&cut_short, &came_to(Verdict::Pass)]);
+    let flaky = &joined.trials[0];
+    assert_eq!((flaky.verdict, joined.exit_code()), (Verdict::Flaky, 1));
+    let attempts: Vec<_> = flaky.attempts.iter().map(|one| (one.number, one.verdict, one.dir.as_str())).collect();
+    assert_eq!(attempts, [(1, Verdict::Fail, "attempt-1"), (2, Verdict::Infra, "attempt-2")]);
+}
+
+#[test]
+fn what_came_of_several_runs_is_what_came_of_retries() {
+    use Verdict::{Fail, Flaky, Inconclusive, Infra, Pass};
+    for (runs, verdict, code) in [
+        (vec![Infra, Pass], Pass, 0),
+        (vec![Pass, Infra], Pass, 0),
+        (vec![Inconclusive, Pass], Flaky, 3),
+        (vec![Pass, Fail], Flaky, 1),
+        (vec![Fail, Infra, Pass], Flaky, 1),
+        (vec![Fail, Infra], Fail, 1),
+        (vec![Infra, Inconclusive], Inconclusive, 3),
+        (vec![Flaky, Pass], Pass, 0),
+    ] {
+        let changes: Vec<_> = runs.iter().map(|verdict| came_to(*verdict)).collect();
+        let changes: Vec<&dyn Fn(&mut TrialResult)> = changes.iter().map(|one| one as _).collect();
+        let joined = again(&changes);
+        assert_eq!((joined.trials[0].verdict, joined.exit_code()), (verdict, code), "{runs:?}");
+        assert_eq!(joined.trials[0].attempts.len() + 1, runs.len(), "{runs:?}");
+    }
+}
+
+#[test]
+fn a_known_failure_that_passed_in_another_run_is_no_news() {
+    let snoozed = |outcome| {
+        let by = crate::report::SnoozedBy {
+            place: "s:1".into(),
+            pattern: "*".into(),
+            checks: vec![],
+            reason: "known".into(),
+            tracker: "https://example.com".into(),
+            expires: "2026-12-31".into(),
+            expired: false,
+        };
+        Some(crate::report::Snoozed { outcome, by: vec![by] })
+    };
+    use crate::report::SnoozeOutcome::{FailsOtherwise, Holds, Passes};
+    for (known, code) in [(Holds, 0), (FailsOtherwise, 3)] {
+        let failed = |result: &mut TrialResult| {
+            result.verdict = Verdict::Fail;
+            result.snoozed = snoozed(known);
+        };
+        let passed = |result: &mut TrialResult| result.snoozed = snoozed(Passes);
+        let joined = again(&[&failed, &passed]);
+        let trial = &joined.trials[0];
+        assert_eq!((trial.verdict, trial.is_snoozed()), (Verdict::Flaky, known == Holds));
+        assert_eq!(joined.exit_code() == 0, code == 0, "{known:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_leads_out_of_its_run_is_not_read() {
+    let night = Night::new();
+    let shards = night.shards("hash", 1);
+    let (name, elsewhere) = (&night.trials[0].trial, night.dir.path().join("elsewhere"));
+    fs::create_dir(&elsewhere).expect("made");
+    fs::write(elsewhere.join("secret"), "x").expect("written");
+    fs::remove_dir_all(shards[0].join(name)).expect("removed");
+    std::os::unix::fs::symlink(&elsewhere, shards[0].join(name)).expect("linked");
+    let mut merged = join(&shards).expect("joined");
+    merged.write(&night.target(), false).expect("written");
+    assert!(!night.target().join(name).exists());
+    assert!(night.target().join(&night.trials[1].trial).join("console.log").exists());
+}
+
+#[test]
+fn what_no_run_leaves_does_not_count() {
+    let night = Night::new();
+    let mut shards = night.shards("hash", 2);
+    for change in [
+        (|results: &mut RunResults| results.seconds = -1.0) as fn(&mut RunResults),
+        |results| results.seconds = 1e300,
+        |results| results.trials[0].seconds = -1.0,
+        |results| results.trials.push(results.trials[0].clone()),
+    ] {
+        // What a run writes itself is never so.
+        let dir = night.dir.path().join("shard-1");
+        let mut results = RunResults::read(&night.report("shard-1", Some("hash:1/2"), 1)).expect("sound");
+        change(&mut results);
+        fs::write(dir.join("results.json"), serde_json::to_vec(&results).expect("JSON")).expect("written");
+        let merged = join(&shards).expect("joined");
+        assert!(matches!(merged.told.as_slice(), [one] if one.contains("shard-1 does not count")), "{:?}", merged.told);
+    }
+    night.report("shard-1", Some("hash:1/2"), 1);
+    shards.push(shards[0].join("."));
+    let merged = join(&shards).expect("joined");
+    assert!(matches!(merged.told.as_slice(), [one] if one.contains("counts once")), "{:?}", merged.told);
 }

@@ -1,0 +1,190 @@
+//! What trials and runs are called, wherever they are told: on the terminal, on the page, to GitHub, as JUnit.
+
+use super::results::wrong;
+use super::{Attempt, MutantOutcome, MutantResult, RunResults, SnoozeOutcome, Snoozed, SnoozedBy, TrialResult};
+use crate::checks::{Finding, Verdict};
+use crate::text::{number, printable};
+
+/// How many shards a summary names.
+const NAMED: usize = 8;
+
+/// The words that trials come to, in the order in which a summary counts them.
+const WORDS: [&str; 12] = [
+    "PASS",
+    "FAIL",
+    "FLAKY",
+    "INCONCLUSIVE",
+    "INFRA",
+    "SKIPPED",
+    "SNOOZED",
+    "CAUGHT",
+    "PASSED",
+    "MISSED",
+    "FALSE ALARM",
+    "UNCLEAR",
+];
+
+/// What a trial came to, in a word.
+pub(super) fn word(result: &TrialResult) -> &'static str {
+    match &result.mutant {
+        Some(mutant) => mutant_word(mutant.outcome),
+        None if result.is_snoozed() => "SNOOZED",
+        None => verdict_word(result.verdict),
+    }
+}
+
+pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Flaky => "FLAKY",
+        Verdict::Inconclusive => "INCONCLUSIVE",
+        Verdict::Infra => "INFRA",
+        Verdict::Skipped => "SKIPPED",
+    }
+}
+
+fn mutant_word(outcome: MutantOutcome) -> &'static str {
+    match outcome {
+        MutantOutcome::Caught => "CAUGHT",
+        MutantOutcome::Missed => "MISSED",
+        MutantOutcome::Passed => "PASSED",
+        MutantOutcome::FalseAlarm => "FALSE ALARM",
+        MutantOutcome::Unclear => "UNCLEAR",
+    }
+}
+
+/// How many trials came to what, by their words; what none came to is left out.
+pub(super) fn counts(trials: &[TrialResult]) -> Vec<(&'static str, usize)> {
+    let count = |wanted: &str| trials.iter().filter(|trial| word(trial) == wanted).count();
+    WORDS.iter().map(|word| (*word, count(word))).filter(|(_, count)| *count > 0).collect()
+}
+
+/// The same in a line.
+pub(super) fn counted(trials: &[TrialResult]) -> String {
+    let counts = counts(trials).into_iter().map(|(word, count)| format!("{count} {}", word.to_lowercase()));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// Why a trial is no plain pass, in a line: its reason, or the first finding that did not pass.
+pub(super) fn why(result: &TrialResult) -> Option<String> {
+    match result.verdict {
+        _ if result.mutant.as_ref().is_some_and(MutantResult::is_good) => None,
+        Verdict::Flaky if is_last(result) => Some("passed only when it was run again".into()),
+        Verdict::Flaky => Some("did not pass when it was run again".into()),
+        verdict => because(verdict, result.reason.as_deref(), &result.findings),
+    }
+}
+
+fn because(verdict: Verdict, reason: Option<&str>, findings: &[Finding]) -> Option<String> {
+    match (reason, wrong(verdict, findings).first()) {
+        (Some(reason), _) => Some(printable(reason.lines().next().unwrap_or_default())),
+        (None, Some(finding)) => Some(format!("{}: {}", finding.check, printable(&finding.message))),
+        (None, None) => None,
+    }
+}
+
+/// An attempt in a line: what it came to, and the first thing that was wrong.
+pub fn attempt(attempt: &Attempt) -> String {
+    let why = because(attempt.verdict, attempt.reason.as_deref(), &attempt.findings);
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    format!("attempt {} {} in {:.0} s{why}", attempt.number, verdict_word(attempt.verdict), attempt.seconds)
+}
+
+/// How often a trial ran, and what came of that; nothing for one that ran once.
+pub(super) fn attempts(result: &TrialResult) -> Option<String> {
+    let ran = number(result.attempts.len() + 1, "time");
+    let tolerated = if result.flaky_ok { ", which this run takes for good" } else { "" };
+    match result.verdict {
+        _ if result.attempts.is_empty() => None,
+        Verdict::Flaky if is_last(result) => Some(format!("ran {ran}, and passed the last time{tolerated}")),
+        Verdict::Flaky => Some(format!("ran {ran}, and did not pass each time{tolerated}")),
+        Verdict::Pass => Some(format!("ran {ran}, of which the harness lost some")),
+        _ => Some(format!("ran {ran}, and never passed")),
+    }
+}
+
+/// Whether the result is about the last of a trial's runs: the one whose number no other has.
+fn is_last(result: &TrialResult) -> bool {
+    result.attempts.iter().all(|attempt| attempt.number as usize <= result.attempts.len())
+}
+
+/// What is known of a trial that is snoozed, and what came of it, a line for each thing.
+pub(super) fn snoozed(snoozed: &Snoozed) -> Vec<String> {
+    let by = snoozed.by.iter().map(|by| {
+        let SnoozedBy { place, reason, tracker, expires, expired, .. } = by;
+        let until = if *expired { "THE SNOOZE EXPIRED on" } else { "snoozed until" };
+        format!("{until} {expires}: {} ({tracker}; {place})", printable(reason))
+    });
+    let outcome = match snoozed.outcome {
+        SnoozeOutcome::Holds => Some("it fails as it is known to, which is not counted"),
+        SnoozeOutcome::Expired => Some("it still fails as it was known to, which counts again"),
+        SnoozeOutcome::FailsOtherwise => Some("it fails by more than what is known"),
+        SnoozeOutcome::Passes => Some("IT PASSES: remove the snooze"),
+        SnoozeOutcome::Unclear => None,
+    };
+    by.chain(outcome.map(str::to_owned)).collect()
+}
+
+/// Where the node began.
+pub(super) fn began(start: &str) -> Option<&'static str> {
+    match start {
+        "cold" => Some("cold start"),
+        "template" => Some("first boot forked from a template"),
+        "pulled" => Some("from a checkpoint after the first boot"),
+        _ => None,
+    }
+}
+
+/// What had to come of a mutant.
+pub(super) fn due(mutant: &MutantResult) -> String {
+    match mutant.caught_by.as_slice() {
+        [] => "does no harm, so it must pass".into(),
+        checks => format!("must be caught by {}", checks.join(", ")),
+    }
+}
+
+/// How many shards the results are joined from, and which never reported; nothing for a run's own.
+pub(super) fn shards(results: &RunResults) -> Option<String> {
+    let all = results.shards.len();
+    let silent = || results.shards.iter().filter(|shard| shard.runs.is_empty());
+    let silent_trials: usize = silent().map(|shard| shard.trials).sum();
+    let (named, more) = (silent().take(NAMED).map(|shard| shard.name()), silent().count().saturating_sub(NAMED));
+    let named: Vec<String> = named.chain((more > 0).then(|| format!("{more} more"))).collect();
+    let missing = match silent().count() {
+        0 => "all reported".to_owned(),
+        count => format!("{count} never reported, with {silent_trials} trials: {}", named.join(", ")),
+    };
+    (all > 0).then(|| format!("{}: {missing}", number(all, "shard")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn every_trial_is_counted_by_the_word_that_it_is_told_by() {
+        let run = fixture::run();
+        let counts = counts(&run.trials);
+        assert_eq!(counts.iter().map(|(_, count)| count).sum::<usize>(), run.trials.len(), "{counts:?}");
+        let all = [
+            MutantOutcome::Caught,
+            MutantOutcome::Missed,
+            MutantOutcome::Passed,
+            MutantOutcome::FalseAlarm,
+            MutantOutcome::Unclear,
+        ];
+        assert!(all.iter().all(|outcome| WORDS.contains(&mutant_word(*outcome))));
+    }
+
+    #[test]
+    fn a_caught_mutant_needs_no_reason() {
+        let run = fixture::run();
+        let of = |name: &str| run.trials.iter().find(|trial| trial.trial.contains(name)).map(why);
+        assert_eq!(of("/caught@"), Some(None));
+        let failed = of("/failed[").flatten().expect("a reason");
+        assert_eq!(failed, "nic.driver: network card `test` is driven by e1000, not by day1_nic");
+        assert_eq!(of("/lost@").flatten().as_deref(), Some("cannot start QEMU: no memory"));
+    }
+}
