@@ -2,6 +2,8 @@
 
 mod catalogue;
 mod schema;
+#[cfg(test)]
+mod scripts;
 
 use std::fs;
 use std::path::Path;
@@ -149,7 +151,8 @@ mod tests {
             }
         }
         assert!(found.len() >= 8, "{found:?}");
-        let files = ["container/build.sh", "container/day1-entrypoint", "container/shards.sh", "kubernetes/nightly.sh"];
+        let files = ["container/build.sh", "container/day1-entrypoint", "container/day1-night", "container/shards.sh"];
+        let files = files.into_iter().chain(["kubernetes/nightly.sh"]);
         let read = |file| fs::read_to_string(root().join("ci").join(file)).expect("a script");
         found.extend(files.map(read));
         for script in found {
