@@ -71,7 +71,7 @@ impl Desk {
         let night = concat!(env!("CARGO_MANIFEST_DIR"), "/container/day1-night");
         command.env("PATH", format!("{}:{path}", self.path("bin").display()));
         command.env("NIGHT", night).env("DAY1_CACHE", self.path("cache")).env("DAY1_NIGHT", self.dir.path());
-        command.env("GITHUB_STEP_SUMMARY", self.path("summary"));
+        command.env("GITHUB_STEP_SUMMARY", self.path("summary")).env("DAY1_PAUSE", "0");
         command.envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("started");
@@ -285,4 +285,46 @@ fn the_pod_that_makes_goes_on_and_the_one_that_joins_has_every_plan() {
     let merged = run("day1-nightly-merge");
     assert_eq!(merged.code, 3, "{merged:?}");
     assert!(merged.told.contains("gone was never planned") && merged.out.contains("joined"), "{merged:?}");
+}
+
+/// A cluster whose Jobs end at once; `AWAY` requests of the first wait fail, and what the merge's pod says is given.
+const KUBECTL: &str = r#"
+echo "kubectl $*" >>"$DAY1_NIGHT/called"
+case "$*" in
+"apply "*) exit "${APPLIED:-0}" ;;
+"get job "*) if [ -e "$DAY1_NIGHT/ended" ]; then echo "SuccessCriteriaMet Complete"; else echo FailureTarget; fi ;;
+"wait "*)
+    if [ "${AWAY:-0}" -gt "$(grep -c '^kubectl wait' "$DAY1_NIGHT/called")" ]; then exit 1; fi
+    touch "$DAY1_NIGHT/ended" ;;
+"logs "*) [ -z "${LOST:-}" ] ;;
+"get pods --selector job-name=day1-nightly-images"*) printf %s "${MADE-0}" ;;
+"get pods "*) [ -n "${JOINED-0}" ] || exit 1; printf %s "${JOINED-0}" ;;
+esac
+"#;
+
+#[test]
+fn the_cluster_s_night_ends_with_the_joined_run_s_code_or_3() {
+    let script = root().join("ci/kubernetes/nightly.sh").canonicalize().expect("a script").display().to_string();
+    let night = |variables: &[(&str, &str)]| {
+        let desk = Desk::new(&[("kubectl", KUBECTL)]);
+        let ended = desk.run(&format!("exec {script}"), variables, "");
+        (ended, desk.read("called"))
+    };
+    for (joined, code) in [("0", 0), ("1", 1), ("2", 2), ("3", 3), ("137", 3), ("", 3)] {
+        let (ended, _) = night(&[("JOINED", joined)]);
+        assert_eq!(ended.code, code, "{joined}: {ended:?}");
+    }
+    let (ended, _) = night(&[("LOST", "yes"), ("JOINED", "0")]);
+    assert_eq!(ended.code, 0, "its log is one thing, its code another: {ended:?}");
+    let (ended, _) = night(&[("APPLIED", "1")]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.told.contains("did not come to its end"), "{ended:?}");
+    let (ended, called) = night(&[("MADE", "")]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.told.contains("of another night") && !called.contains("job/day1-nightly-merge"), "{called}");
+    // The trials do not begin because the API server did not answer.
+    let (ended, called) = night(&[("AWAY", "5")]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let begun = called.find("patch job day1-nightly ").expect("begun");
+    assert!(called[..begun].matches("kubectl wait").count() >= 5, "{called}");
 }
