@@ -13,10 +13,11 @@ const MOST_JOBS: usize = 256;
 /// `ci/matrix.yaml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Night {
+struct Matrix {
     nodes: BTreeMap<String, Wanted>,
     #[serde(default)]
     left_out: BTreeMap<String, String>,
+    kubernetes: Cluster,
 }
 
 #[derive(Debug, Deserialize)]
@@ -34,6 +35,24 @@ struct Wanted {
 struct Definition {
     #[serde(default)]
     kernels: Vec<String>,
+}
+
+/// What the cluster is that runs the Kubernetes Job.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Cluster {
+    /// The reference of the harness's image.
+    pub image: String,
+    /// Groups of `/dev/kvm` on its nodes, where not everyone may open it.
+    #[serde(default)]
+    pub kvm_groups: Vec<u32>,
+}
+
+/// A night.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Night {
+    pub nodes: Vec<Node>,
+    pub cluster: Cluster,
 }
 
 /// A node image that runs.
@@ -64,9 +83,13 @@ impl Node {
 }
 
 /// Reads both; each node image must be in `ci/matrix.yaml`, to run or to be left out.
-pub fn read(root: &Path) -> Result<Vec<Node>> {
+pub fn read(root: &Path) -> Result<Night> {
     let file = root.join("ci/matrix.yaml");
-    let night: Night = yaml(&file)?;
+    let night: Matrix = yaml(&file)?;
+    let image = &night.kubernetes.image;
+    if !is_reference(image) {
+        bail!("{} names the image {image:?}: registry.example/harness:tag is one", file.display());
+    }
     let mut defined = BTreeMap::new();
     let images = root.join("vm-images");
     for entry in fs::read_dir(&images).with_context(|| format!("cannot list {}", images.display()))? {
@@ -94,7 +117,13 @@ pub fn read(root: &Path) -> Result<Vec<Node>> {
             file.display()
         );
     }
-    Ok(nodes)
+    Ok(Night { nodes, cluster: night.kubernetes })
+}
+
+/// As far as it must be, to stand in YAML as it is.
+fn is_reference(image: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "./:@_-".contains(c);
+    image.starts_with(|c: char| c.is_ascii_alphanumeric()) && !image.ends_with(':') && image.chars().all(is_plain)
 }
 
 fn node(definition: &Definition, name: String, wanted: Wanted) -> Node {
@@ -114,6 +143,10 @@ mod tests {
     use super::*;
 
     fn nodes(matrix: &str) -> Result<Vec<Node>, String> {
+        night(&format!("{matrix}\nkubernetes: {{image: example.com/harness:1}}")).map(|night| night.nodes)
+    }
+
+    fn night(matrix: &str) -> Result<Night, String> {
         let root = tempfile::tempdir().expect("temporary directory");
         for (path, text) in [
             ("ci/matrix.yaml", matrix),
@@ -150,5 +183,22 @@ mod tests {
             assert!(error.contains(told), "{told}: {error}");
         }
         assert_eq!(nodes("nodes: {one: {shards: 1}}\nleft-out: {two: why}").expect("a matrix").len(), 1);
+    }
+
+    #[test]
+    fn the_cluster_s_image_is_named() {
+        let of = |cluster: &str| night(&format!("nodes: {{one: {{shards: 1}}, two: {{shards: 1}}}}\n{cluster}"));
+        let cluster =
+            of("kubernetes: {image: 'registry.example:5000/a/harness:1', kvm-groups: [36]}").expect("a matrix").cluster;
+        assert_eq!((cluster.image.as_str(), cluster.kvm_groups), ("registry.example:5000/a/harness:1", vec![36]));
+        for (cluster, told) in [
+            ("", "missing field `kubernetes`"),
+            ("kubernetes: {image: ''}", "names the image \"\""),
+            ("kubernetes: {image: 'a: b'}", "registry.example/harness:tag is one"),
+            ("kubernetes: {image: a, kvm-group: [36]}", "unknown field `kvm-group`"),
+        ] {
+            let error = of(cluster).expect_err(told);
+            assert!(error.contains(told), "{told}: {error}");
+        }
     }
 }

@@ -10,20 +10,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use catalogue::Node;
+use catalogue::{Night, Node};
 pub use schema::validate;
 
 /// The workflow's file, and what it is made of.
 const WORKFLOW: (&str, &str) = (".github/workflows/nightly.yml", include_str!("nightly.yml"));
 /// The Job's file, and what it is made of.
 const JOB: (&str, &str) = ("ci/kubernetes/nightly-job.yaml", include_str!("nightly-job.yaml"));
-/// The harness's image in a cluster; a pipeline puts its own in the place.
-const IMAGE: &str = "ghcr.io/day1/harness:nightly";
 
 /// Writes both files; with `check`, tells which one is not what would be written.
 pub fn generate(root: &Path, check: bool) -> Result<()> {
-    let nodes = catalogue::read(root)?;
-    for (file, text) in [(WORKFLOW.0, workflow(&nodes)), (JOB.0, job(&nodes))] {
+    let night = catalogue::read(root)?;
+    for (file, text) in [(WORKFLOW.0, workflow(&night.nodes)), (JOB.0, job(&night))] {
         let path = root.join(file);
         let is_there = fs::read_to_string(&path).is_ok_and(|there| there == text);
         if check && !is_there {
@@ -74,7 +72,7 @@ fn workflow(nodes: &[Node]) -> String {
     fill(&text, "plans", 8, &names)
 }
 
-fn job(nodes: &[Node]) -> String {
+fn job(Night { nodes, cluster }: &Night) -> String {
     let (mut cells, mut plans) = (Vec::new(), Vec::new());
     for node in nodes.iter().filter(|node| !node.engine) {
         let arguments = node.arguments.join(" ");
@@ -88,7 +86,13 @@ fn job(nodes: &[Node]) -> String {
     }
     let text = fill(JOB.1, "cells", 4, &cells);
     let text = fill(&text, "plans", 4, &plans);
-    text.replace("@completions@", &cells.len().to_string()).replace("@image@", IMAGE)
+    let groups = match cluster.kvm_groups.as_slice() {
+        [] => String::new(),
+        groups => format!("\n        supplementalGroups: {groups:?}"),
+    };
+    text.replace("@completions@", &cells.len().to_string())
+        .replace("@image@", &cluster.image)
+        .replace("@groups@", &groups)
 }
 
 #[cfg(test)]
@@ -109,7 +113,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         fs::create_dir_all(dir.path().join("ci")).expect("made");
         fs::create_dir_all(dir.path().join("vm-images")).expect("made");
-        fs::write(dir.path().join("ci/matrix.yaml"), "nodes: {one: {shards: 2}}\n").expect("written");
+        fs::write(dir.path().join("ci/matrix.yaml"), "nodes: {one: {shards: 2}}\nkubernetes: {image: a/b}\n")
+            .expect("written");
         fs::write(dir.path().join("vm-images/one.yaml"), "kind: coreos-stream\n").expect("written");
         assert!(generate(dir.path(), true).is_err(), "there is none yet");
         generate(dir.path(), false).expect("written");
@@ -143,9 +148,9 @@ mod tests {
                 _ => {}
             }
         }
-        let nodes = catalogue::read(root()).expect("a matrix");
+        let night = catalogue::read(root()).expect("a matrix");
         let mut found = Vec::new();
-        for text in [workflow(&nodes), job(&nodes)] {
+        for text in [workflow(&night.nodes), job(&night)] {
             for document in serde_yaml::Deserializer::from_str(&text) {
                 scripts(&serde::Deserialize::deserialize(document).expect("YAML"), &mut found);
             }
@@ -169,8 +174,8 @@ mod tests {
     /// Every shard of every cell has a job, and in the cluster an index, and every plan is joined.
     #[test]
     fn nothing_of_the_catalogue_is_lost_on_the_way() {
-        let nodes = catalogue::read(root()).expect("a matrix");
-        let (workflow, job) = (workflow(&nodes), job(&nodes));
+        let night = catalogue::read(root()).expect("a matrix");
+        let (workflow, job, nodes) = (workflow(&night.nodes), job(&night), night.nodes);
         for text in [&workflow, &job] {
             assert!(!text.contains("@\n") && !text.contains(" @"), "a place was not filled");
             serde_yaml::Deserializer::from_str(text).for_each(|document| {

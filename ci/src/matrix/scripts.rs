@@ -88,7 +88,7 @@ fn root() -> &'static Path {
 }
 
 fn github() -> Value {
-    serde_yaml::from_str(&workflow(&catalogue::read(root()).expect("a matrix"))).expect("YAML")
+    serde_yaml::from_str(&workflow(&catalogue::read(root()).expect("a matrix").nodes)).expect("YAML")
 }
 
 fn cluster() -> Vec<Value> {
@@ -221,7 +221,7 @@ fn no_node_image_takes_another_one_s_cache() {
         step(&workflow, "images", "Take what the last night had")["with"]["restore-keys"].as_str().expect("a key");
     let key = step(&workflow, "images", "Keep it")["with"]["key"].as_str().expect("a key");
     let of = |text: &str, node: &str| text.replace("${{ matrix.node }}", node);
-    let nodes = catalogue::read(root()).expect("a matrix");
+    let nodes = catalogue::read(root()).expect("a matrix").nodes;
     for (one, other) in nodes.iter().flat_map(|one| nodes.iter().map(move |other| (&one.name, &other.name))) {
         assert_eq!(of(key, one).starts_with(&of(prefix, other)), one == other, "{one} and {other}");
     }
@@ -268,6 +268,27 @@ fn the_summary_on_github_has_what_the_merge_told() {
 }
 
 #[test]
+fn each_try_of_an_index_has_its_own_results() {
+    let documents = cluster();
+    let pod = pod(&documents, "day1-nightly");
+    let container = &pod["containers"][0];
+    assert_eq!(container["env"][0]["name"], "POD_NAME");
+    assert_eq!(container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
+    let desk = Desk::new(&[("day1-entrypoint", "echo \"$*\" >>\"$DAY1_NIGHT/called\"\n")]);
+    desk.write("cells", documents[0]["data"]["cells"].as_str().expect("lines"));
+    let script = container["args"][0].as_str().expect("a script");
+    let script = script.replace("/etc/day1", &desk.dir.path().display().to_string());
+    for name in ["day1-nightly-1-aaaaa", "day1-nightly-1-bbbbb"] {
+        let variables = [("JOB_COMPLETION_INDEX", "1"), ("HOSTNAME", "day1-nightly-1"), ("POD_NAME", name)];
+        assert_eq!(desk.run(&script, &variables, "").code, 0);
+    }
+    let of = |name| {
+        format!("run --node debian-13 --partition slice:2/4 --kernel 1 --all --results /results/shards/{name}\n")
+    };
+    assert_eq!(desk.read("called"), of("day1-nightly-1-aaaaa") + &of("day1-nightly-1-bbbbb"));
+}
+
+#[test]
 fn the_pod_that_makes_goes_on_and_the_one_that_joins_has_every_plan() {
     let documents = cluster();
     let desk = Desk::new(&[("day1", DAY1), ("day1-night", "exec \"$NIGHT\" \"$@\"\n")]);
@@ -285,6 +306,31 @@ fn the_pod_that_makes_goes_on_and_the_one_that_joins_has_every_plan() {
     let merged = run("day1-nightly-merge");
     assert_eq!(merged.code, 3, "{merged:?}");
     assert!(merged.told.contains("gone was never planned") && merged.out.contains("joined"), "{merged:?}");
+}
+
+#[test]
+fn the_pods_are_as_the_cluster_wants_them() {
+    let documents = cluster();
+    for name in ["day1-nightly-images", "day1-nightly", "day1-nightly-merge"] {
+        assert_eq!(pod(&documents, name)["containers"][0]["imagePullPolicy"], "Always", "{name}");
+    }
+    // Its builds mount; the API takes an unmasked /proc only of a pod with its own user namespace.
+    let pod_of_images = pod(&documents, "day1-nightly-images");
+    let context = &pod_of_images["containers"][0]["securityContext"];
+    assert_eq!(
+        (&context["appArmorProfile"]["type"], &context["procMount"]),
+        (&"Unconfined".into(), &"Unmasked".into())
+    );
+    assert_eq!(pod_of_images["hostUsers"], false);
+    let mut night = catalogue::read(root()).expect("a matrix");
+    assert!(!job(&night).contains("supplementalGroups"));
+    night.cluster.kvm_groups = vec![36, 104];
+    let text = job(&night);
+    let documents: Vec<Value> = serde_yaml::Deserializer::from_str(&text)
+        .map(|document| serde::Deserialize::deserialize(document).expect("YAML"))
+        .collect();
+    let groups = &pod(&documents, "day1-nightly")["securityContext"]["supplementalGroups"];
+    assert_eq!(groups, &serde_yaml::from_str::<Value>("[36, 104]").expect("YAML"));
 }
 
 /// A cluster whose Jobs end at once; `AWAY` requests of the first wait fail, and what the merge's pod says is given.
