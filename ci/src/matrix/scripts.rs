@@ -267,6 +267,33 @@ fn the_summary_on_github_has_what_the_merge_told() {
     assert_eq!(run["with"]["path"], "run");
 }
 
+/// A job at its own limit counts as cancelled; what a shard has until then must be told, and be uploaded.
+#[test]
+fn a_shard_that_takes_too_long_is_interrupted_once_and_reports() {
+    let docker = r#"
+trap 'echo interrupted >>"$DAY1_NIGHT/called"' INT
+for _ in {1..40}; do [ -s "$DAY1_NIGHT/called" ] || sleep 0.5; done
+sleep 0.5
+echo results >>"$DAY1_NIGHT/called"
+exit 3
+"#;
+    let (desk, workflow) = (Desk::new(&[("docker", docker)]), github());
+    let run = step(&workflow, "trials", "Run this shard");
+    let variables =
+        [("LIMIT", "3s"), ("NODE", "one"), ("ARGUMENTS", ""), ("KERNEL", ""), ("PART", "1/2"), ("IMAGE", "i")];
+    let ended = desk.run(run["run"].as_str().expect("a script"), &variables, "");
+    assert_eq!(ended.code, 124, "{ended:?}");
+    assert_eq!(desk.read("called"), "interrupted\nresults\n");
+    let minutes = |value: &Value| value["timeout-minutes"].as_u64().expect("a limit");
+    let limit: u64 =
+        run["env"]["LIMIT"].as_str().and_then(|text| text.strip_suffix('m')?.parse().ok()).expect("minutes");
+    assert!(limit + 10 < minutes(run) && minutes(run) < minutes(&workflow["jobs"]["trials"]));
+    let made = step(&workflow, "images", "Make what the trials need, and plan them");
+    assert!(minutes(made) < minutes(&workflow["jobs"]["images"]));
+    let upload = step(&workflow, "trials", "actions/upload-artifact@v4");
+    assert_eq!(upload["if"], "${{ always() }}");
+}
+
 #[test]
 fn each_try_of_an_index_has_its_own_results() {
     let documents = cluster();
