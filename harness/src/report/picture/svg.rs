@@ -22,6 +22,8 @@ const MARK_ROWS: usize = 7;
 const AXIS: f64 = 24.0;
 /// What a letter takes at most, on average.
 const LETTER: f64 = 6.3;
+/// How much wider bold letters are.
+const BOLD: f64 = 1.15;
 /// Names of lanes, and texts of marks, are cut to this many letters.
 const NAME: usize = 28;
 const MARK: usize = 36;
@@ -117,7 +119,8 @@ impl Panel<'_> {
         let mut ends = [0.0_f64; MARK_ROWS];
         let in_it = self.picture.marks.iter().filter(|mark| self.holds(mark.at_us));
         let placed = in_it.map(|mark| {
-            let width = length(mark.text.chars().count().min(MARK)) + 6.0;
+            // Some marks are bold, which is wider.
+            let width = length(mark.text.chars().count().min(MARK)) * BOLD + 6.0;
             // At the right edge its text stands before its line.
             let x = self.x(mark.at_us);
             let is_before = x + width > WIDTH;
