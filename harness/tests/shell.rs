@@ -88,6 +88,19 @@ fn a_machine_that_is_not_there_is_told_with_what_is() {
     }
 }
 
+/// The trial need not be named where it is the only one; from the run's own directory a part of its name is enough.
+#[test]
+fn a_trial_that_is_not_named_is_the_only_one() {
+    let dir = recorded();
+    for words in [&["shell"][..], &["continue"], &["release"]] {
+        let (code, _, errors) = outcome(day1(words).current_dir(dir.path()));
+        assert_eq!(code, Some(2), "{errors}");
+        assert!(errors.contains("pull/one@debian-13") && !errors.contains("Usage"), "it is looked for: {errors}");
+    }
+    let (code, output, errors) = outcome(day1(&["console", "one"]).current_dir(dir.path()));
+    assert_eq!((code, output.as_str()), (Some(0), "[    0.0] Linux version 6.12\n"), "{errors}");
+}
+
 #[test]
 fn what_is_no_event_and_what_is_no_choice_of_machines_is_bad_usage() {
     for (words, told) in [

@@ -77,6 +77,8 @@ pub fn find(wanted: &Path, preferred: &dyn Fn(&Path) -> bool) -> Result<PathBuf,
     }
     let run = wanted.ancestors().find(|dir| dir.join(RunResults::FILE).is_file());
     let (run, name) = match run {
+        // The current directory is the run's.
+        Some(run) if run.as_os_str().is_empty() => (Path::new("."), wanted),
         Some(run) => (run, wanted.strip_prefix(run).unwrap_or(wanted)),
         None => (Path::new(RESULTS), wanted),
     };

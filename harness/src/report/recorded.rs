@@ -37,7 +37,7 @@ pub enum RecordedError {
         source: io::Error,
     },
     /// The scenario is wrong.
-    #[error("{0}")]
+    #[error("{}", .0.plain().trim_end())]
     Scenario(Box<Mistakes>),
     /// The scenario is another one.
     #[error("{path} is not the scenario that {trial} was recorded with (sha256 {recorded})")]

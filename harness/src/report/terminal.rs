@@ -8,7 +8,6 @@ use anstyle::{AnsiColor, Style};
 
 use super::{MutantOutcome, RunResults, SnoozeOutcome, TrialResult, words};
 use crate::checks::{Finding, Outcome, Verdict};
-use crate::process::{pasted, this_program};
 use crate::text::{number, printable, printable_lines};
 use crate::timeline::files;
 
@@ -57,10 +56,8 @@ pub fn painted_trial(result: &TrialResult) -> String {
     if result.verdict != Verdict::Pass
         && let Some(dir) = &result.dir
     {
-        let (program, trial) = (this_program(), pasted(&dir.display().to_string()));
-        let boot = telling_boot(result).map(|boot| format!(" --boot {boot}")).unwrap_or_default();
-        for what in ["journal", "console"] {
-            let _ = writeln!(text, "  {what}   {program} {what} {trial}{boot}");
+        for (what, command) in ["journal", "console"].iter().zip(words::commands(result, dir)) {
+            let _ = writeln!(text, "  {what}   {command}");
         }
         let _ = writeln!(text, "  timeline  {}", dir.join(files::TIMELINE).display());
     }
@@ -77,13 +74,6 @@ fn attempts(text: &mut String, result: &TrialResult) {
             let _ = writeln!(text, "      in {}", dir.join(&attempt.dir).display());
         }
     }
-}
-
-/// The first boot in which something fell short.
-fn telling_boot(result: &TrialResult) -> Option<u32> {
-    let findings = result.findings.iter();
-    let of = |outcome| findings.clone().filter(move |finding| finding.outcome == outcome).filter_map(|one| one.boot);
-    of(Outcome::Fail).min().or_else(|| of(Outcome::Inconclusive).min())
 }
 
 fn describe(text: &mut String, finding: &Finding, dir: Option<&Path>) {

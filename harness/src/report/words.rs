@@ -1,8 +1,11 @@
 //! What trials and runs are called, wherever they are told: on the terminal, on the page, to GitHub, as JUnit.
 
+use std::path::Path;
+
 use super::results::wrong;
 use super::{Attempt, MutantOutcome, MutantResult, RunResults, SnoozeOutcome, Snoozed, SnoozedBy, TrialResult};
-use crate::checks::{Finding, Verdict};
+use crate::checks::{Finding, Outcome, Verdict};
+use crate::process::{pasted, this_program};
 use crate::text::{number, printable};
 
 /// How many shards a summary names.
@@ -134,6 +137,20 @@ pub(super) fn began(start: &str) -> Option<&'static str> {
         "pulled" => Some("from a checkpoint after the first boot"),
         _ => None,
     }
+}
+
+/// Commands that show why a trial in `dir` is no pass, in the boot that tells most.
+pub(super) fn commands(result: &TrialResult, dir: &Path) -> Vec<String> {
+    let (program, trial) = (this_program(), pasted(&dir.display().to_string()));
+    let boot = telling_boot(result).map(|boot| format!(" --boot {boot}")).unwrap_or_default();
+    ["journal", "console"].iter().map(|what| format!("{program} {what} {trial}{boot}")).collect()
+}
+
+/// The first boot in which something fell short.
+fn telling_boot(result: &TrialResult) -> Option<u32> {
+    let findings = result.findings.iter();
+    let of = |outcome| findings.clone().filter(move |finding| finding.outcome == outcome).filter_map(|one| one.boot);
+    of(Outcome::Fail).min().or_else(|| of(Outcome::Inconclusive).min())
 }
 
 /// What had to come of a mutant.

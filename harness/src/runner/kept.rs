@@ -10,6 +10,8 @@ use super::prepare::BadInput;
 use super::{Options, interrupt};
 use crate::door;
 use crate::process::{pasted, this_program};
+use crate::recording;
+use crate::services::registry::Backend;
 
 /// Which trials' machines are kept when they are over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -133,6 +135,21 @@ pub(super) fn again(options: &Options, trial: &str, node: &str, kernel: Option<&
     }
     if let Some(start) = options.start {
         add("start", &start.to_string());
+    }
+    if !is_default(&options.vm_images, "vm-images") {
+        add("vm-images", &options.vm_images.display().to_string());
+    }
+    if options.registry != Backend::Embedded {
+        add("registry", &options.registry.to_string());
+    }
+    if let Some(toolkit) = &options.driver_toolkit {
+        add("driver-toolkit", &toolkit.to_string());
+    }
+    if let Some(dir) = &options.cache {
+        add("cache", &dir.display().to_string());
+    }
+    if options.results != Path::new(recording::RESULTS) {
+        add("results", &options.results.display().to_string());
     }
     if let Some(dir) = &options.mutants {
         words.push(format!("--mutants={}", pasted(&dir.display().to_string())));

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use clap::Args;
 use day1_harness::recording::{self, ConsoleError};
 
-/// Control characters are left out, so that no node can change what a terminal shows.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:

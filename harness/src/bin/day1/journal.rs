@@ -9,7 +9,6 @@ use day1_harness::recording::{self, Journal, JournalError};
 use day1_harness::runner::Scratch;
 use day1_harness::timeline::Timeline;
 
-/// The options are journalctl's own; a boot's number is the trial's, from 1.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:

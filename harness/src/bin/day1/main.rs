@@ -66,14 +66,23 @@ enum Command {
     /// Tell what a recorded run found.
     Report(report::Report),
     /// Open a root shell in a machine that a run keeps, or run a command there.
+    ///
+    /// A machine is there as long as its trial runs, and after it where `day1 run` had `--keep` or `--break-at`. The shell needs no
+    /// network in the guest. Ctrl-] leaves it, and the machine stays; with input that is no terminal, the shell reads that to its end.
     Shell(shell::Shell),
     /// Let a node go on that was stopped with `day1 run --break-at`.
     Continue(shell::Continue),
     /// Let a machine go that a run keeps.
+    ///
+    /// The run ends when the last of its machines is let go.
     Release(shell::Release),
     /// Print the serial console of a trial.
+    ///
+    /// Control characters are left out, so that no node can change what a terminal shows.
     Console(console::Console),
     /// Read the recorded journal of a trial with journalctl and its options.
+    ///
+    /// The options are journalctl's own; a boot's number is the trial's, from 1.
     Journal(journal::JournalOf),
     /// Write a scenario to begin with, from a few flags or questions.
     New(new::New),

@@ -6,8 +6,6 @@ use std::process::ExitCode;
 use clap::Args;
 use day1_harness::report;
 
-/// Every planned trial is in the joined run; those of a shard that never reported are red, with the shard's name. The
-/// exit code is that of a run.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:

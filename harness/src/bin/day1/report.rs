@@ -60,10 +60,13 @@ Examples:
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
         /// Columns of the terminal [default: what it has, or 100].
-        #[arg(long, value_name = "N", conflicts_with = "svg")]
-        width: Option<usize>,
+        #[arg(long, value_name = "N", conflicts_with = "svg", value_parser = clap::value_parser!(u16).range(40..=1000))]
+        width: Option<u16>,
     },
     /// Join the results of a run's shards, so that no planned trial vanishes.
+    ///
+    /// Every planned trial is in the joined run; those of a shard that never reported are red, with the shard's name. The exit code is
+    /// that of a run.
     Merge(Merge),
     /// Tell GitHub Actions of the run: a summary of the job goes to the file that `GITHUB_STEP_SUMMARY` names (to standard
     /// output without it), and annotations of the scenarios' lines to standard output.
@@ -130,7 +133,7 @@ fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode
     let path = output.unwrap_or_else(|| dir.join(html::FILE));
     match html::write(&results, dir, earlier.as_ref(), &path) {
         Ok(()) => {
-            println!("{}", path.display());
+            let _ = writeln!(std::io::stdout(), "{}", path.display());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -140,7 +143,7 @@ fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode
     }
 }
 
-fn picture(trial: &Path, svg: Option<&Path>, width: Option<usize>) -> ExitCode {
+fn picture(trial: &Path, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
     let found = recording::find(trial, &|_| false).map_err(|error| error.to_string());
     let recorded = match found.and_then(|dir| Recorded::read(&dir, true).map_err(|error| error.to_string())) {
         Ok(recorded) => recorded,
@@ -152,12 +155,15 @@ fn picture(trial: &Path, svg: Option<&Path>, width: Option<usize>) -> ExitCode {
     let findings = recorded.judge().findings;
     let picture = Picture::of(&recorded.timeline, Some(&recorded.scenario), &findings);
     let Some(file) = svg else {
-        let width = width
-            .unwrap_or_else(|| usize::from(console::Term::stdout().size_checked().map_or(100, |(_, width)| width)));
-        let _ = write!(std::io::stdout().lock(), "{}", picture::text(&picture, width));
+        let width = width.unwrap_or_else(|| console::Term::stdout().size_checked().map_or(100, |(_, width)| width));
+        let _ = write!(std::io::stdout().lock(), "{}", picture::text(&picture, usize::from(width)));
         return ExitCode::SUCCESS;
     };
-    match std::fs::write(file, picture::standalone(&picture)) {
+    let Some(drawn) = picture::standalone(&picture) else {
+        eprintln!("error: {}", picture::NOTHING);
+        return ExitCode::from(2);
+    };
+    match std::fs::write(file, drawn) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: cannot write {}: {error}", file.display());

@@ -192,7 +192,9 @@ impl Run {
             }
             (Some(Listing::Trials), Format::Text) | (None, _) => {}
         }
-        let arguments = Arguments { list: self.list.is_some(), ..Arguments::default() };
+        // What libtest would tell of them, the trials tell themselves, and in peace with a pipe that closes early.
+        let logfile = self.list.is_none().then(|| "/dev/null".into());
+        let arguments = Arguments { list: self.list.is_some(), logfile, ..Arguments::default() };
         ExitCode::from(runner::run(&options, &arguments))
     }
 }

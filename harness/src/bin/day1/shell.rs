@@ -8,11 +8,9 @@ use clap::Args;
 use day1_harness::door::visitor::{self, Raw};
 use day1_harness::door::{self, Lodging, Node, Request};
 use day1_harness::machine::{SessionEnd, Way};
-use day1_harness::process::this_program;
+use day1_harness::process::{pasted, this_program};
 use day1_harness::recording;
 
-/// A machine is there as long as its trial runs, and after it where `day1 run` had `--keep` or `--break-at`. The shell needs no
-/// network in the guest. Ctrl-] leaves it, and the machine stays; with input that is no terminal, the shell reads that to its end.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -40,7 +38,6 @@ pub struct Continue {
     machine: Machine,
 }
 
-/// The run ends when the last of its machines is let go.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -54,13 +51,12 @@ pub struct Release {
 struct Machine {
     /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results` [default: the only one there with a
     /// machine].
-    #[arg(default_value = "", hide_default_value = true)]
-    trial: PathBuf,
+    trial: Option<PathBuf>,
 }
 
 impl Machine {
     fn find(&self) -> Result<PathBuf, String> {
-        let found = recording::find(&self.trial, &|dir| door::is_open(dir));
+        let found = recording::find(self.trial.as_deref().unwrap_or(Path::new("")), &|dir| door::is_open(dir));
         found.map_err(|error| error.to_string())
     }
 }
@@ -177,7 +173,9 @@ fn greeting(lodging: &Lodging) -> String {
     let Lodging { trial, boot, node, .. } = lodging;
     let still = match node {
         Node::StandsStill { at } => format!(
-            "\nit was stopped at {at}: its services stand still, but for the journal's; `day1 continue` lets them go on"
+            "\nit was stopped at {at}: its services stand still, but for the journal's; `{} continue {}` lets them go on",
+            this_program(),
+            pasted(trial)
         ),
         _ => String::new(),
     };

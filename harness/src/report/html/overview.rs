@@ -95,7 +95,7 @@ fn row(index: usize, trial: &TrialResult, longest: f64, changes: Option<&Changes
     html! {
         tr data-index=(index) data-verdict=(word(trial)) {
             td { span class=(format!("verdict {}", colour(trial))) { (word(trial)) } }
-            th scope="row" { a href=(format!("#/{}", trial.trial)) { (trial.trial) } }
+            th scope="row" { a href=(link(&trial.trial)) { (trial.trial) } }
             td class="says" { (says(trial)) }
             td class="number" {
                 span class="bar" aria-hidden="true" style=(format!("width:{:.0}%", trial.seconds / longest * 60.0)) {} (format!("{:.0}", trial.seconds))
@@ -103,6 +103,13 @@ fn row(index: usize, trial: &TrialResult, longest: f64, changes: Option<&Changes
             @if let Some(changes) = changes { td { (before(changes.before.get(&trial.trial))) } }
         }
     }
+}
+
+/// Where the page has a trial, whatever letters its name has.
+fn link(trial: &str) -> String {
+    const KEPT: percent_encoding::AsciiSet =
+        percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'@');
+    format!("#/{}", percent_encoding::utf8_percent_encode(trial, &KEPT))
 }
 
 /// A moment of RFC 3339, to its minute.
@@ -203,7 +210,7 @@ fn compared(changes: &Changes) -> Markup {
                         dt { (names.len()) " " (word) }
                         dd {
                             @for name in names.iter().take(8) {
-                                @if *word == "not planned any more" { span { (name) } } @else { a href=(format!("#/{name}")) { (name) } } " "
+                                @if *word == "not planned any more" { span { (name) } } @else { a href=(link(name)) { (name) } } " "
                             }
                             @if names.len() > 8 { span class="faint" { "and " (names.len() - 8) " more" } }
                         }

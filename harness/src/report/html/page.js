@@ -168,14 +168,31 @@
 
   // --- one trial ----------------------------------------------------------------------------------------------
   let shown = null, goTo = null;
+  const title = document.title;
+  const decoded = (text) => {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text;
+    }
+  };
+  const address = (name, seq) => `#/${encodeURIComponent(name)}?e=${seq}`;
   const route = async () => {
-    const [name, query = ""] = decodeURIComponent(location.hash.replace(/^#\/?/, "")).split("?e=");
-    const row = rows.find((one) => $("th a", one).textContent === name);
+    // A link within the page, such as the one that skips to the content.
+    if (location.hash !== "" && !location.hash.startsWith("#/")) return;
+    const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?e=");
+    const name = decoded(path), called = (one) => $("th a", one).textContent;
+    const row = rows.find((one) => called(one) === name);
     overview.hidden = Boolean(row);
     trial.hidden = !row;
+    document.title = row ? `${name} – ${title}` : title;
     if (!row) {
+      if (name) told.textContent = `There is no trial ${name} here.`;
+      // Back where the trial was entered.
+      const before = rows.find((one) => called(one) === shown);
       trial.replaceChildren();
       shown = null;
+      if (before) $("th a", before).focus();
       return;
     }
     if (shown !== name) {
@@ -198,7 +215,7 @@
       trial.prepend(back);
       goTo = data.log ? showLog(data.log) : null;
       for (const element of $$("[data-seq]", trial)) {
-        if (element instanceof HTMLAnchorElement) element.href = `#/${encodeURI(name)}?e=${element.dataset.seq}`;
+        if (element instanceof HTMLAnchorElement) element.href = address(name, element.dataset.seq);
       }
       if (query === "") {
         scrollTo(0, 0);
@@ -208,8 +225,13 @@
     if (query !== "") goTo?.(Number(query));
   };
   trial.addEventListener("click", (event) => {
-    const element = event.target.closest("svg [data-seq]");
-    if (element) location.hash = `#/${encodeURI(shown)}?e=${element.dataset.seq}`;
+    const element = event.target.closest("[data-seq]");
+    if (!element) return;
+    event.preventDefault();
+    const there = address(shown, element.dataset.seq);
+    // Asked for again, it is gone to again.
+    if (location.hash === there) goTo?.(Number(element.dataset.seq));
+    else location.hash = there;
   });
   addEventListener("hashchange", route);
   document.addEventListener("keydown", (event) => {

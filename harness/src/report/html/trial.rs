@@ -39,6 +39,10 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
                 div class="scroll" tabindex="0" role="region" aria-label="Picture of the boots" {
                     (picture::drawing(picture))
                 }
+                p class="faint" {
+                    "Thin bars: the unit is active. Hatched: what the machine did before it was forked from a template. Green arrows: an \
+                     order that systemd guarantees; dashed red ones: one that only happened."
+                }
                 (happened(picture))
                 (phases(trial))
             }
@@ -52,6 +56,7 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
     let (first, second) = if trial.verdict == Verdict::Pass { (drawn, found) } else { (found, drawn) };
     let html = html! {
         (heading(trial))
+        (commands(trial, dir))
         (first)
         (second)
         @if log.is_some() { (log_place(picture.as_ref())) }
@@ -81,6 +86,17 @@ fn heading(trial: &TrialResult) -> Markup {
         }
         @for line in trial.snoozed.iter().flat_map(words::snoozed) { p class="notice" { (line) } }
         @if let Some(mutant) = &trial.mutant { p { "Mutant: " (mutant.says) ". It " (words::due(mutant)) "." } }
+    }
+}
+
+/// What to paste where the run is, for one that is no pass.
+fn commands(trial: &TrialResult, dir: Option<&Path>) -> Markup {
+    let commands =
+        dir.filter(|dir| trial.verdict != Verdict::Pass && dir.is_dir()).map(|dir| words::commands(trial, dir));
+    html! {
+        @if let Some(commands) = commands {
+            details { summary { "Commands that show more, where the run is" } pre tabindex="0" { (commands.join("\n")) } }
+        }
     }
 }
 

@@ -20,6 +20,9 @@ use clock::{Clock, signed};
 pub use svg::{PALETTE, STYLE, drawing, standalone, time};
 pub use terminal::text;
 
+/// Said in the place of a picture of nothing.
+pub const NOTHING: &str = "The machine never started, so there is nothing to draw.";
+
 /// A trial as lanes and marks. Times are microseconds of the trial's clock; what a node did before it was forked or
 /// recorded stands before 0.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,8 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use super::{Lane, LaneKind, MarkKind, Order, Picture, Span, State};
+use super::{Lane, LaneKind, MarkKind, NOTHING, Order, Picture, Span, State};
+use crate::text::printable_lines;
 
 /// Colours of light and dark, for pages that hold a [`drawing`] as well.
 pub const PALETTE: &str = include_str!("palette.css");
@@ -41,7 +42,7 @@ struct Panel<'p> {
 /// The whole trial, and below it the moments around the module's change where they are short.
 pub fn drawing(picture: &Picture) -> Markup {
     let Some((from_us, to_us)) = picture.extent() else {
-        return html! { p { "The machine never started, so there is nothing to draw." } };
+        return html! { p { (NOTHING) } };
     };
     let close_up = picture.close_up();
     let whole = Panel { picture, from_us, to_us, top: 0.0, with_orders: close_up.is_none() };
@@ -76,10 +77,12 @@ pub fn drawing(picture: &Picture) -> Markup {
 }
 
 /// The drawing as a file of its own, with its colours.
-pub fn standalone(picture: &Picture) -> String {
-    let markup = drawing(picture).into_string();
+pub fn standalone(picture: &Picture) -> Option<String> {
+    picture.extent()?;
+    // Of what a guest says XML can't hold all.
+    let markup = printable_lines(&drawing(picture).into_string()).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
     let style = format!("<style>{PALETTE}{STYLE}</style><title>");
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}\n", markup.replacen("<title>", &style, 1))
+    Some(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}\n", markup.replacen("<title>", &style, 1)))
 }
 
 /// What a person hears who can't see it.

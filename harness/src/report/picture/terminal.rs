@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::svg::time;
-use super::{Lane, LaneKind, Picture, State};
+use super::{Lane, LaneKind, NOTHING, Picture, State};
+use crate::text::printable_lines;
 
 /// Columns for the lanes' names.
 const GUTTER: usize = 26;
@@ -11,7 +12,7 @@ const GUTTER: usize = 26;
 /// The picture in lines of at most `width` columns: a line for each lane, then what happened and when.
 pub fn text(picture: &Picture, width: usize) -> String {
     let mut text = String::new();
-    let Some((from, to)) = picture.extent() else { return text };
+    let Some((from, to)) = picture.extent() else { return format!("{NOTHING}\n") };
     let columns = width.saturating_sub(GUTTER + 1).max(20);
     let column = |us: i64| {
         let wide = i64::try_from(columns).unwrap_or(i64::MAX);
@@ -53,7 +54,9 @@ pub fn text(picture: &Picture, width: usize) -> String {
     for order in &picture.orders {
         let _ = writeln!(text, "{:>10}  boot {}  {}", "order", order.boot, order.text);
     }
-    text
+    let _ = writeln!(text, "{:GUTTER$} █ runs  ▒ starts  ─ active  ░ in-tree driver  ✗ failed  ○ skipped", "");
+    // Names and texts are a guest's.
+    printable_lines(&text)
 }
 
 fn name(lane: &Lane) -> String {

@@ -64,7 +64,7 @@ fn an_order_by_luck_and_a_failed_check_are_marked() {
 fn a_trial_without_a_machine_has_an_empty_picture() {
     let picture = Picture::of(&Timeline::default(), None, &[]);
     assert_eq!(picture.extent(), None);
-    assert_eq!(text(&picture, 80), "");
+    assert!(text(&picture, 80).contains("never started"));
     assert!(drawing(&picture).into_string().contains("never started"));
 }
 
@@ -80,8 +80,20 @@ fn letters_keep_to_the_width() {
 }
 
 #[test]
+fn what_a_guest_says_is_obeyed_by_nobody_who_reads_the_picture() {
+    let mut picture = picture(&Node::pulled_and_loaded());
+    picture.marks[0].text = "\u{1b}]0;title\u{7}\u{1b}[31mred \u{ffff}".into();
+    let svg = standalone(&picture).expect("a picture");
+    let bad = |c: char| c.is_control() && c != '\n';
+    assert!(!svg.contains(bad) && !svg.contains('\u{ffff}'));
+    assert!(!text(&picture, 100).contains(bad));
+    picture.boots.clear();
+    assert_eq!((text(&picture, 100), standalone(&picture)), (format!("{NOTHING}\n"), None));
+}
+
+#[test]
 fn a_drawing_of_its_own_has_its_colours_and_names_nothing_outside_of_it() {
-    let svg = standalone(&picture(&Node::pulled_and_loaded()));
+    let svg = standalone(&picture(&Node::pulled_and_loaded())).expect("a picture");
     assert!(svg.starts_with("<?xml") && svg.contains("prefers-color-scheme: dark"), "{svg}");
     let addresses = svg.matches("http").count();
     assert_eq!(addresses, svg.matches("http://www.w3.org/2000/svg").count(), "{svg}");

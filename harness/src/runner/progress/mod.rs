@@ -45,7 +45,8 @@ pub(super) fn warn(text: &str) {
 
 /// Says a text on standard output, above the lines that change in place, with its colours where they are wanted.
 pub(super) fn say(text: &str) {
-    LINES.suspend(|| anstream::println!("{text}"));
+    // To a pipe that closes early, for one, nothing more can be said.
+    LINES.suspend(|| drop(writeln!(anstream::stdout(), "{text}")));
 }
 
 /// Standard error, above the lines that change in place.
