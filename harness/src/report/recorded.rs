@@ -55,7 +55,15 @@ impl Recorded {
     /// Reads a trial's directory. With `changed_scenario` the scenario there may be another one than the trial was recorded
     /// with.
     pub fn read(dir: &Path, changed_scenario: bool) -> Result<Self, RecordedError> {
-        let timeline = Timeline::read(&dir.join(files::TIMELINE))?;
+        Self::with(Timeline::read(&dir.join(files::TIMELINE))?, dir, changed_scenario)
+    }
+
+    /// Reads as much of a trial as was recorded, for a person to look at: its end is missing where the harness was killed.
+    pub fn read_so_far(dir: &Path) -> Result<Self, RecordedError> {
+        Self::with(Timeline::read_so_far(&dir.join(files::TIMELINE))?, dir, true)
+    }
+
+    fn with(timeline: Timeline, dir: &Path, changed_scenario: bool) -> Result<Self, RecordedError> {
         let path = dir.join(files::SCENARIO);
         let text = std::fs::read_to_string(&path).map_err(|source| RecordedError::Io { path: path.clone(), source })?;
         // The scenario's name comes from its path, and the copy's path is the trial's.

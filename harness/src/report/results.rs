@@ -304,8 +304,13 @@ impl RunResults {
                 Err(ReadResultsError::Version { path, found })
             }
             _ => {
-                let results: Self = serde_json::from_slice(&bytes).map_err(shape)?;
-                results.sound().map_err(|what| ReadResultsError::Unsound { path, what })?;
+                let mut results: Self = serde_json::from_slice(&bytes).map_err(shape)?;
+                results.sound().map_err(|what| ReadResultsError::Unsound { path: path.clone(), what })?;
+                // A run may have been moved, as CI's artifacts are.
+                for trial in results.trials.iter_mut().filter(|trial| trial.dir.is_some()) {
+                    let own = dir.join(&trial.trial);
+                    trial.dir = if own.is_dir() { Some(own) } else { trial.dir.take() };
+                }
                 Ok(results)
             }
         }
@@ -386,6 +391,20 @@ mod tests {
         };
         std::fs::write(&path, serde_json::to_vec(&results).expect("JSON")).expect("written");
         assert_eq!(RunResults::read(dir.path()).expect("readable"), results);
+    }
+
+    #[test]
+    fn a_run_that_was_moved_has_its_trials_where_it_is() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        fixture::run().write(dir.path()).expect("written");
+        let moved = dir.path().join("pull/passed@debian-13");
+        std::fs::create_dir_all(&moved).expect("made");
+        let results = RunResults::read(dir.path()).expect("readable");
+        let of =
+            |name: &str| results.trials.iter().find(|trial| trial.trial == name).and_then(|trial| trial.dir.clone());
+        assert_eq!(of("pull/passed@debian-13"), Some(moved));
+        let there = Path::new("target/day1-results/pull/unclear@debian-13");
+        assert_eq!(of("pull/unclear@debian-13").as_deref(), Some(there), "its files are not here");
     }
 
     #[test]

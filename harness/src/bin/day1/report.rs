@@ -145,7 +145,7 @@ fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode
 
 fn picture(trial: &Path, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
     let found = recording::find(trial, &|_| false).map_err(|error| error.to_string());
-    let recorded = match found.and_then(|dir| Recorded::read(&dir, true).map_err(|error| error.to_string())) {
+    let recorded = match found.and_then(|dir| Recorded::read_so_far(&dir).map_err(|error| error.to_string())) {
         Ok(recorded) => recorded,
         Err(error) => {
             eprintln!("error: {error}");

@@ -171,6 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_harness_has_recorded_is_shown() {
+        let mut results = fixture::run();
+        results.trials.truncate(1);
+        let dir = recorded(&results);
+        let timeline = dir.path().join(&results.trials[0].trial).join(files::TIMELINE);
+        let text = fs::read_to_string(&timeline).expect("read");
+        fs::write(&timeline, &text[..text.len() - 20]).expect("written");
+        let packed = pack_all(&results, dir.path(), ROOM).expect("packed");
+        assert!(unpacked(&packed[0])["log"].is_object());
+    }
+
+    #[test]
     fn the_page_calls_a_trial_what_the_terminal_does() {
         let results = fixture::run();
         let page = page(&results, None, &[]).into_string();

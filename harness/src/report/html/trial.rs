@@ -28,8 +28,8 @@ pub(super) struct Details {
 
 /// Reads a trial's recording; without one, what the results say is all there is. None is read where there is no room for it.
 pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
-    let recorded =
-        dir.map_or_else(|| Err(NO_ROOM.to_owned()), |dir| Recorded::read(dir, true).map_err(|error| error.to_string()));
+    let recorded = dir
+        .map_or_else(|| Err(NO_ROOM.to_owned()), |dir| Recorded::read_so_far(dir).map_err(|error| error.to_string()));
     let picture = recorded.as_ref().ok().map(|one| Picture::of(&one.timeline, Some(&one.scenario), &trial.findings));
     let log = recorded.as_ref().ok().zip(picture.as_ref()).map(|(one, picture)| Log::of(&one.timeline, picture));
     let drawn = html! {

@@ -54,7 +54,7 @@ pub fn text(picture: &Picture, width: usize) -> String {
     for order in &picture.orders {
         let _ = writeln!(text, "{:>10}  boot {}  {}", "order", order.boot, order.text);
     }
-    let _ = writeln!(text, "{:GUTTER$} █ runs  ▒ starts  ─ active  ░ in-tree driver  ✗ failed  ○ skipped", "");
+    let _ = writeln!(text, "█ runs  ▒ starts  ─ active  ░ in-tree driver  ✗ failed  ○ skipped");
     // Names and texts are a guest's.
     printable_lines(&text)
 }
