@@ -309,7 +309,9 @@ impl RunResults {
                 // A run may have been moved, as CI's artifacts are.
                 for trial in results.trials.iter_mut().filter(|trial| trial.dir.is_some()) {
                     let own = dir.join(&trial.trial);
-                    trial.dir = if own.is_dir() { Some(own) } else { trial.dir.take() };
+                    if own.is_dir() {
+                        trial.dir = Some(own);
+                    }
                 }
                 Ok(results)
             }

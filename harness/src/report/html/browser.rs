@@ -38,7 +38,8 @@ fn bad() -> Timeline {
     node.timeline()
 }
 
-fn lines(timeline: &Timeline) -> Vec<u8> {
+/// As `timeline.jsonl` has it.
+pub(super) fn lines(timeline: &Timeline) -> Vec<u8> {
     let mut bytes = Vec::new();
     for event in &timeline.events {
         serde_json::to_writer(&mut bytes, event.as_ref()).expect("writable");

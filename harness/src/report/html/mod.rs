@@ -138,16 +138,11 @@ mod tests {
     /// A directory with a recording of each trial.
     fn recorded(results: &RunResults) -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let lines: Vec<String> = Node::pulled_and_loaded()
-            .timeline()
-            .events
-            .iter()
-            .map(|event| serde_json::to_string(event.as_ref()).expect("JSON") + "\n")
-            .collect();
+        let lines = browser::lines(&Node::pulled_and_loaded().timeline());
         for trial in &results.trials {
             let own = dir.path().join(&trial.trial);
             fs::create_dir_all(&own).expect("made");
-            fs::write(own.join(files::TIMELINE), lines.concat()).expect("written");
+            fs::write(own.join(files::TIMELINE), &lines).expect("written");
             fs::write(own.join(files::SCENARIO), scenario().document.text.as_bytes()).expect("written");
         }
         dir

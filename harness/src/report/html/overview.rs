@@ -6,7 +6,7 @@ use super::compare::{Before, Change, Changes};
 use crate::checks::Verdict;
 use crate::report::words::{self, word};
 use crate::report::{MutantResult, RunResults, SnoozeOutcome, TrialResult};
-use crate::text::number;
+use crate::text::{number, uri};
 
 pub(super) fn title(results: &RunResults) -> String {
     let red = results.trials.iter().filter(|trial| trial.is_red()).count();
@@ -107,9 +107,7 @@ fn row(index: usize, trial: &TrialResult, longest: f64, changes: Option<&Changes
 
 /// Where the page has a trial, whatever letters its name has.
 fn link(trial: &str) -> String {
-    const KEPT: percent_encoding::AsciiSet =
-        percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'@');
-    format!("#/{}", percent_encoding::utf8_percent_encode(trial, &KEPT))
+    format!("#/{}", uri(trial))
 }
 
 /// A moment of RFC 3339, to its minute.

@@ -227,11 +227,10 @@
   trial.addEventListener("click", (event) => {
     const element = event.target.closest("[data-seq]");
     if (!element) return;
-    event.preventDefault();
     const there = address(shown, element.dataset.seq);
-    // Asked for again, it is gone to again.
+    // Asked for again, it is gone to again; a link leads there by itself.
     if (location.hash === there) goTo?.(Number(element.dataset.seq));
-    else location.hash = there;
+    else if (!(element instanceof HTMLAnchorElement)) location.hash = there;
   });
   addEventListener("hashchange", route);
   document.addEventListener("keydown", (event) => {

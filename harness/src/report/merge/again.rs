@@ -66,8 +66,9 @@ pub(super) fn decide(mut results: Vec<Result>) -> Option<Result> {
     if passed && all.iter().any(not_so) {
         joined.result.verdict = Verdict::Flaky;
         // What is known of the failure counts, not that it was not there once.
-        let passes = joined.result.snoozed.as_ref().is_some_and(|one| one.outcome == SnoozeOutcome::Passes);
-        joined.result.snoozed = if passes { known } else { joined.result.snoozed };
+        if joined.result.snoozed.as_ref().is_some_and(|one| one.outcome == SnoozeOutcome::Passes) {
+            joined.result.snoozed = known;
+        }
     }
     let numbers = (1..).filter(|number| *number as usize != place + 1);
     let renumbered = numbers.zip(all).map(|(number, (attempt, place))| {
