@@ -150,7 +150,7 @@ fn span(us: u64) -> String {
     }
 }
 
-/// A moment of a boot for a person.
+/// A moment of a boot for a person. Guests say it so too: `dmesg`, and `journalctl -o short-monotonic`.
 fn moment(us: u64) -> String {
-    format!("{}.{:03} s", us / 1_000_000, us % 1_000_000 / 1_000)
+    format!("{}.{:03} s of the kernel's clock", us / 1_000_000, us % 1_000_000 / 1_000)
 }

@@ -1,6 +1,7 @@
 //! What a run is told as: on the terminal, as `results.json`, as JUnit, to GitHub, as SARIF.
 
 mod attempt;
+mod clock;
 #[cfg(test)]
 mod fixture;
 mod github;

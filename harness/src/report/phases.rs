@@ -1,8 +1,12 @@
 //! Where a trial's time went, read from its timeline.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::clock::{Clock, signed};
+use crate::checks::is_shutdown;
 use crate::timeline::{Event, Timeline, What, message_id};
 
 /// A stretch of a boot.
@@ -12,26 +16,31 @@ pub struct Phase {
     pub boot: u32,
     /// `firmware`, `bootloader`, `kernel`, `initramfs`, `system`, `shutdown` or `after` (the harness's last look at the node).
     pub name: String,
-    /// Its length in seconds of the host.
+    /// Its length in seconds, on the axis of the trial's picture. What a template or a recording did before the trial is none of
+    /// its time.
     pub seconds: f64,
 }
 
 /// The phases of every boot. A boot that ended early has fewer.
 pub fn phases(timeline: &Timeline) -> Vec<Phase> {
-    (1..=timeline.boots()).flat_map(|boot| phases_of(timeline, boot)).collect()
+    let clock = Clock::of(timeline);
+    (1..=timeline.boots()).flat_map(|boot| phases_of(timeline, &clock, boot)).collect()
 }
 
-fn phases_of(timeline: &Timeline, boot: u32) -> Vec<Phase> {
-    let mut seen = starts(timeline, boot);
-    let Some(last) = timeline.of_boot(boot).last() else { return Vec::new() };
+fn phases_of(timeline: &Timeline, clock: &Clock, boot: u32) -> Vec<Phase> {
+    let of_boot = || timeline.of_boot(boot);
+    let Some(last) = of_boot().map(|event| clock.of_event(event)).max() else { return Vec::new() };
     // The next boot's first event is the reset that ended this one.
-    let end = timeline.events.iter().find(|event| event.boot == boot + 1).map_or(last.at_us, |event| event.at_us);
-    seen.sort_by_key(|(_, event)| event.at_us);
-    let ends: Vec<u64> = seen.iter().skip(1).map(|(_, event)| event.at_us).chain([end]).collect();
-    let length = |from: u64, to: u64| std::time::Duration::from_micros(to.saturating_sub(from)).as_secs_f64();
+    let end = timeline.of_boot(boot + 1).next().map_or(last, |event| clock.of_event(event));
+    let since = of_boot().find(|event| !event.recorded).map_or(i64::MIN, |event| signed(event.at_us));
+    let mut seen: Vec<(&str, i64)> =
+        starts(timeline, boot).into_iter().map(|(name, event)| (name, clock.of_event(event).max(since))).collect();
+    seen.sort_by_key(|(_, at)| *at);
+    let ends: Vec<i64> = seen.iter().skip(1).map(|(_, at)| *at).chain([end]).collect();
+    let length = |from: i64, to: i64| Duration::from_micros(u64::try_from(to - from).unwrap_or(0)).as_secs_f64();
     seen.into_iter()
         .zip(ends)
-        .map(|((name, from), to)| Phase { boot, name: name.to_owned(), seconds: length(from.at_us, to) })
+        .map(|((name, from), to)| Phase { boot, name: name.to_owned(), seconds: length(from, to) })
         .collect()
 }
 
@@ -61,7 +70,7 @@ pub fn begins(what: &What) -> Option<&'static str> {
         _ if console_has(what, "Run /init as init process") => Some(INITRAMFS),
         _ if journal_says(what, "Switching root") => Some(SYSTEM),
         _ if journal_id(what, message_id::STARTUP_FINISHED) && !in_initramfs(what) => Some(AFTER),
-        _ if journal_says(what, "Shutting down") || journal_says(what, "System is rebooting") => Some(SHUTDOWN),
+        What::Journal(record) if !record.initramfs && is_shutdown(record) => Some(SHUTDOWN),
         _ => None,
     }
 }
@@ -87,7 +96,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::timeline::{Console, MachineStarted, Qmp};
+    use crate::timeline::{Console, JournalRecord, MachineStarted, Qmp};
 
     fn event(seq: u64, at_s: u64, boot: u32, what: What) -> Arc<Event> {
         Arc::new(Event { seq, at_us: at_s * 1_000_000, boot, recorded: false, what })
@@ -96,12 +105,23 @@ mod tests {
     #[test]
     fn a_boot_is_split_where_its_marks_are() {
         let console = |line: &str| What::Console(Console { line: line.into() });
+        // Stopping begins 15 s after the kernel, though the journal's record comes at 21 s.
+        let fields = [
+            ("MESSAGE", "Shutting down."),
+            ("_PID", "1"),
+            ("_TRANSPORT", "journal"),
+            ("__MONOTONIC_TIMESTAMP", "15000000"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let journal = What::Journal(JournalRecord { initramfs: false, fields });
         let timeline = Timeline::from(vec![
             event(0, 1, 1, What::MachineStarted(MachineStarted::default())),
             event(1, 3, 1, console("  Booting `node'")),
             event(2, 5, 1, console("[    0.000000] Linux version 6.12")),
             event(3, 7, 1, console("[    2.000000] Run /init as init process")),
-            event(4, 20, 2, What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })),
+            event(4, 21, 1, journal),
+            event(5, 25, 2, What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })),
         ]);
         let found = phases(&timeline);
         let lengths: Vec<(&str, u32, f64)> = found.iter().map(|p| (p.name.as_str(), p.boot, p.seconds)).collect();
@@ -110,6 +130,7 @@ mod tests {
             ("bootloader", 1, 2.0),
             ("kernel", 1, 2.0),
             ("initramfs", 1, 13.0),
+            ("shutdown", 1, 5.0),
             ("firmware", 2, 0.0),
         ];
         assert_eq!(lengths, expected);

@@ -26,6 +26,20 @@ pub(super) struct Details {
     log: Option<Log>,
 }
 
+/// Where the picture of a trial shows its events.
+struct Axis<'t> {
+    timeline: &'t Timeline,
+    picture: &'t Picture,
+}
+
+impl Axis<'_> {
+    /// An event's time on the axis.
+    fn at(&self, seq: u64) -> Option<String> {
+        let event = self.timeline.events.get(usize::try_from(seq).ok()?)?;
+        Some(time(self.picture.time_of(event), 1_000))
+    }
+}
+
 /// Reads a trial's recording; without one, what the results say is all there is. None is read where there is no room for it.
 pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
     let recorded = dir
@@ -48,8 +62,10 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
             }
         }
     };
+    let axis =
+        recorded.as_ref().ok().zip(picture.as_ref()).map(|(one, picture)| Axis { timeline: &one.timeline, picture });
     let found = html! {
-        (findings(trial, log.is_some()))
+        (findings(trial, axis.as_ref()))
         @if let (Ok(recorded), Some(picture)) = (&recorded, &picture) { (failed_units(&recorded.timeline, picture)) }
     };
     // Of what is red the reason comes first; of the rest, how it went.
@@ -101,7 +117,7 @@ fn commands(trial: &TrialResult, dir: Option<&Path>) -> Markup {
 }
 
 /// What did not pass, with its evidence; below it what did.
-fn findings(trial: &TrialResult, has_log: bool) -> Markup {
+fn findings(trial: &TrialResult, axis: Option<&Axis<'_>>) -> Markup {
     let of = |outcome: Outcome| {
         let mut findings: Vec<&Finding> = trial.findings.iter().filter(|finding| finding.outcome == outcome).collect();
         // What concerns the trial as a whole stands last.
@@ -113,21 +129,21 @@ fn findings(trial: &TrialResult, has_log: bool) -> Markup {
     html! {
         section aria-labelledby="findings-heading" {
             h3 id="findings-heading" { "Findings" }
-            @if !failed.is_empty() { ol class="findings" { @for finding in &failed { (one(finding, has_log)) } } }
-            (folded(&open, "without evidence", is_open, has_log))
-            (folded(&passed, "passed", is_passed, has_log))
+            @if !failed.is_empty() { ol class="findings" { @for finding in &failed { (one(finding, axis)) } } }
+            (folded(&open, "without evidence", is_open, axis))
+            (folded(&passed, "passed", is_passed, axis))
             @if trial.findings.is_empty() { p { "Nothing was judged." } }
             @for one in &trial.set_aside { p class="faint" { "Without " code { (one.check) } ": " (one.reason) } }
         }
     }
 }
 
-fn folded(findings: &[&Finding], what: &str, open: bool, has_log: bool) -> Markup {
+fn folded(findings: &[&Finding], what: &str, open: bool, axis: Option<&Axis<'_>>) -> Markup {
     html! {
         @if !findings.is_empty() {
             details open[open] {
                 summary { (findings.len()) @if findings.len() == 1 { " check " } @else { " checks " } (what) }
-                ol class="findings" { @for finding in findings { (one(finding, has_log)) } }
+                ol class="findings" { @for finding in findings { (one(finding, axis)) } }
             }
         }
     }
@@ -161,7 +177,7 @@ fn failed_units(timeline: &Timeline, picture: &Picture) -> Markup {
     }
 }
 
-fn one(finding: &Finding, has_log: bool) -> Markup {
+fn one(finding: &Finding, axis: Option<&Axis<'_>>) -> Markup {
     let (class, mark, word) = match finding.outcome {
         Outcome::Pass => ("pass", "✓", "passed"),
         Outcome::Fail => ("fail", "✗", "failed"),
@@ -176,7 +192,10 @@ fn one(finding: &Finding, has_log: bool) -> Markup {
                 ul class="evidence" {
                     @for evidence in &finding.evidence {
                         li {
-                            @if has_log { a href="#" data-seq=(evidence.seq) { (evidence.text) } } @else { (evidence.text) }
+                            @if let Some(axis) = axis {
+                                a href="#" data-seq=(evidence.seq) { (evidence.text) }
+                                span class="faint" { @if let Some(at) = axis.at(evidence.seq) { ", " (at) " in the picture" } }
+                            } @else { (evidence.text) }
                         }
                     }
                 }

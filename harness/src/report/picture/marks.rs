@@ -1,9 +1,9 @@
 //! What happened at one moment.
 
+use super::super::clock::Clock;
 use crate::checks::{Finding, Outcome, boot_ends};
 use crate::timeline::{Cause, Event, Timeline, What};
 
-use super::clock::Clock;
 use super::lanes::is_out_of_tree;
 use super::{Lane, LaneKind, Mark, MarkKind, State};
 

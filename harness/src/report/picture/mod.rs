@@ -2,7 +2,6 @@
 //!
 //! A picture is made of a timeline alone, and drawn as SVG, or with letters for a terminal.
 
-mod clock;
 mod lanes;
 mod marks;
 mod order;
@@ -11,11 +10,10 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
+use super::clock::{Clock, signed};
 use crate::checks::Finding;
 use crate::scenario::Scenario;
 use crate::timeline::{Event, Timeline, What};
-
-use clock::{Clock, signed};
 
 pub use svg::{PALETTE, STYLE, drawing, standalone, time};
 pub use terminal::text;

@@ -7,11 +7,11 @@ mod units;
 use std::collections::BTreeMap;
 
 use crate::checks;
+use crate::report::clock::{Clock, signed};
 use crate::report::phases;
 use crate::scenario::Scenario;
 use crate::timeline::{Event, RegistryRequest, Timeline, What, message_id};
 
-use super::clock::{Clock, signed};
 use super::{Lane, LaneKind, Order, Span, State, Strip};
 
 pub(super) use modules::is_out_of_tree;
