@@ -118,3 +118,39 @@ fn what_is_no_run_is_bad_input() {
         assert!(error.contains("results.json") && error.contains("is this the directory of a run"), "{error}");
     }
 }
+
+/// A reader may have had enough; a full disk has lost what was said.
+#[test]
+fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
+    let run = recorded();
+    let run = run.path().to_str().expect("UTF-8");
+    let day1 = || {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("day1"));
+        command.current_dir(root()).env_remove("GITHUB_STEP_SUMMARY");
+        command
+    };
+    for arguments in [
+        &["doctor"][..],
+        &["images", "list"],
+        &["explain"],
+        &["schema"],
+        &["lint", "--rules"],
+        &["new", "mine/later", "--happens", "later-boots", "--output", "-"],
+        &["report", "text", run],
+        &["report", "github", run],
+        &["report", "junit", run],
+        &["report", "sarif", run],
+    ] {
+        let whole = day1().args(arguments).output().expect("it runs").status.code();
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let closed =
+            day1().args(arguments).stdout(writer).stderr(std::process::Stdio::piped()).output().expect("it runs");
+        assert_eq!(closed.status.code(), whole, "{arguments:?}: {}", String::from_utf8_lossy(&closed.stderr));
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        let full = day1().args(arguments).stdout(full).stderr(std::process::Stdio::piped()).output().expect("it runs");
+        let words = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert_eq!(full.status.code(), Some(3), "{arguments:?}: {words}");
+        assert!(words.contains("cannot write to standard output"), "{arguments:?}: {words}");
+    }
+}

@@ -74,7 +74,7 @@ pub fn artifacts(options: &Options) -> Result<Artifacts, ImagesError> {
 pub fn make(options: &Options) -> u8 {
     match make_all(options) {
         Ok(trials) => {
-            println!("all that {trials} trials need is in the cache");
+            progress::say(&format!("all that {trials} trials need is in the cache"));
             0
         }
         Err(error) => {

@@ -140,7 +140,7 @@ fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned
     }
     if planned.is_empty() {
         let part = options.partition.as_ref().map(ToString::to_string).unwrap_or_default();
-        println!("{part} has none of the trials: nothing to run");
+        progress::say(&format!("{part} has none of the trials: nothing to run"));
         return Ok(0);
     }
     let scratch = Scratch::new(&options.day1).context("cannot make the run's temporary directory")?;

@@ -11,7 +11,7 @@ use super::kept::Kept;
 use super::ledger::Ledger;
 use super::selection::{Planned, plan};
 use super::trial::{self, Ready};
-use super::{Options, Scratch, interrupt, lease, prepare};
+use super::{Options, Scratch, interrupt, lease, prepare, progress};
 use crate::checks::{Outcome, Verdict};
 use crate::lab;
 use crate::report::TrialResult;
@@ -77,7 +77,11 @@ fn try_shake(options: &Options, shaking: Shaking) -> Result<u8> {
         return Ok(130);
     }
     if let Some(result) = undelayed.first().filter(|result| result.verdict != Verdict::Pass) {
-        println!("{} {} without any delay: there is nothing to look for", base.name, word(result.verdict));
+        progress::say(&format!(
+            "{} {} without any delay: there is nothing to look for",
+            base.name,
+            word(result.verdict)
+        ));
         return Ok(if result.verdict == Verdict::Fail { 1 } else { 3 });
     }
     let trials: Vec<(u64, Vec<Delay>)> =
@@ -87,33 +91,33 @@ fn try_shake(options: &Options, shaking: Shaking) -> Result<u8> {
         return Ok(130);
     }
     for ((seed, delays), result) in trials.iter().zip(&results) {
-        println!("seed {seed}: {} with {}", word(result.verdict), describe(delays));
+        progress::say(&format!("seed {seed}: {} with {}", word(result.verdict), describe(delays)));
     }
     let unclear = results.iter().any(|result| matches!(result.verdict, Verdict::Infra | Verdict::Inconclusive));
     let broken = trials.iter().zip(&results).find(|(_, result)| result.verdict == Verdict::Fail);
     let Some(((seed, delays), result)) = broken else {
-        println!(
+        progress::say(&format!(
             "{}: no order was found that breaks it, in {} runs from seed {}",
             base.name,
             results.len(),
             shaking.seed
-        );
+        ));
         return Ok(if unclear { 3 } else { 0 });
     };
     let (delays, result) = shaker.smallest(*seed, delays.clone(), result.clone())?;
     if interrupt::is_set() {
         return Ok(130);
     }
-    println!(
+    progress::say(&format!(
         "\n{} breaks with seed {seed}; the smallest set of delays that does it:\n\n{}",
         base.name,
         as_yaml(&delays)
-    );
+    ));
     for finding in result.findings.iter().filter(|finding| finding.outcome == Outcome::Fail) {
-        println!("  {} {}", finding.check, finding.message);
+        progress::say(&format!("  {} {}", finding.check, finding.message));
     }
     if let Some(dir) = &result.dir {
-        println!("  timeline  {}", dir.join(crate::lab::files::TIMELINE).display());
+        progress::say(&format!("  timeline  {}", dir.join(crate::lab::files::TIMELINE).display()));
     }
     Ok(1)
 }
@@ -225,7 +229,7 @@ impl Shaker<'_> {
             let left_out = fewer.remove(index);
             let name = format!("seed{seed}-without{}", delays.len());
             let Some(again) = self.run(vec![(name, fewer.clone())])?.pop() else { break };
-            println!("without {}: {}", left_out.unit, word(again.verdict));
+            progress::say(&format!("without {}: {}", left_out.unit, word(again.verdict)));
             if again.verdict == Verdict::Fail {
                 (delays, result) = (fewer, again);
             } else {

@@ -10,6 +10,8 @@ use day1_harness::runner::STAND_IN;
 
 use crate::run::find_above;
 
+use super::out::print;
+
 #[derive(Args)]
 #[command(after_long_help = "\
 All parts together take about 40 minutes without KVM. Missed goals don't change the exit code.
@@ -47,7 +49,7 @@ impl Bench {
             }
         };
         match self.measure(cache, scenarios, vm_images) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(error) => {
                 eprintln!("error: {error:#}");
                 ExitCode::from(3)
@@ -55,7 +57,7 @@ impl Bench {
         }
     }
 
-    fn measure(self, cache: Option<PathBuf>, scenarios: PathBuf, vm_images: PathBuf) -> Result<()> {
+    fn measure(self, cache: Option<PathBuf>, scenarios: PathBuf, vm_images: PathBuf) -> Result<ExitCode> {
         let parts = if self.only.is_empty() { Part::ALL.to_vec() } else { self.only };
         let day1 = std::env::current_exe().context("cannot find this program's own file")?;
         // Before half an hour of measuring.
@@ -64,11 +66,10 @@ impl Bench {
         let options =
             Options { day1, scenarios, vm_images, node: self.node, cache, rounds: self.rounds, jobs: self.jobs, parts };
         let report = bench::run(&options)?;
-        print!("{}", report.table());
         if let Some((file, path)) = json {
             let written = serde_json::to_writer_pretty(file, &report.to_json());
             written.with_context(|| format!("cannot write {}", Path::display(&path)))?;
         }
-        Ok(())
+        Ok(print(&report.table(), ExitCode::SUCCESS))
     }
 }

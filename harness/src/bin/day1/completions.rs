@@ -9,7 +9,7 @@ use day1_harness::cache::Cache;
 use day1_harness::node::Catalogue;
 use day1_harness::scenario;
 
-use super::print;
+use super::out::print;
 use super::run::find_above;
 
 /// The variable by which a shell asks.
@@ -38,7 +38,7 @@ impl Completions {
             None => Err(std::io::Error::other(format!("{name} is not known"))),
         };
         match written {
-            Ok(()) => print(&String::from_utf8_lossy(&script)),
+            Ok(()) => print(&String::from_utf8_lossy(&script), ExitCode::SUCCESS),
             Err(error) => {
                 eprintln!("error: cannot make the script for {name}: {error}");
                 ExitCode::from(3)

@@ -1,9 +1,10 @@
 //! `day1 doctor`: what this host has, what it lacks, and the command that brings it.
 
-use std::process::{Command, ExitCode};
-
 use day1_harness::cache::Cache;
 use day1_harness::containers::{Engine, EngineError};
+use std::process::{Command, ExitCode};
+
+use super::out::say;
 
 /// The same list that `cargo xtask` installs from.
 const TOOLS: &str = include_str!("../../../../ci/host-tools.txt");
@@ -24,23 +25,23 @@ pub fn run(cache: Option<&std::path::Path>) -> ExitCode {
         }
     }
     if !missing.is_empty() {
-        println!("    → apt-get install --no-install-recommends {}", missing.join(" "));
+        say!("    → apt-get install --no-install-recommends {}", missing.join(" "));
     }
     qemu(&mut report);
     kvm();
     user_namespaces();
     container_engine();
     cache_space(&mut report, cache);
-    println!(
+    say!(
         "  · cores {}, memory {} MiB free",
         std::thread::available_parallelism().map_or(1, usize::from),
         memory_mib("MemAvailable:").map_or_else(|| "unknown".into(), |mib| mib.to_string())
     );
     if report.failed {
-        println!("something is missing; `cargo xtask e2e` installs packages by itself where it may");
+        say!("something is missing; `cargo xtask e2e` installs packages by itself where it may");
         ExitCode::from(3)
     } else {
-        println!("this host can run trials");
+        say!("this host can run trials");
         ExitCode::SUCCESS
     }
 }
@@ -51,7 +52,7 @@ struct Report {
 
 impl Report {
     fn line(&mut self, good: bool, what: &str, detail: &str) {
-        println!("  {} {what:<20} {detail}", if good { '✓' } else { '✗' });
+        say!("  {} {what:<20} {detail}", if good { '✓' } else { '✗' });
         self.failed |= !good;
     }
 }
@@ -83,22 +84,22 @@ fn qemu(report: &mut Report) {
 
 fn kvm() {
     match std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        Ok(_) => println!("  · KVM: /dev/kvm opens; a run believes it only after it has booted the node's own kernel"),
-        Err(error) => println!("  · KVM: no ({error}); machines run without it, some five times slower"),
+        Ok(_) => say!("  · KVM: /dev/kvm opens; a run believes it only after it has booted the node's own kernel"),
+        Err(error) => say!("  · KVM: no ({error}); machines run without it, some five times slower"),
     }
 }
 
 fn user_namespaces() {
     if nix::unistd::geteuid().is_root() {
-        println!("  · builds run as root");
+        say!("  · builds run as root");
         return;
     }
     let unshare = |options: &[&str]| Command::new("unshare").args(options).arg("true").output();
     // Asked first: where none is allowed, what `unshare` starts to map ids would wait for ever.
     let works = unshare(&["--user"]).ok().filter(|output| output.status.success());
     match works.and_then(|_| unshare(&["--user", "--map-root-user", "--map-auto"]).ok()) {
-        Some(output) if output.status.success() => println!("  · builds run without root, in user namespaces"),
-        _ => println!(
+        Some(output) if output.status.success() => say!("  · builds run without root, in user namespaces"),
+        _ => say!(
             "  · builds without root need user namespaces and entries in /etc/subuid and /etc/subgid (package uidmap)"
         ),
     }
@@ -108,17 +109,17 @@ fn container_engine() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(Engine::find())) {
         Ok(Ok(engine)) => {
-            println!("  · container engine: {engine}, for modules of Fedora CoreOS and `--registry container`")
+            say!("  · container engine: {engine}, for modules of Fedora CoreOS and `--registry container`")
         }
         Ok(Err(EngineError::NoneAnswers { tried })) => {
-            println!(
+            say!(
                 "  · container engine: none, which only modules of Fedora CoreOS and `--registry container` need ({tried})"
             );
         }
-        Ok(Err(error)) => println!(
+        Ok(Err(error)) => say!(
             "  · container engine: none, which only modules of Fedora CoreOS and `--registry container` need: {error}"
         ),
-        Err(error) => println!("  · container engine: not asked for, there is no event loop: {error}"),
+        Err(error) => say!("  · container engine: not asked for, there is no event loop: {error}"),
     }
 }
 

@@ -8,7 +8,7 @@ use clap_complete::{ArgValueCandidates, CompletionCandidate};
 use day1_harness::checks;
 use day1_harness::explain::{Of, Topic, topic, topics};
 
-use super::print;
+use super::out::print;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -28,14 +28,14 @@ pub struct Explain {
 impl Explain {
     pub fn perform(self) -> ExitCode {
         if self.markdown {
-            return print(&checks::page());
+            return print(&checks::page(), ExitCode::SUCCESS);
         }
         if self.ids.is_empty() {
-            return print(&list());
+            return print(&list(), ExitCode::SUCCESS);
         }
         let found: Result<Vec<Topic>, _> = self.ids.iter().map(|id| topic(id)).collect();
         match found {
-            Ok(topics) => print(&topics.iter().map(describe).collect::<Vec<_>>().join("\n")),
+            Ok(topics) => print(&topics.iter().map(describe).collect::<Vec<_>>().join("\n"), ExitCode::SUCCESS),
             Err(unknown) => {
                 eprintln!("error: {unknown}");
                 ExitCode::from(2)

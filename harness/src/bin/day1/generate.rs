@@ -1,12 +1,14 @@
 //! `day1 generate`: the MachineConfig, from flags or from a BootModuleConfig.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+
 use day1_generator::{BootModuleConfig, Day1Config, Error};
+
+use super::out::print;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -79,14 +81,11 @@ impl Generate {
                 return ExitCode::from(2);
             }
         };
-        let (written, to) = match &output {
-            Some(path) => (std::fs::write(path, text), path.display().to_string()),
-            None => (std::io::stdout().write_all(text.as_bytes()), "standard output".to_owned()),
-        };
-        match written {
+        let Some(path) = &output else { return print(&text, ExitCode::SUCCESS) };
+        match std::fs::write(path, text) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: cannot write {to}: {error}");
+                eprintln!("error: cannot write {}: {error}", path.display());
                 ExitCode::from(2)
             }
         }

@@ -16,6 +16,7 @@ use day1_harness::text::printable_lines;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::out::say;
 use super::run::find_above;
 
 #[derive(Args)]
@@ -153,11 +154,11 @@ impl Images {
                     let name = &definition.name;
                     if definition.file.starts_with(&imported) {
                         node::remove_imported(&cache, definition)?;
-                        println!("{name} is removed, and its name is free");
+                        say!("{name} is removed, and its name is free");
                     } else if node::forget(&cache, definition)? {
-                        println!("{name} is removed; the next run that wants it makes it anew");
+                        say!("{name} is removed; the next run that wants it makes it anew");
                     } else {
-                        println!("{name} is not in the cache");
+                        say!("{name} is not in the cache");
                     }
                 }
                 Ok(())
@@ -221,14 +222,14 @@ impl Bring {
 /// Tells what is there now.
 fn got(cache: &Cache, disk: &node::BootDisk) -> Result<(), Failure> {
     let release = disk.release.as_ref().map(|release| format!(", release {release}")).unwrap_or_default();
-    println!("{}{release}: {}", disk.name, disk.path.display());
+    say!("{}{release}: {}", disk.name, disk.path.display());
     match node::known(cache, disk)? {
         Some(image) => {
             for kernel in image.facts.kernels {
-                println!("  kernel {}", kernel.release);
+                say!("  kernel {}", kernel.release);
             }
         }
-        None => println!("  its kernels are found out when it boots first"),
+        None => say!("  its kernels are found out when it boots first"),
     }
     Ok(())
 }
@@ -261,7 +262,7 @@ fn describe(cache: &Cache, definition: &Definition) -> Result<serde_json::Value,
 fn list(cache: &Cache, catalogue: &Catalogue, as_json: bool) -> Result<(), Failure> {
     let all = catalogue.definitions().map(|one| describe(cache, one)).collect::<Result<Vec<_>, _>>()?;
     if as_json {
-        println!("{:#}", serde_json::Value::from(all));
+        say!("{:#}", serde_json::Value::from(all));
         return Ok(());
     }
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -272,7 +273,7 @@ fn list(cache: &Cache, catalogue: &Catalogue, as_json: bool) -> Result<(), Failu
             _ => "not cached".to_owned(),
         };
         let release = one["release"].as_str().map(|release| format!(", release {release}")).unwrap_or_default();
-        println!(
+        say!(
             "{:<width$}  {:<13}  {:<7}  {there}{release}  ({})",
             text(&one["name"]),
             text(&one["kind"]),
@@ -280,7 +281,7 @@ fn list(cache: &Cache, catalogue: &Catalogue, as_json: bool) -> Result<(), Failu
             text(&one["source"])
         );
         for kernel in one["kernels"].as_array().into_iter().flatten() {
-            println!("{:width$}  kernel {}", "", text(kernel));
+            say!("{:width$}  kernel {}", "", text(kernel));
         }
     }
     Ok(())

@@ -1,6 +1,5 @@
 //! `day1 inspect`: a driver image, checked without a VM.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +9,8 @@ use day1_harness::cache::Cache;
 use day1_harness::inspect::{self, Inspection, KernelChoice, Limits, Request, Source};
 use day1_harness::kmod::TrustedKey;
 use day1_harness::text::printable_lines;
+
+use super::out::print;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -70,9 +71,9 @@ impl Inspect {
                 return ExitCode::from(if error.is_ours() { 3 } else { 2 });
             }
         };
-        match print(&inspection, json) {
-            Ok(()) if inspection.is_good() => ExitCode::SUCCESS,
-            Ok(()) => ExitCode::from(1),
+        let code = if inspection.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+        match text(&inspection, json) {
+            Ok(text) => print(&text, code),
             Err(error) => {
                 eprintln!("error: cannot write the report: {error}");
                 ExitCode::from(3)
@@ -119,10 +120,6 @@ fn module_names(given: Vec<String>) -> Result<Vec<String>, String> {
     Ok(names.iter().map(ToString::to_string).collect())
 }
 
-fn print(inspection: &Inspection, json: bool) -> std::io::Result<()> {
-    let mut text = if json { serde_json::to_string_pretty(inspection)? } else { inspect::describe(inspection) };
-    if json {
-        text.push('\n');
-    }
-    std::io::stdout().write_all(text.as_bytes())
+fn text(inspection: &Inspection, json: bool) -> serde_json::Result<String> {
+    if json { Ok(serde_json::to_string_pretty(inspection)? + "\n") } else { Ok(inspect::describe(inspection)) }
 }

@@ -1,5 +1,6 @@
 //! `day1 journal`: the recorded journal of a trial, read by `journalctl`.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +9,8 @@ use day1_harness::lab::files;
 use day1_harness::recording::{self, Journal, JournalError};
 use day1_harness::runner::Scratch;
 use day1_harness::timeline::Timeline;
+
+const SIGPIPE: i32 = nix::sys::signal::Signal::SIGPIPE as i32;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -40,6 +43,8 @@ impl JournalOf {
         let scratch = Scratch::new(&day1).map_err(|error| own(&error))?;
         let status = Journal::of(&timeline).read(scratch.dir(), &self.options);
         match status {
+            // Its pipe was closed: a pager that is done, or `head`.
+            Ok(status) if status.signal() == Some(SIGPIPE) => Ok(ExitCode::SUCCESS),
             Ok(status) => Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(3))),
             Err(error @ JournalError::Boot { .. }) => Err(bad(&error)),
             Err(error) => Err(own(&error)),

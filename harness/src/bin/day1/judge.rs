@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use day1_harness::report::{self, Recorded, RecordedError, RunResults};
 
+use super::out::painted;
+
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -36,7 +38,6 @@ impl Judge {
             }
         };
         let result = recorded.judge();
-        anstream::print!("{}", report::painted_trial(&result));
-        ExitCode::from(RunResults::exit_code_of(&[result]))
+        painted(&report::painted_trial(&result), ExitCode::from(RunResults::exit_code_of(&[result])))
     }
 }

@@ -1,11 +1,13 @@
 //! `day1 lint`: what is wrong with MachineConfigs, told without starting a node.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use day1_harness::lint::{self, Level, Report, Source};
+
+use super::out::print;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -75,16 +77,5 @@ impl Lint {
     fn exit_code(&self, report: &Report) -> ExitCode {
         let denied = self.deny_warnings && report.count(Level::Warning) > 0;
         if report.has_errors() || denied { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-    }
-}
-
-/// To a pipe that closes early nothing more can be said; the verdict stays.
-fn print(text: &str, code: ExitCode) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("error: cannot write to standard output: {error}");
-            ExitCode::from(3)
-        }
-        _ => code,
     }
 }

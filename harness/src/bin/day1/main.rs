@@ -14,6 +14,7 @@ mod lint;
 mod man;
 mod merge;
 mod new;
+mod out;
 mod report;
 mod run;
 mod shell;
@@ -21,7 +22,6 @@ mod shell;
 mod tests;
 mod verify;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -192,8 +192,8 @@ fn main() -> ExitCode {
         Command::Lint(lint) => lint.perform(),
         Command::New(new) => new.perform(),
         Command::Explain(explain) => explain.perform(),
-        Command::Schema { markdown: true, .. } => print(&scenario::reference()),
-        Command::Schema { markdown: false, of } => print(&format!("{:#}\n", schema(of))),
+        Command::Schema { markdown: true, .. } => out::print(&scenario::reference(), ExitCode::SUCCESS),
+        Command::Schema { markdown: false, of } => out::print(&format!("{:#}\n", schema(of)), ExitCode::SUCCESS),
         Command::Completions(completions) => completions.perform(),
         Command::Man(man) => man.perform(Cli::command()),
         Command::Doctor => doctor::run(cli.cache.as_deref()),
@@ -214,17 +214,6 @@ fn schema(of: Described) -> serde_json::Value {
         Described::Scenario => scenario::schema(),
         Described::Snoozes => scenario::snoozes_schema(),
         Described::Results => results::results_schema(),
-    }
-}
-
-/// To a pipe that closes early nothing more can be said.
-fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("error: cannot write to standard output: {error}");
-            ExitCode::from(3)
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 

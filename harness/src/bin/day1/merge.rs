@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use day1_harness::report;
 
+use super::out::painted;
+
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -46,8 +48,7 @@ impl Merge {
                 if let Err(error) = report::html::write(&results, &into, None, &into.join(report::html::FILE)) {
                     eprintln!("error: {error}");
                 }
-                anstream::print!("{}", report::painted_summary(&results, &into));
-                ExitCode::from(results.exit_code())
+                painted(&report::painted_summary(&results, &into), ExitCode::from(results.exit_code()))
             }
             Err(error) => {
                 eprintln!("error: {error}");

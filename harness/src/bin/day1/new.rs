@@ -9,7 +9,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use day1_harness::scenario::{Mistakes, ModuleName, Plot, Repository, Scenario, Sketch};
 use dialoguer::{Input, Select};
 
-use super::print;
+use super::out::{print, say};
 use super::run::find_above;
 
 #[derive(Args)]
@@ -110,12 +110,12 @@ impl New {
         let parsed = Scenario::parse(&Path::new(&name).with_extension("yaml"), text.clone());
         parsed.map_err(|mistakes: Mistakes| Failure(mistakes.plain(), 2))?;
         if path.as_os_str() == "-" {
-            return Ok(print(&text));
+            return Ok(print(&text, ExitCode::SUCCESS));
         }
         write_new(&path, &text).map_err(|error| bad(format!("cannot write {}: {error}", path.display())))?;
-        println!("{}: {}", path.display(), sketch.description.as_deref().unwrap_or(plot.shows()));
+        say!("{}: {}", path.display(), sketch.description.as_deref().unwrap_or(plot.shows()));
         if self.output.is_none() {
-            println!("run it:  day1 run {name}{}", self.elsewhere());
+            say!("run it:  day1 run {name}{}", self.elsewhere());
         }
         Ok(ExitCode::SUCCESS)
     }

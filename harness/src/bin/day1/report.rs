@@ -9,7 +9,8 @@ use day1_harness::recording;
 use day1_harness::report::picture::{self, Picture};
 use day1_harness::report::{self, Recorded, RunResults, html};
 
-use crate::merge::Merge;
+use super::merge::Merge;
+use super::out::{painted, print};
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -115,13 +116,9 @@ fn text(dir: &Path) -> ExitCode {
         Ok(results) => results,
         Err(code) => return code,
     };
-    let mut out = anstream::stdout().lock();
-    for trial in &results.trials {
-        // To a pipe that closes early, for one, nothing more can be said.
-        let _ = writeln!(out, "{}", report::painted_trial(trial));
-    }
-    let _ = write!(out, "{}", report::painted_summary(&results, dir));
-    ExitCode::from(results.exit_code())
+    let trials = results.trials.iter().map(|trial| report::painted_trial(trial) + "\n");
+    let text = trials.collect::<String>() + &report::painted_summary(&results, dir);
+    painted(&text, ExitCode::from(results.exit_code()))
 }
 
 fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode {
@@ -132,10 +129,7 @@ fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode
     };
     let path = output.unwrap_or_else(|| dir.join(html::FILE));
     match html::write(&results, dir, earlier.as_ref(), &path) {
-        Ok(()) => {
-            let _ = writeln!(std::io::stdout(), "{}", path.display());
-            ExitCode::SUCCESS
-        }
+        Ok(()) => print(&format!("{}\n", path.display()), ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(3)
@@ -156,8 +150,7 @@ fn picture(trial: &Path, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
     let picture = Picture::of(&recorded.timeline, Some(&recorded.scenario), &findings);
     let Some(file) = svg else {
         let width = width.unwrap_or_else(|| console::Term::stdout().size_checked().map_or(100, |(_, width)| width));
-        let _ = write!(std::io::stdout().lock(), "{}", picture::text(&picture, usize::from(width)));
-        return ExitCode::SUCCESS;
+        return print(&picture::text(&picture, usize::from(width)), ExitCode::SUCCESS);
     };
     let Some(drawn) = picture::standalone(&picture) else {
         eprintln!("error: {}", picture::NOTHING);
@@ -181,18 +174,16 @@ fn github(dir: &Path) -> ExitCode {
     let written = file.as_ref().and_then(|file| std::fs::metadata(file).ok()).map_or(0, |file| file.len());
     let room = report::GITHUB_SUMMARY_LIMIT.saturating_sub(usize::try_from(written).unwrap_or(usize::MAX));
     let summary = report::github_summary(&results, room);
-    let told = match &file {
-        Some(file) => append(file, &summary),
-        None => writeln!(std::io::stdout(), "{summary}"),
-    };
-    let told = told.and_then(|()| write!(std::io::stdout(), "{}", report::github_annotations(&results, dir)));
-    match told {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let to = file.map_or_else(|| "standard output".into(), |file| file.display().to_string());
-            eprintln!("error: cannot write the summary to {to}: {error}");
-            ExitCode::from(3)
-        }
+    let annotations = report::github_annotations(&results, dir);
+    match &file {
+        None => print(&format!("{summary}\n{annotations}"), ExitCode::SUCCESS),
+        Some(file) => match append(file, &summary) {
+            Ok(()) => print(&annotations, ExitCode::SUCCESS),
+            Err(error) => {
+                eprintln!("error: cannot write the summary to {}: {error}", file.display());
+                ExitCode::from(3)
+            }
+        },
     }
 }
 
@@ -205,9 +196,8 @@ fn sarif(dir: &Path) -> ExitCode {
         Ok(results) => results,
         Err(code) => return code,
     };
-    let written = report::sarif(&results, dir).map_err(std::io::Error::from);
-    match written.and_then(|sarif| writeln!(std::io::stdout(), "{sarif}")) {
-        Ok(()) => ExitCode::SUCCESS,
+    match report::sarif(&results, dir) {
+        Ok(sarif) => print(&(sarif + "\n"), ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("error: cannot write {} as SARIF: {error}", dir.display());
             ExitCode::from(3)
@@ -220,8 +210,9 @@ fn junit(dir: &Path) -> ExitCode {
         Ok(results) => results,
         Err(code) => return code,
     };
-    match report::write_junit(&results, dir, std::io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let mut xml = Vec::new();
+    match report::write_junit(&results, dir, &mut xml) {
+        Ok(()) => print(&String::from_utf8_lossy(&xml), ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("error: cannot write {} as JUnit: {error}", dir.display());
             ExitCode::from(3)

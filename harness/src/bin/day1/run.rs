@@ -1,6 +1,5 @@
 //! `day1 run`: trials from a checkout.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +12,8 @@ use day1_harness::toolkit::DriverToolkit;
 use libtest_mimic::Arguments;
 
 use crate::completions;
+
+use super::out::print;
 
 /// What is listed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -206,11 +207,7 @@ fn as_json(value: &impl serde::Serialize) -> String {
 
 fn told(text: Result<String, runner::ImagesError>) -> ExitCode {
     match text {
-        Ok(text) => {
-            // To a pipe that closes early, for one, nothing more can be said.
-            let _ = writeln!(std::io::stdout(), "{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => print(&format!("{text}\n"), ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(error.exit_code())

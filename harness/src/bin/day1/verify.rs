@@ -1,6 +1,5 @@
 //! `day1 verify`: a verdict on a vendor's driver.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +13,7 @@ use day1_harness::text::printable_lines;
 use day1_harness::toolkit::DriverToolkit;
 use day1_harness::verify::{self, Request};
 
+use super::out::print;
 use super::run::{at_least_one, find_above};
 
 #[derive(Args)]
@@ -93,13 +93,14 @@ impl Verify {
             }
         };
         let text = if json { serde_json::to_string_pretty(&verification) } else { Ok(verify::describe(&verification)) };
-        let printed = text.map_err(std::io::Error::from).and_then(|text| writeln!(std::io::stdout(), "{text}"));
-        if let Err(error) = printed {
-            eprintln!("error: cannot write the report: {error}");
-            return ExitCode::from(3);
-        }
         eprintln!("report in {}", request.run.results.join(verify::files::REPORT).display());
-        ExitCode::from(verification.exit_code())
+        match text {
+            Ok(text) => print(&format!("{text}\n"), ExitCode::from(verification.exit_code())),
+            Err(error) => {
+                eprintln!("error: cannot write the report: {error}");
+                ExitCode::from(3)
+            }
+        }
     }
 
     fn request(self, cache: Option<PathBuf>) -> Result<Request, String> {
