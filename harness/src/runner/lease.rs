@@ -7,7 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -18,6 +19,20 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 pub struct Lease {
     _lock: Flock<File>,
     path: PathBuf,
+}
+
+/// How many leases this process has.
+static OWN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many leases this process has.
+pub fn own() -> usize {
+    OWN.load(Ordering::Relaxed)
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        OWN.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Behind the memory of a lease whose machine idles.
@@ -54,18 +69,26 @@ pub struct Claim {
     pub memory_mib: u64,
 }
 
+/// A wait that a person is told of, in milliseconds.
+const LONG: u16 = 3_000;
+
 /// Waits for a lease; `dir` is shared by all processes that use one cache.
 ///
 /// Once `interrupted` can be read, the wait ends with `None`. A machine that is too large for the host gets its
-/// lease when nothing else runs.
-pub fn take(dir: &Path, claim: Claim, interrupted: Option<BorrowedFd<'_>>) -> io::Result<Option<Lease>> {
+/// lease when nothing else runs. `waits` is called again and again while the wait is long.
+pub fn take(
+    dir: &Path,
+    claim: Claim,
+    interrupted: Option<BorrowedFd<'_>>,
+    waits: &dyn Fn(),
+) -> io::Result<Option<Lease>> {
     fs::create_dir_all(dir)?;
     let gate = dir.join(GATE);
     File::options().create(true).append(true).open(&gate)?;
     // Who looks opens files for reading only, so only the end of a lease wakes.
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     inotify.add_watch(dir, AddWatchFlags::IN_CLOSE_WRITE)?;
-    let mut patience = PollTimeout::NONE;
+    let (mut patience, mut asked) = (PollTimeout::from(LONG), Instant::now());
     loop {
         let lock = Flock::lock(File::open(&gate)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
         if let Some(lease) = try_take(dir, claim, Memory::of_this_host())? {
@@ -77,12 +100,16 @@ pub fn take(dir: &Path, claim: Claim, interrupted: Option<BorrowedFd<'_>>) -> io
         // The kernel tells that a dead holder's file is closed a moment before it lets go of the lock, so a wake that
         // brings no lease is followed by one more look.
         patience = match poll(&mut wakers, patience) {
-            Ok(0) | Err(Errno::EINTR) => PollTimeout::NONE,
+            Ok(0) | Err(Errno::EINTR) => PollTimeout::from(LONG),
             Ok(_) => PollTimeout::from(200_u8),
             Err(errno) => return Err(errno.into()),
         };
         if wakers.get(1).and_then(PollFd::any).unwrap_or(false) {
             return Ok(None);
+        }
+        if asked.elapsed().as_millis() >= LONG.into() {
+            waits();
+            asked = Instant::now();
         }
         // What was seen so far is looked at next; the rest wakes again.
         match inotify.read_events() {
@@ -104,6 +131,7 @@ fn try_take(dir: &Path, claim: Claim, host: Memory) -> io::Result<Option<Lease>>
     let mut file = File::options().create(true).write(true).truncate(true).open(&path)?;
     write!(file, "{}", claim.memory_mib)?;
     let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    OWN.fetch_add(1, Ordering::Relaxed);
     Ok(Some(Lease { _lock: lock, path }))
 }
 
@@ -218,7 +246,7 @@ fn meminfo_mib(name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
     use std::time::Duration;
 
     use super::*;
@@ -287,12 +315,12 @@ mod tests {
     fn the_end_of_a_lease_wakes_who_waits() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let claim = Claim { jobs: 1, memory_mib: SMALL };
-        let first = take(dir.path(), claim, None).expect("locked").expect("a lease");
+        let first = take(dir.path(), claim, None, &|| {}).expect("locked").expect("a lease");
         let (sender, taken) = mpsc::channel();
         let waiting = dir.path().to_owned();
         std::thread::spawn(move || {
             for _ in 0..2 {
-                sender.send(take(&waiting, claim, None).expect("locked").is_some()).expect("heard");
+                sender.send(take(&waiting, claim, None, &|| {}).expect("locked").is_some()).expect("heard");
             }
         });
         assert!(taken.recv_timeout(Duration::from_millis(200)).is_err(), "the lease was given twice");
@@ -312,12 +340,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_wait_is_told() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let claim = Claim { jobs: 1, memory_mib: SMALL };
+        let first = Mutex::new(take(dir.path(), claim, None, &|| {}).expect("locked"));
+        assert!(own() >= 1);
+        let second =
+            take(dir.path(), claim, None, &|| drop(first.lock().expect("not poisoned").take())).expect("locked");
+        assert!(second.is_some(), "the first one ended when the wait was told");
+    }
+
+    #[test]
     fn an_interrupt_ends_the_wait() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let claim = Claim { jobs: 1, memory_mib: SMALL };
-        let _first = take(dir.path(), claim, None).expect("locked").expect("a lease");
+        let _first = take(dir.path(), claim, None, &|| {}).expect("locked").expect("a lease");
         let (mut signal, interrupted) = UnixStream::pair().expect("a pair");
         signal.write_all(b"x").expect("sent");
-        assert!(take(dir.path(), claim, Some(interrupted.as_fd())).expect("locked").is_none());
+        assert!(take(dir.path(), claim, Some(interrupted.as_fd()), &|| {}).expect("locked").is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Once, mpsc};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -22,6 +22,7 @@ use crate::machine::Acceleration;
 use crate::node::NodeImage;
 use crate::report::{self, Attempt, MutantResult, Snoozed, TrialResult};
 use crate::scenario::{Day, Mutant, Snooze, Start};
+use crate::text::number;
 use crate::timeline::{Bus, Timeline};
 
 /// A trial whose input is good.
@@ -244,7 +245,8 @@ impl Performance<'_> {
         // Without a lease: what has to be built for it is built while others boot.
         let plan = lab::plan(&ready.draft, &ready.node, &ready.workshop, &progress::tell);
         let making = began.elapsed();
-        let lease = match lease::take(&super::leases(&ready.workshop.cache), self.claim(), interrupt::fd()) {
+        let leases = super::leases(&ready.workshop.cache);
+        let lease = match lease::take(&leases, self.claim(), interrupt::fd(), &|| tell_of_wait(&leases)) {
             Ok(Some(lease)) if !interrupt::is_set() => lease,
             Ok(_) => return Err(not_run()),
             Err(error) => return Err(format!("cannot take a lease for a machine: {error}").into()),
@@ -396,6 +398,20 @@ fn with_origin(mut result: TrialResult, start: Start, dir: PathBuf) -> TrialResu
     result.start = start.to_string();
     result.dir = Some(dir);
     result
+}
+
+/// Tells, once in a run, that others have what this host carries.
+fn tell_of_wait(leases: &Path) {
+    static TOLD: Once = Once::new();
+    if lease::own() > 0 {
+        return;
+    }
+    TOLD.call_once(|| {
+        let others = lease::count(leases).map_or_else(|_| "machines".into(), |count| number(count, "machine"));
+        progress::tell(&format!(
+            "waiting for other runs: their {others} are what this host carries, by --jobs and its memory"
+        ));
+    });
 }
 
 /// With what is known of a trial only when it is over; it is in its directory then.
