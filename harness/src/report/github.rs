@@ -24,7 +24,10 @@ pub fn summary(results: &RunResults, limit: usize) -> String {
     let red = results.trials.iter().filter(|trial| trial.is_red()).count();
     let mut text = match red {
         0 => format!("## ✅ day1: {}, none is red\n\n", number(results.trials.len(), "trial")),
-        _ => format!("## ❌ day1: {red} of {} are red\n\n", number(results.trials.len(), "trial")),
+        _ => {
+            let is = if red == 1 { "is" } else { "are" };
+            format!("## ❌ day1: {red} of {} {is} red\n\n", number(results.trials.len(), "trial"))
+        }
     };
     let _ = writeln!(text, "{} in {:.0} s.\n", words::counted(&results.trials), results.seconds);
     for (image, reason) in &results.host.acceleration {

@@ -48,9 +48,13 @@ pub(super) enum Change {
     Same,
 }
 
+/// A run's trials.
+pub(super) fn by_name(run: &RunResults) -> BTreeMap<&str, &TrialResult> {
+    run.trials.iter().map(|trial| (trial.trial.as_str(), trial)).collect()
+}
+
 pub(super) fn changes(earlier: &RunResults, now: &RunResults) -> Changes {
-    let before: BTreeMap<&str, &TrialResult> =
-        earlier.trials.iter().map(|trial| (trial.trial.as_str(), trial)).collect();
+    let before = by_name(earlier);
     let mut changes = Changes { since: earlier.started.clone(), ..Changes::default() };
     for trial in &now.trials {
         match before.get(trial.trial.as_str()) {

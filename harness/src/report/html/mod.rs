@@ -47,7 +47,7 @@ pub struct Error {
 /// for the red trials first.
 pub fn write(results: &RunResults, dir: &Path, earlier: Option<&RunResults>, path: &Path) -> Result<(), Error> {
     let failed = |source| Error { path: path.to_owned(), source };
-    let packed = pack_all(results, dir, ROOM).map_err(failed)?;
+    let packed = pack_all(results, earlier, dir, ROOM).map_err(failed)?;
     let page = page(results, earlier, &packed).into_string();
     super::write_whole(path, page.as_bytes()).map_err(failed)
 }
@@ -81,7 +81,8 @@ fn page(results: &RunResults, earlier: Option<&RunResults>, packed: &[String]) -
 }
 
 /// The details of all trials, packed, in the order of the trials.
-fn pack_all(results: &RunResults, dir: &Path, room: usize) -> io::Result<Vec<String>> {
+fn pack_all(results: &RunResults, earlier: Option<&RunResults>, dir: &Path, room: usize) -> io::Result<Vec<String>> {
+    let before = earlier.map(compare::by_name).unwrap_or_default();
     let order = overview::order(&results.trials);
     let (next, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let packed: Mutex<Vec<String>> = Mutex::new(vec![String::new(); results.trials.len()]);
@@ -95,7 +96,8 @@ fn pack_all(results: &RunResults, dir: &Path, room: usize) -> io::Result<Vec<Str
                 let trial = &results.trials[*index];
                 let own = dir.join(&trial.trial);
                 let has_room = taken.load(Ordering::Relaxed) < room;
-                let one = pack(&trial::details(trial, has_room.then_some(own.as_path())))?;
+                let before = before.get(trial.trial.as_str()).copied();
+                let one = pack(&trial::details(trial, has_room.then_some(own.as_path()), before))?;
                 taken.fetch_add(one.len(), Ordering::Relaxed);
                 packed.lock().unwrap_or_else(PoisonError::into_inner)[*index] = one;
             }
@@ -123,7 +125,7 @@ mod tests {
     use flate2::read::GzDecoder;
     use serde_json::Value;
 
-    use super::super::fixture;
+    use super::super::{Phase, fixture};
     use super::*;
     use crate::checks::fixture::{Node, scenario};
     use crate::timeline::files;
@@ -153,7 +155,7 @@ mod tests {
         let results = fixture::run();
         let dir = recorded(&results);
         let has_log = |room: usize| -> Vec<bool> {
-            let packed = pack_all(&results, dir.path(), room).expect("packed");
+            let packed = pack_all(&results, None, dir.path(), room).expect("packed");
             packed.iter().map(|one| unpacked(one)["log"].is_object()).collect()
         };
         assert!(has_log(ROOM).iter().all(|has_log| *has_log));
@@ -161,7 +163,7 @@ mod tests {
         let some = has_log(1);
         let kept: Vec<_> = results.trials.iter().zip(&some).filter(|(_, has_log)| **has_log).collect();
         assert!(!kept.is_empty() && kept.iter().all(|(trial, _)| trial.is_red()), "{some:?}");
-        let packed = pack_all(&results, dir.path(), 0).expect("packed");
+        let packed = pack_all(&results, None, dir.path(), 0).expect("packed");
         assert!(packed.iter().all(|one| unpacked(one)["html"].as_str().is_some_and(|html| html.contains("no room"))));
     }
 
@@ -173,8 +175,24 @@ mod tests {
         let timeline = dir.path().join(&results.trials[0].trial).join(files::TIMELINE);
         let text = fs::read_to_string(&timeline).expect("read");
         fs::write(&timeline, &text[..text.len() - 20]).expect("written");
-        let packed = pack_all(&results, dir.path(), ROOM).expect("packed");
+        let packed = pack_all(&results, None, dir.path(), ROOM).expect("packed");
         assert!(unpacked(&packed[0])["log"].is_object());
+    }
+
+    #[test]
+    fn a_trial_s_own_part_says_what_the_earlier_run_said_of_it() {
+        let mut now = fixture::run();
+        let phase = |seconds| Phase { boot: 1, name: "initramfs".into(), seconds };
+        now.trials.iter_mut().for_each(|trial| trial.phases = vec![phase(20.0)]);
+        let dir = recorded(&now);
+        let mut earlier = now.clone();
+        earlier.trials.truncate(1);
+        earlier.trials[0].seconds = 71.0;
+        earlier.trials[0].phases = vec![phase(12.3)];
+        let packed = pack_all(&now, Some(&earlier), dir.path(), ROOM).expect("packed");
+        let html = |index: usize| unpacked(&packed[index])["html"].as_str().expect("HTML").to_owned();
+        assert!(html(0).contains("in the earlier run") && html(0).contains(", 71 s") && html(0).contains("12.3"));
+        assert!(!html(1).contains("earlier run"), "it was not there");
     }
 
     #[test]
@@ -187,7 +205,7 @@ mod tests {
         }
         assert!(page.contains("known until 2026-12-31: a half-written store is taken for a whole one"));
         let flaky = results.trials.iter().find(|trial| trial.trial.contains("/flaky@")).expect("a trial");
-        let flaky = serde_json::to_value(trial::details(flaky, None)).expect("JSON");
+        let flaky = serde_json::to_value(trial::details(flaky, None, None)).expect("JSON");
         let html = flaky["html"].as_str().expect("HTML");
         assert!(
             html.contains("It ran 3 times, and passed the last time:") && html.contains("attempt 2 INFRA"),

@@ -9,7 +9,7 @@ use super::log::Log;
 use crate::checks::{Finding, Outcome, Verdict};
 use crate::mco::NodeConfig;
 use crate::report::picture::{self, LaneKind, Picture, State, time};
-use crate::report::{Recorded, TrialResult, words};
+use crate::report::{Phase, Recorded, TrialResult, words};
 use crate::timeline::{Timeline, What, files};
 
 /// So many lines of a unit that failed are shown at once.
@@ -41,7 +41,8 @@ impl Axis<'_> {
 }
 
 /// Reads a trial's recording; without one, what the results say is all there is. None is read where there is no room for it.
-pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
+/// `before` is what an earlier run says of it.
+pub(super) fn details(trial: &TrialResult, dir: Option<&Path>, before: Option<&TrialResult>) -> Details {
     let recorded = dir
         .map_or_else(|| Err(NO_ROOM.to_owned()), |dir| Recorded::read_so_far(dir).map_err(|error| error.to_string()));
     let picture = recorded.as_ref().ok().map(|one| Picture::of(&one.timeline, Some(&one.scenario), &trial.findings));
@@ -58,7 +59,7 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
                      order that systemd guarantees; dashed red ones: one that only happened."
                 }
                 (happened(picture))
-                (phases(trial))
+                (phases(trial, before))
             }
         }
     };
@@ -71,7 +72,7 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
     // Of what is red the reason comes first; of the rest, how it went.
     let (first, second) = if trial.verdict == Verdict::Pass { (drawn, found) } else { (found, drawn) };
     let html = html! {
-        (heading(trial))
+        (heading(trial, before))
         (commands(trial, dir))
         (first)
         (second)
@@ -88,13 +89,16 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>) -> Details {
     Details { html: html.into_string(), log }
 }
 
-fn heading(trial: &TrialResult) -> Markup {
+fn heading(trial: &TrialResult, before: Option<&TrialResult>) -> Markup {
     let began = words::began(&trial.start).map(|began| format!(", {began}")).unwrap_or_default();
     html! {
         h2 id="trial-heading" tabindex="-1" {
             span class=(format!("verdict {}", super::overview::colour(trial))) { (words::word(trial)) } " " (trial.trial)
         }
-        p class="faint" { (format!("{:.0} s{began}", trial.seconds)) }
+        p class="faint" {
+            (format!("{:.0} s{began}", trial.seconds))
+            @if let Some(before) = before { (format!("; in the earlier run {}, {:.0} s", words::word(before), before.seconds)) }
+        }
         @if let Some(reason) = &trial.reason { p class="reason" { (reason) } }
         @if let Some(ran) = words::attempts(trial) {
             p { "It " (ran) ":" }
@@ -239,15 +243,20 @@ fn happened(picture: &Picture) -> Markup {
     }
 }
 
-fn phases(trial: &TrialResult) -> Markup {
+fn phases(trial: &TrialResult, before: Option<&TrialResult>) -> Markup {
+    let seconds = |phases: &[Phase], of: &Phase| {
+        let same = phases.iter().find(|one| (one.boot, &one.name) == (of.boot, &of.name));
+        same.map(|one| format!("{:.1}", one.seconds)).unwrap_or_default()
+    };
     html! {
         @if !trial.phases.is_empty() {
             details {
                 summary { "Where the time went" }
                 table {
-                    thead { tr { th scope="col" { "Boot" } th scope="col" { "Phase" } th scope="col" { "Seconds" } } }
+                    thead { tr { th scope="col" { "Boot" } th scope="col" { "Phase" } th scope="col" { "Seconds" } @if before.is_some() { th scope="col" { "In the earlier run" } } } }
                     tbody { @for phase in &trial.phases {
-                        tr { td class="number" { (phase.boot) } td { (phase.name) } td class="number" { (format!("{:.1}", phase.seconds)) } }
+                        tr { td class="number" { (phase.boot) } td { (phase.name) } td class="number" { (format!("{:.1}", phase.seconds)) }
+                            @if let Some(before) = before { td class="number" { (seconds(&before.phases, phase)) } } }
                     } }
                 }
             }
