@@ -369,6 +369,26 @@ fn a_shell_completes_names_of_checks_trials_and_node_images() {
 }
 
 #[test]
+fn a_shell_completes_the_trials_that_a_run_left() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let trial = "target/day1-results/pull/pull-then-reboot@debian-13";
+    std::fs::create_dir_all(dir.path().join(trial)).expect("made");
+    std::fs::write(dir.path().join(trial).join("timeline.jsonl"), "").expect("written");
+    let completed = |command: &[&str], begun: &str| {
+        let mut day1 = day1();
+        day1.env("DAY1_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", (command.len() + 1).to_string());
+        day1.args(["--", "day1"]).args(command).arg(begun).current_dir(dir.path());
+        outcome(&mut day1).1
+    };
+    for command in [&["journal"][..], &["console"], &["judge"], &["report", "picture"]] {
+        assert_eq!(completed(command, "pull/"), "pull/pull-then-reboot@debian-13", "{command:?}");
+        assert_eq!(completed(command, "pull-t"), "pull-then-reboot@debian-13", "{command:?}");
+        assert_eq!(completed(command, "target/day1-results/pull/p"), format!("{trial}/"), "{command:?}");
+    }
+    assert_eq!(completed(&["shell"], "pull/"), "", "it keeps no machine");
+}
+
+#[test]
 fn the_manual_has_a_page_for_each_command_that_a_person_calls() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let pages = dir.path().join("share/man1");

@@ -82,10 +82,16 @@ pub fn find(wanted: &Path, preferred: &dyn Fn(&Path) -> bool) -> Result<PathBuf,
         Some(run) => (run, wanted.strip_prefix(run).unwrap_or(wanted)),
         None => (Path::new(RESULTS), wanted),
     };
-    let mut trials = Vec::new();
-    collect(run, DEEPEST, &mut trials).map_err(|source| FindError::Io { run: run.to_owned(), source })?;
-    trials.sort();
+    let trials = trials(run).map_err(|source| FindError::Io { run: run.to_owned(), source })?;
     choose(run, &name.to_string_lossy(), &trials, preferred)
+}
+
+/// The directories of a run's trials.
+pub fn trials(run: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut trials = Vec::new();
+    collect(run, DEEPEST, &mut trials)?;
+    trials.sort();
+    Ok(trials)
 }
 
 fn is_trial(dir: &Path) -> bool {

@@ -1,13 +1,17 @@
 //! `day1 completions`: what a shell asks this program for when a person presses the tab key.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::engine::{ArgValueCompleter, PathCompleter, ValueCompleter as _};
 use clap_complete::env::Shells;
 use clap_complete::{CompletionCandidate, Shell};
 use day1_harness::cache::Cache;
+use day1_harness::door;
 use day1_harness::node::Catalogue;
-use day1_harness::scenario;
+use day1_harness::{recording, scenario};
 
 use super::out::print;
 use super::run::find_above;
@@ -54,6 +58,29 @@ pub fn trials() -> Vec<CompletionCandidate> {
         CompletionCandidate::new(scenario.id()).help(Some(scenario.spec.description.clone().into()))
     };
     listing.scenarios.iter().map(candidate).collect()
+}
+
+/// Trials that a run has left in its usual place, and directories.
+pub fn recorded() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| of_trials(begun, |_| true))
+}
+
+/// As [`recorded`], of those whose machine is kept.
+pub fn kept() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| of_trials(begun, door::is_open))
+}
+
+fn of_trials(begun: &OsStr, is_meant: impl Fn(&Path) -> bool) -> Vec<CompletionCandidate> {
+    let run = Path::new(recording::RESULTS);
+    let trials = recording::trials(run).unwrap_or_default();
+    let names = trials.iter().filter(|dir| is_meant(dir)).filter_map(|dir| dir.strip_prefix(run).ok()?.to_str());
+    let begun_text = begun.to_string_lossy();
+    // A trial may be called without its family too.
+    let named = names.filter_map(|name| {
+        let forms = [Some(name), name.split_once('/').map(|(_, own)| own)];
+        forms.into_iter().flatten().find(|form| form.starts_with(&*begun_text))
+    });
+    named.map(CompletionCandidate::new).chain(PathCompleter::dir().complete(begun)).collect()
 }
 
 /// Names of node images.

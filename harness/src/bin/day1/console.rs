@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 use day1_harness::recording::{self, ConsoleError};
 
+use super::completions;
+
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -14,6 +16,7 @@ Examples:
   day1 console pull-then-reboot --follow")]
 pub struct Console {
     /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
+    #[arg(add = completions::recorded())]
     trial: PathBuf,
     /// Only this boot's, from 1.
     #[arg(long, short, value_name = "N")]

@@ -10,6 +10,8 @@ use day1_harness::recording::{self, Journal, JournalError};
 use day1_harness::runner::Scratch;
 use day1_harness::timeline::Timeline;
 
+use super::completions;
+
 const SIGPIPE: i32 = nix::sys::signal::Signal::SIGPIPE as i32;
 
 #[derive(Args)]
@@ -19,6 +21,7 @@ Examples:
   day1 journal pull-then-reboot --boot 1 -p err -o json")]
 pub struct JournalOf {
     /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
+    #[arg(add = completions::recorded())]
     trial: PathBuf,
     /// Options of journalctl.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use day1_harness::report::{self, Recorded, RecordedError, RunResults};
 
+use super::completions;
 use super::out::painted;
 
 #[derive(Args)]
@@ -14,6 +15,7 @@ Examples:
   day1 judge target/day1-results/pull/pull-then-reboot@debian-13")]
 pub struct Judge {
     /// Directory of the trial, with its `timeline.jsonl` and `scenario.yaml`.
+    #[arg(add = completions::recorded())]
     dir: PathBuf,
     /// Judge by the `scenario.yaml` that is there, although the trial was recorded with another one
     #[arg(long)]

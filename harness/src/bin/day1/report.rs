@@ -9,6 +9,7 @@ use day1_harness::recording;
 use day1_harness::report::picture::{self, Picture};
 use day1_harness::report::{self, Recorded, RunResults, html};
 
+use super::completions;
 use super::merge::Merge;
 use super::out::{painted, print};
 
@@ -56,6 +57,7 @@ Examples:
   day1 report picture target/day1-results/pull/pull-then-reboot@debian-13 --svg boots.svg")]
     Picture {
         /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
+        #[arg(add = completions::recorded())]
         trial: PathBuf,
         /// Write an SVG file in the place of lines for a terminal.
         #[arg(long, value_name = "FILE")]

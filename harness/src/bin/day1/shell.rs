@@ -11,6 +11,8 @@ use day1_harness::machine::{SessionEnd, Way};
 use day1_harness::process::{pasted, this_program};
 use day1_harness::recording;
 
+use super::completions;
+
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -51,6 +53,7 @@ pub struct Release {
 struct Machine {
     /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results` [default: the only one there with a
     /// machine].
+    #[arg(add = completions::kept())]
     trial: Option<PathBuf>,
 }
 
