@@ -440,6 +440,25 @@ fn a_new_scenario_is_one_of_the_list_and_is_not_written_twice() {
 }
 
 #[test]
+fn a_new_scenario_names_an_image_from_where_it_lies() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let from = |image: &str| {
+        let words =
+            ["new", "mine/own", "--happens", "later-boots", "--scenarios", "scenarios", "--module", "nic", "--from"];
+        let (code, _, error) = outcome(day1().current_dir(dir.path()).args(words).arg(image));
+        assert_eq!(code, 0, "{error}");
+        let file = dir.path().join("scenarios/mine/own.yaml");
+        let text = std::fs::read_to_string(&file).expect("the file");
+        std::fs::remove_file(file).expect("removed");
+        text
+    };
+    let text = from("oci:build/image:1.2");
+    assert!(text.contains("oci:../../build/image:1.2"), "{text}");
+    let text = from("docker-archive:/srv/image.tar");
+    assert!(text.contains("docker-archive:/srv/image.tar"), "{text}");
+}
+
+#[test]
 fn a_new_scenario_without_a_terminal_needs_its_flags() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let refused: [(&[&str], &str); 5] = [

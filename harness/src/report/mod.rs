@@ -48,6 +48,7 @@ pub const JUNIT_FILE: &str = "junit.xml";
 /// Writes a file that is renamed into its place: whoever reads it meanwhile, or after a kill, finds a whole one.
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let new = path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
-    std::fs::write(&new, bytes)?;
-    std::fs::rename(&new, path)
+    std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| {
+        let _ = std::fs::remove_file(&new);
+    })
 }

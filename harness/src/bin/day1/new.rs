@@ -42,7 +42,7 @@ pub struct New {
     #[arg(long, value_name = "IMAGE", requires = "module")]
     from: Option<String>,
     /// What it shows, in one line.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
     description: Option<String>,
     /// Write here instead; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
@@ -61,6 +61,14 @@ fn text<T: TryFrom<String, Error = String>>(text: &str) -> Result<T, String> {
 fn plots() -> impl TypedValueParser<Value = Plot> {
     let value = |plot: Plot| PossibleValue::new(plot.word()).help(plot.shows());
     PossibleValuesParser::new(Plot::ALL.map(value)).try_map(|word| word.parse::<Plot>())
+}
+
+fn one_line(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty".into()),
+        text if text.contains('\n') => Err("it has more than one line".into()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// As files of scenarios are named.
@@ -98,14 +106,16 @@ impl New {
                     "there is no terminal to ask at: say FAMILY/NAME and --happens WHAT; `day1 new --help` has examples".into(),
                 ));
             }
-            self.ask().map_err(|error| bad(format!("nothing was written: {error}")))?;
+            show_cursor_when_interrupted()
+                .and_then(|()| Ok(self.ask()?))
+                .map_err(|error| bad(format!("nothing was written: {error}")))?;
         }
         let (Some(name), Some(plot)) = (self.name.clone(), self.happens) else {
             return Err(bad("FAMILY/NAME and --happens WHAT are missing".into()));
         };
-        let sketch = self.sketch(plot).map_err(bad)?;
-        let text = sketch.yaml();
         let path = self.path(&name).map_err(bad)?;
+        let sketch = self.sketch(plot, &path).map_err(bad)?;
+        let text = sketch.yaml();
         // The project's own loader has the last word, before anything is written.
         let parsed = Scenario::parse(&Path::new(&name).with_extension("yaml"), text.clone());
         parsed.map_err(|mistakes: Mistakes| Failure(mistakes.plain(), 2))?;
@@ -133,7 +143,7 @@ impl New {
         }
     }
 
-    fn sketch(&self, plot: Plot) -> Result<Sketch, String> {
+    fn sketch(&self, plot: Plot, path: &Path) -> Result<Sketch, String> {
         let module = match &self.module {
             Some(module) => module.clone(),
             None => text(MODULE)?,
@@ -154,7 +164,7 @@ impl New {
                 Some(repository) => repository.clone(),
                 None => text(REPOSITORY)?,
             },
-            from: self.from.clone(),
+            from: self.from.as_ref().map(|image| seen_from(path, image)),
         })
     }
 
@@ -233,6 +243,36 @@ fn is_at_hand(module: &ModuleName) -> Result<(), String> {
         dir.display(),
         known.join(", ")
     ))
+}
+
+/// A person names a file as it is called from here, and a scenario from where it lies.
+fn seen_from(scenario: &Path, image: &str) -> String {
+    let is_file = |kind: &&str| ["oci", "oci-archive", "docker-archive"].contains(kind);
+    let parts = image.split_once(':').filter(|(kind, file)| is_file(kind) && Path::new(file).is_relative());
+    let between = |file: &str| {
+        let (file, scenario) = (std::path::absolute(file).ok()?, std::path::absolute(scenario).ok()?);
+        pathdiff::diff_paths(file, scenario.parent()?)
+    };
+    match parts.and_then(|(kind, file)| Some((kind, between(file)?))) {
+        Some((kind, file)) => format!("{kind}:{}", file.display()),
+        None => image.to_owned(),
+    }
+}
+
+/// The arrows of a choice hide the cursor.
+fn show_cursor_when_interrupted() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut interrupt = {
+        let _inside = runtime.enter();
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?
+    };
+    std::thread::Builder::new().spawn(move || {
+        runtime.block_on(interrupt.recv());
+        let _ = console::Term::stderr().show_cursor();
+        eprintln!("\nnothing was written");
+        std::process::exit(130);
+    })?;
+    Ok(())
 }
 
 /// A file that is there stays.
