@@ -106,9 +106,11 @@ impl New {
                     "there is no terminal to ask at: say FAMILY/NAME and --happens WHAT; `day1 new --help` has examples".into(),
                 ));
             }
-            show_cursor_when_interrupted()
-                .and_then(|()| Ok(self.ask()?))
-                .map_err(|error| bad(format!("nothing was written: {error}")))?;
+            if let Err(error) = answer_interrupts().and_then(|()| Ok(self.ask()?)) {
+                let _ = console::Term::stderr().show_cursor();
+                let code = if error.kind() == ErrorKind::Interrupted { 130 } else { 2 };
+                return Err(Failure(format!("nothing was written: {error}"), code));
+            }
         }
         let (Some(name), Some(plot)) = (self.name.clone(), self.happens) else {
             return Err(bad("FAMILY/NAME and --happens WHAT are missing".into()));
@@ -259,20 +261,11 @@ fn seen_from(scenario: &Path, image: &str) -> String {
     }
 }
 
-/// The arrows of a choice hide the cursor.
-fn show_cursor_when_interrupted() -> std::io::Result<()> {
+/// From now on Ctrl-C is an answer that failed: by itself it would end this program while a choice hides the cursor.
+fn answer_interrupts() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut interrupt = {
-        let _inside = runtime.enter();
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?
-    };
-    std::thread::Builder::new().spawn(move || {
-        runtime.block_on(interrupt.recv());
-        let _ = console::Term::stderr().show_cursor();
-        eprintln!("\nnothing was written");
-        std::process::exit(130);
-    })?;
-    Ok(())
+    let _inside = runtime.enter();
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map(drop)
 }
 
 /// A file that is there stays.
