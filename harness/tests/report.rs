@@ -74,7 +74,7 @@ fn github_gets_a_summary_and_annotations_at_the_scenario_s_line() {
     let (code, output, error) = report("github", run.path(), &[("GITHUB_STEP_SUMMARY", &summary)]);
     assert_eq!(code, 0, "{error}");
     let text = std::fs::read_to_string(&summary).expect("a summary");
-    assert!(text.starts_with("# what an earlier command wrote\n## ❌ day1: 1 of 2 trials are red\n"), "{text}");
+    assert!(text.starts_with("# what an earlier command wrote\n## ❌ day1: 1 of 2 trials is red\n"), "{text}");
     let annotation = format!(
         "::error title=FAIL pull/pull-then-reboot@debian-13%3A nic.driver,file=scenarios/pull/pull-then-reboot.yaml,line={}::\
          nic.driver: network card `test` is driven by e1000\n",

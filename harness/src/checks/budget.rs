@@ -4,7 +4,7 @@ use crate::scenario::Role;
 use crate::timeline::{Event, Unit};
 
 use super::boot::Boot;
-use super::{Evidence, Finding, span};
+use super::{Evidence, Finding, moment, span};
 
 const CHECK: &str = "unit.budget";
 
@@ -47,7 +47,7 @@ fn of(boot: &Boot<'_>, event: &Event, name: &str, unit: &Unit) -> Finding {
         return Finding::inconclusive(CHECK, number, format!("{name} was still starting when the node was looked at"));
     };
     let took = ended - unit.inactive_exit_us;
-    let here = Evidence::new(event, format!("from {} to {}", span(unit.inactive_exit_us), span(ended)));
+    let here = Evidence::new(event, format!("ended at {}", moment(ended)));
     // Each command of a unit has that time anew (systemd.service(5), `TimeoutStartSec=`).
     let bound = if took > most { "in commands of at most" } else { "of at most" };
     Finding::pass(CHECK, number, format!("{name} took {} {bound} {}", span(took), span(most))).seen([here])

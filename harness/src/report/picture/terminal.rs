@@ -48,13 +48,19 @@ pub fn text(picture: &Picture, width: usize) -> String {
         time(to, 1_000_000),
         rest = columns.saturating_sub(time(from, 1_000_000).len())
     );
+    // As wide as the lanes are.
+    let indent = " ".repeat(20);
+    let options = textwrap::Options::new(GUTTER + 1 + columns).subsequent_indent(&indent);
+    let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let folded = |line: &str| textwrap::fill(line, &options);
     for mark in &picture.marks {
-        let _ = writeln!(text, "{:>10}  boot {}  {}", time(mark.at_us, 1_000), mark.boot, mark.text);
+        let at = time(mark.at_us, 1_000);
+        let _ = writeln!(text, "{}", folded(&format!("{at:>10}  boot {}  {}", mark.boot, mark.text)));
     }
     for order in &picture.orders {
-        let _ = writeln!(text, "{:>10}  boot {}  {}", "order", order.boot, order.text);
+        let _ = writeln!(text, "{}", folded(&format!("{:>10}  boot {}  {}", "order", order.boot, order.text)));
     }
-    let _ = writeln!(text, "█ runs  ▒ starts  ─ active  ░ in-tree driver  ✗ failed  ○ skipped");
+    let _ = writeln!(text, "{}", folded("█ runs  ▒ starts  ─ active  ░ in-tree driver  ✗ failed  ○ skipped"));
     // Names and texts are a guest's.
     printable_lines(&text)
 }
