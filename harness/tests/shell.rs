@@ -156,6 +156,21 @@ fn a_node_that_was_stopped_is_entered_goes_on_and_is_let_go() {
     assert_eq!(code, Some(5), "{output}{errors}");
     assert!(output.contains("/dev/pts/"), "{output}");
 
+    // Three commands at once have all the ports that there are, and one more would.
+    let begin = |_| {
+        let mut sleeps = day1(&["shell", &trial, "--", "echo in; exec sleep 600"]);
+        let mut sleeps = Run(sleeps.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("started"));
+        let mut line = String::new();
+        let output = sleeps.0.stdout.as_mut().expect("its standard output");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).expect("read");
+        assert_eq!(line, "in\n");
+        sleeps
+    };
+    let many: Vec<Run> = (0..3).map(begin).collect();
+    let (code, _, errors) = shell("true");
+    assert!(code == Some(3) && errors.contains("they are taken; end one of them first"), "{code:?} {errors}");
+    drop(many);
+
     assert_eq!(outcome(&mut day1(&["continue", &trial])).0, Some(0));
     assert_eq!(shell(freezer).1, "0\n");
     let (code, output, errors) = outcome(&mut day1(&["journal", &trial, "--boot", "1", "-u", "init.scope", "-n", "1"]));

@@ -390,8 +390,8 @@ fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets, strings: 
         line.add("smbios", format!("type=11,path={path}"));
     }
     // Room for the ports of those who come in.
-    line.add("device", format!("virtio-serial-pci,id={},max_ports=16", session::BUS));
-    let ports = [
+    line.add("device", format!("virtio-serial-pci,id={},max_ports={}", session::BUS, session::BUS_PORTS));
+    let ports: [_; instruments::PORTS as usize] = [
         (instruments::JOURNAL_INITRAMFS, sockets.journal_initramfs),
         (instruments::JOURNAL, sockets.journal),
         (instruments::TRACE, sockets.trace),

@@ -20,6 +20,9 @@ pub(super) const TRACE: &str = "day1.trace";
 pub(super) const AGENT: &str = "day1.agent";
 pub(super) const CLOCK: &str = "day1.clock";
 
+/// How many that are.
+pub(super) const PORTS: u32 = 5;
+
 const SCRIPT: &str = include_str!("guest/instruments.sh");
 
 /// The script among the credentials of the whole system, where systemd puts them.

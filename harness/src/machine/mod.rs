@@ -83,6 +83,14 @@ pub enum Error {
     /// A program of the host failed.
     #[error(transparent)]
     Program(#[from] crate::process::Error),
+    /// As many are in the guest as its serial bus has ports for.
+    #[error(
+        "cannot let one more into the node: its serial bus has {ports} ports for shells (one each) and commands (three each), and they are taken; end one of them first"
+    )]
+    Crowded {
+        /// The ports for all of them.
+        ports: u32,
+    },
     /// The agent in the guest answered something that is no snapshot.
     #[error("the agent in the guest answered {what}")]
     Agent {

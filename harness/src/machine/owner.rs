@@ -11,7 +11,7 @@ use command_fds::CommandFdExt;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::process::Child;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::agent::{Agent, Output};
@@ -19,7 +19,7 @@ use super::command::{self, Begins, InstrumentSockets, Keeps, Sockets, Spec};
 use super::qmp::Protocol;
 use super::streams::{self, Listener, Source, Tap};
 use super::template::{self, Template};
-use super::{Error, delay, program};
+use super::{Error, delay, program, session};
 use crate::process;
 use crate::timeline::{
     Bus, Event, Hardware, MachineExited, MachineStarted, Snapshot, Stream, StreamEnded, What, is_panic,
@@ -35,6 +35,7 @@ pub struct Machine {
     pub(super) agent: Agent,
     pub(super) pid: u32,
     sessions: AtomicU64,
+    pub(super) free_ports: Semaphore,
     expected_end: watch::Sender<bool>,
     supervisor: JoinHandle<()>,
     readers: Vec<JoinHandle<()>>,
@@ -113,6 +114,7 @@ impl Machine {
             agent,
             pid,
             sessions: AtomicU64::new(0),
+            free_ports: Semaphore::new(session::FREE_PORTS as usize),
             expected_end,
             supervisor,
             readers: vec![tokio::spawn(answers)],

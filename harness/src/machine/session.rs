@@ -12,12 +12,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::owner::ANSWER;
-use super::{Error, Machine};
+use super::{Error, Machine, instruments};
 use crate::process::quoted;
 use crate::timeline::What;
 
 /// The bus of the instruments' ports, with room for those of sessions.
 pub(super) const BUS: &str = "instruments";
+
+/// Ports that the bus has; the first is for a console only.
+pub(super) const BUS_PORTS: u32 = 16;
+
+/// Ports for sessions: what the instruments leave.
+pub(super) const FREE_PORTS: u32 = BUS_PORTS - 1 - instruments::PORTS;
 
 const SCRIPT: &str = include_str!("guest/session.sh");
 
@@ -97,6 +103,10 @@ impl Machine {
         let names: Vec<String> = match way {
             Way::Terminal { .. } => vec![name.clone()],
             Way::Command(_) => ["in", "out", "err"].map(|stream| format!("{name}.{stream}")).into(),
+        };
+        let wanted = if names.len() == 1 { 1 } else { 3 };
+        let Ok(_room) = self.free_ports.try_acquire_many(wanted) else {
+            return Err(Error::Crowded { ports: FREE_PORTS });
         };
         let mut ports = Vec::new();
         let mut outcome = Ok(());
