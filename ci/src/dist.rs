@@ -57,10 +57,8 @@ fn assemble(day1: &Path, stage: &Path) -> Result<()> {
     for dir in ["scenarios", "vm-images", "mutants"] {
         copy(&root().join(dir), &share.join("day1").join(dir))?;
     }
-    for page in ["README.md", "LICENSE"].map(|name| root().join(name)) {
-        if page.exists() {
-            copy(&page, &share.join("doc/day1").join(page.file_name().unwrap_or_default()))?;
-        }
+    for page in ["README.md", "LICENSE"] {
+        copy(&root().join(page), &share.join("doc/day1").join(page))?;
     }
     let program = stage.join("bin/day1");
     copy(day1, &program)?;
