@@ -96,13 +96,7 @@ fn why(trial: &TrialResult) -> String {
         lines.push(format!("{}: {}", finding.check, printable(&finding.message)));
     }
     lines.extend(trial.attempts.iter().map(words::attempt));
-    for by in trial.snoozed.iter().flat_map(|snoozed| &snoozed.by) {
-        let until = if by.expired { "the snooze expired on" } else { "snoozed until" };
-        lines.push(format!("{until} {}: {} {}", by.expires, by.reason, by.tracker));
-    }
-    if trial.snoozed.as_ref().is_some_and(|snoozed| snoozed.outcome == SnoozeOutcome::Passes) {
-        lines.push("it passes: remove the snooze".into());
-    }
+    lines.extend(trial.snoozed.iter().flat_map(words::snoozed));
     lines.join("\n")
 }
 
@@ -214,7 +208,7 @@ mod tests {
         let row = "| FAIL | pull/failed\\[secret=wrong\\]@debian-13 | nic.driver: network card \\`test\\` is driven by e1000, not by day1\\_nic |\n";
         assert!(text.contains(row), "{text}");
         assert!(text.contains("| SNOOZED | power-loss/holds@debian-13 | "), "{text}");
-        assert!(text.contains("it passes: remove the snooze |"), "{text}");
+        assert!(text.contains("IT PASSES: remove the snooze |"), "{text}");
         assert!(!text.contains("| PASS | pull/passed@") && !text.contains("mutants/caught@"), "{text}");
         assert_eq!(text.matches("<details>").count(), 5, "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString};
 
 use super::results::wrong;
-use super::{Attempt, Host, RunResults, SnoozedBy, TrialResult};
+use super::{Attempt, Host, RunResults, TrialResult, words};
 use crate::checks::{Finding, Verdict};
 
 /// Files of a trial that are attached to its case. Of several, GitLab shows the first.
@@ -72,8 +72,8 @@ fn status(trial: &TrialResult, dir: &Path) -> TestCaseStatus {
     let wrong = wrong(trial.verdict, &trial.findings);
     let lines = lines(trial.reason.as_deref(), &wrong);
     let message = match (&trial.snoozed, trial.verdict) {
-        (Some(snoozed), _) if snoozed.holds() => snoozed.by.iter().map(known).collect::<Vec<_>>().join("; "),
-        (_, Verdict::Flaky) => format!("flaky: it {}", super::words::attempts(trial).unwrap_or_default()),
+        (Some(snoozed), _) if snoozed.holds() => snoozed.by.iter().map(words::snooze).collect::<Vec<_>>().join("; "),
+        (_, Verdict::Flaky) => format!("flaky: it {}", words::attempts(trial).unwrap_or_default()),
         // A line feed in an attribute reads as a space.
         _ => lines.lines().next().unwrap_or_default().to_owned(),
     };
@@ -106,10 +106,6 @@ fn lines(reason: Option<&str>, wrong: &[&Finding]) -> String {
     reason.into_iter().map(str::to_owned).chain(findings).collect::<Vec<_>>().join("\n")
 }
 
-fn known(by: &SnoozedBy) -> String {
-    format!("snoozed until {}: {} ({})", by.expires, by.reason, by.tracker)
-}
-
 fn rerun(attempt: &Attempt, dir: &Path) -> TestRerun {
     let wrong = wrong(attempt.verdict, &attempt.findings);
     let kind = if attempt.verdict == Verdict::Fail { NonSuccessKind::Failure } else { NonSuccessKind::Error };
@@ -128,14 +124,14 @@ fn properties(results: &RunResults, trial: &TrialResult) -> Vec<(&'static str, S
     let node = trial.trial.rsplit_once('@').map_or("", |(_, node)| node);
     let (node, kernel) = node.split_once(',').unwrap_or((node, ""));
     let mut properties = vec![
-        ("verdict", super::words::word(trial).to_lowercase()),
+        ("verdict", words::word(trial).to_lowercase()),
         ("node-image", node.to_owned()),
         ("kernel", kernel.to_owned()),
         ("accelerator", accelerator(results, node)),
         ("start", trial.start.clone()),
         ("scenario", trial.scenario.display().to_string()),
     ];
-    properties.extend(trial.snoozed.iter().flat_map(|snoozed| &snoozed.by).map(|by| ("snooze", known(by))));
+    properties.extend(trial.snoozed.iter().flat_map(|snoozed| &snoozed.by).map(|by| ("snooze", words::snooze(by))));
     properties.retain(|(_, value)| !value.is_empty());
     properties
 }
@@ -199,8 +195,7 @@ mod tests {
         let (report, _) = read(&fixture::run(), Path::new("absent"));
         assert_eq!((report.tests, report.failures, report.errors, report.skipped), (11, 3, 2, 2));
         let wrong = "nic.driver: network card `test` is driven by e1000, not by day1_nic";
-        let snoozed =
-            "snoozed until 2026-12-31: a half-written store is taken for a whole one (https://example.com/issues/1)";
+        let snoozed = "snoozed until 2026-12-31: a half-written store is taken for a whole one (scenarios/snoozes.yaml:7; https://example.com/issues/1)";
         for (name, status, kind, message) in [
             ("/passed@", "success", "", ""),
             ("/failed[", "failure", "nic.driver", wrong),

@@ -58,9 +58,12 @@ impl Recorded {
         Self::with(Timeline::read(&dir.join(files::TIMELINE))?, dir, changed_scenario)
     }
 
-    /// Reads as much of a trial as was recorded, for a person to look at: its end is missing where the harness was killed.
-    pub fn read_so_far(dir: &Path) -> Result<Self, RecordedError> {
-        Self::with(Timeline::read_so_far(&dir.join(files::TIMELINE))?, dir, true)
+    /// Reads as much of a trial as was recorded, for a person to look at: its end is missing where the harness was killed, and
+    /// its scenario may be one that this harness can't read.
+    pub fn read_so_far(dir: &Path) -> Result<(Timeline, Result<Self, RecordedError>), ReadError> {
+        let timeline = Timeline::read_so_far(&dir.join(files::TIMELINE))?;
+        let recorded = Self::with(timeline.clone(), dir, true);
+        Ok((timeline, recorded))
     }
 
     fn with(timeline: Timeline, dir: &Path, changed_scenario: bool) -> Result<Self, RecordedError> {

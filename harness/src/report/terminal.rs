@@ -236,7 +236,7 @@ mod tests {
         assert!(flaky.contains("attempt 2 INFRA in 0 s: QEMU ended\n"), "{flaky}");
         let holds = told("/holds@");
         assert!(holds.starts_with("SNOOZED power-loss/holds@debian-13"), "{holds}");
-        assert!(holds.contains("snoozed until 2026-12-31: a half-written store is taken for a whole one (https://example.com/issues/1; scenarios/snoozes.yaml:7)"), "{holds}");
+        assert!(holds.contains("snoozed until 2026-12-31: a half-written store is taken for a whole one (scenarios/snoozes.yaml:7; https://example.com/issues/1)"), "{holds}");
         let expired = told("/expired@");
         assert!(expired.starts_with("FAIL ") && expired.contains("THE SNOOZE EXPIRED on 2026-01-31"), "{expired}");
 

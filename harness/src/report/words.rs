@@ -114,11 +114,6 @@ fn is_last(result: &TrialResult) -> bool {
 
 /// What is known of a trial that is snoozed, and what came of it, a line for each thing.
 pub(super) fn snoozed(snoozed: &Snoozed) -> Vec<String> {
-    let by = snoozed.by.iter().map(|by| {
-        let SnoozedBy { place, reason, tracker, expires, expired, .. } = by;
-        let until = if *expired { "THE SNOOZE EXPIRED on" } else { "snoozed until" };
-        format!("{until} {expires}: {} ({tracker}; {place})", printable(reason))
-    });
     let outcome = match snoozed.outcome {
         SnoozeOutcome::Holds => Some("it fails as it is known to, which is not counted"),
         SnoozeOutcome::Expired => Some("it still fails as it was known to, which counts again"),
@@ -126,7 +121,14 @@ pub(super) fn snoozed(snoozed: &Snoozed) -> Vec<String> {
         SnoozeOutcome::Passes => Some("IT PASSES: remove the snooze"),
         SnoozeOutcome::Unclear => None,
     };
-    by.chain(outcome.map(str::to_owned)).collect()
+    snoozed.by.iter().map(snooze).chain(outcome.map(str::to_owned)).collect()
+}
+
+/// A snooze: until when, why, and where it stands and is tracked. The address is last: what follows one is taken for a part of it.
+pub(super) fn snooze(by: &SnoozedBy) -> String {
+    let SnoozedBy { place, reason, tracker, expires, expired, .. } = by;
+    let until = if *expired { "THE SNOOZE EXPIRED on" } else { "snoozed until" };
+    format!("{until} {expires}: {} ({place}; {tracker})", printable(reason))
 }
 
 /// Where the node began.

@@ -141,15 +141,18 @@ fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode
 
 fn picture(trial: &Path, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
     let found = recording::find(trial, &|_| false).map_err(|error| error.to_string());
-    let recorded = match found.and_then(|dir| Recorded::read_so_far(&dir).map_err(|error| error.to_string())) {
-        Ok(recorded) => recorded,
+    let seen = found.and_then(|dir| Recorded::read_so_far(&dir).map_err(|error| error.to_string()));
+    let picture = match seen {
+        Ok((timeline, Ok(recorded))) => Picture::of(&timeline, Some(&recorded.scenario), &recorded.judge().findings),
+        Ok((timeline, Err(error))) => {
+            eprintln!("warning: without the scenario: {error}");
+            Picture::of(&timeline, None, &[])
+        }
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::from(2);
         }
     };
-    let findings = recorded.judge().findings;
-    let picture = Picture::of(&recorded.timeline, Some(&recorded.scenario), &findings);
     let Some(file) = svg else {
         let width = width.unwrap_or_else(|| console::Term::stdout().size_checked().map_or(100, |(_, width)| width));
         return print(&picture::text(&picture, usize::from(width)), ExitCode::SUCCESS);

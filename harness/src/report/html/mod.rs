@@ -180,6 +180,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_recorded_is_shown_without_its_scenario_too() {
+        let mut results = fixture::run();
+        results.trials.truncate(1);
+        let dir = recorded(&results);
+        let scenario = dir.path().join(&results.trials[0].trial).join(files::SCENARIO);
+        for text in ["of-a-later-version: yes\n", ""] {
+            fs::write(&scenario, text).expect("written");
+            let shown = unpacked(&pack_all(&results, None, dir.path(), ROOM).expect("packed")[0]);
+            let html = shown["html"].as_str().expect("HTML");
+            assert!(shown["log"].is_object() && html.contains("What ran when"), "{html}");
+            assert!(html.contains("Without its scenario: "), "{html}");
+        }
+        fs::remove_file(&scenario).expect("removed");
+        let shown = unpacked(&pack_all(&results, None, dir.path(), ROOM).expect("packed")[0]);
+        assert!(shown["log"].is_object());
+    }
+
+    #[test]
     fn a_trial_s_own_part_says_what_the_earlier_run_said_of_it() {
         let mut now = fixture::run();
         let phase = |seconds| Phase { boot: 1, name: "initramfs".into(), seconds };
@@ -203,7 +221,7 @@ mod tests {
             assert!(page.contains(&format!("data-verdict=\"{word}\" aria-pressed")), "{word} is counted");
             assert!(page.contains(&format!(">{word}</span>")), "{word} is told");
         }
-        assert!(page.contains("known until 2026-12-31: a half-written store is taken for a whole one"));
+        assert!(page.contains("snoozed until 2026-12-31: a half-written store is taken for a whole one"));
         let flaky = results.trials.iter().find(|trial| trial.trial.contains("/flaky@")).expect("a trial");
         let flaky = serde_json::to_value(trial::details(flaky, None, None)).expect("JSON");
         let html = flaky["html"].as_str().expect("HTML");

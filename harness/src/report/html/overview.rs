@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::compare::{Before, Change, Changes};
 use crate::checks::Verdict;
 use crate::report::words::{self, word};
-use crate::report::{MutantResult, RunResults, SnoozeOutcome, TrialResult};
+use crate::report::{MutantResult, RunResults, TrialResult};
 use crate::text::{number, uri};
 
 pub(super) fn title(results: &RunResults) -> String {
@@ -119,19 +119,12 @@ fn moment(text: &str) -> String {
 
 /// The lines that tell most of a trial.
 fn says(trial: &TrialResult) -> Markup {
-    let snoozed = trial.snoozed.as_ref();
-    let until = snoozed.and_then(|snoozed| {
-        let by = snoozed.by.first()?;
-        match snoozed.outcome {
-            SnoozeOutcome::Holds => Some(format!("known until {}: {}", by.expires, by.reason)),
-            SnoozeOutcome::Expired => Some(format!("its snooze expired on {}", by.expires)),
-            SnoozeOutcome::Passes => Some("snoozed but passes: remove the snooze".into()),
-            SnoozeOutcome::FailsOtherwise => Some("it fails by more than its snooze knows".into()),
-            SnoozeOutcome::Unclear => None,
-        }
+    let known = trial.snoozed.as_ref().and_then(|snoozed| {
+        let mut lines = words::snoozed(snoozed).into_iter();
+        if snoozed.holds() { lines.next() } else { lines.next_back() }
     });
     let mutant = trial.mutant.as_ref().map(|mutant| mutant.says.clone());
-    let (first, rest) = (words::why(trial).or(mutant), until);
+    let (first, rest) = (words::why(trial).or(mutant), known);
     html! {
         @if let Some(first) = &first { (first) }
         @if first.is_some() && rest.is_some() { br; }

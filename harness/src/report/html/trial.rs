@@ -43,10 +43,16 @@ impl Axis<'_> {
 /// Reads a trial's recording; without one, what the results say is all there is. None is read where there is no room for it.
 /// `before` is what an earlier run says of it.
 pub(super) fn details(trial: &TrialResult, dir: Option<&Path>, before: Option<&TrialResult>) -> Details {
-    let recorded = dir
+    let seen = dir
         .map_or_else(|| Err(NO_ROOM.to_owned()), |dir| Recorded::read_so_far(dir).map_err(|error| error.to_string()));
-    let picture = recorded.as_ref().ok().map(|one| Picture::of(&one.timeline, Some(&one.scenario), &trial.findings));
-    let log = recorded.as_ref().ok().zip(picture.as_ref()).map(|(one, picture)| Log::of(&one.timeline, picture));
+    let (timeline, scenario, missing) = match &seen {
+        Ok((timeline, Ok(recorded))) => (Some(timeline), Some(&recorded.scenario), None),
+        Ok((timeline, Err(error))) => (Some(timeline), None, Some(format!("Without its scenario: {error}"))),
+        Err(why) => (None, None, Some(format!("No recording: {why}"))),
+    };
+    let picture = timeline.map(|timeline| Picture::of(timeline, scenario, &trial.findings));
+    let axis = timeline.zip(picture.as_ref()).map(|(timeline, picture)| Axis { timeline, picture });
+    let log = axis.as_ref().map(|axis| Log::of(axis.timeline, axis.picture));
     let drawn = html! {
         @if let Some(picture) = &picture {
             section aria-labelledby="picture-heading" {
@@ -63,11 +69,9 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>, before: Option<&T
             }
         }
     };
-    let axis =
-        recorded.as_ref().ok().zip(picture.as_ref()).map(|(one, picture)| Axis { timeline: &one.timeline, picture });
     let found = html! {
         (findings(trial, axis.as_ref()))
-        @if let (Ok(recorded), Some(picture)) = (&recorded, &picture) { (failed_units(&recorded.timeline, picture)) }
+        @if let Some(axis) = &axis { (failed_units(axis.timeline, axis.picture)) }
     };
     // Of what is red the reason comes first; of the rest, how it went.
     let (first, second) = if trial.verdict == Verdict::Pass { (drawn, found) } else { (found, drawn) };
@@ -77,12 +81,12 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>, before: Option<&T
         (first)
         (second)
         @if log.is_some() { (log_place(picture.as_ref())) }
-        @if let (Err(why), false) = (&recorded, trial.never_ran) { p class="notice" { "No recording: " (why) } }
+        @if let (Some(missing), false) = (&missing, trial.never_ran) { p class="notice" { (missing) } }
         @if let Some(dir) = dir { (config(dir)) }
-        @if let Ok(recorded) = &recorded {
+        @if let Some(scenario) = scenario {
             section {
                 h3 { "Scenario" }
-                details { summary { (trial.scenario.display()) } pre tabindex="0" { (recorded.scenario.document.text) } }
+                details { summary { (trial.scenario.display()) } pre tabindex="0" { (scenario.document.text) } }
             }
         }
     };
