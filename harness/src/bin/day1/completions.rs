@@ -16,6 +16,9 @@ use day1_harness::{recording, scenario};
 use super::out::print;
 use super::run::find_above;
 
+/// Behind the script for bash.
+const WHOLE_WORDS: &str = include_str!("completions.bash");
+
 /// The variable by which a shell asks.
 pub const VARIABLE: &str = "DAY1_COMPLETE";
 
@@ -42,7 +45,10 @@ impl Completions {
             None => Err(std::io::Error::other(format!("{name} is not known"))),
         };
         match written {
-            Ok(()) => print(&String::from_utf8_lossy(&script), ExitCode::SUCCESS),
+            Ok(()) => {
+                let script = String::from_utf8_lossy(&script).into_owned();
+                print(&(script + if name == "bash" { WHOLE_WORDS } else { "" }), ExitCode::SUCCESS)
+            }
             Err(error) => {
                 eprintln!("error: cannot make the script for {name}: {error}");
                 ExitCode::from(3)
