@@ -7,7 +7,8 @@ use crate::timeline::{Event, Timeline, What};
 /// Maps each boot's CLOCK_MONOTONIC to the trial's time, in microseconds.
 ///
 /// An event comes to the host a little after it happened, and some come late: the journal of a root is read only when
-/// its stream begins. The event that came fastest tells best when the guest's clock began.
+/// its stream begins. The event that came fastest tells best when the guest's clock began. Of those the kernel and the journal date
+/// themselves; anybody may print a line that looks like the kernel's, so the console counts where nothing else does.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Clock {
     began: BTreeMap<u32, i64>,
@@ -19,10 +20,15 @@ pub(super) struct Clock {
 impl Clock {
     pub(super) fn of(timeline: &Timeline) -> Self {
         let mut began = BTreeMap::new();
+        let mut by_console = BTreeMap::new();
         for event in &timeline.events {
             let Some(mono_us) = mono_us(event) else { continue };
             let zero = signed(event.at_us) - signed(mono_us);
-            began.entry(event.boot).and_modify(|known: &mut i64| *known = zero.min(*known)).or_insert(zero);
+            let of = if matches!(event.what, What::Console(_)) { &mut by_console } else { &mut began };
+            of.entry(event.boot).and_modify(|known: &mut i64| *known = zero.min(*known)).or_insert(zero);
+        }
+        for (boot, zero) in by_console {
+            began.entry(boot).or_insert(zero);
         }
         let mut clock = Self { began, recorded: BTreeMap::new() };
         let mut last = None;
@@ -50,6 +56,9 @@ impl Clock {
     /// When an event happened: by the guest's clock where it has it, else when the harness saw it.
     pub(super) fn of_event(&self, event: &Event) -> i64 {
         let by_guest = mono_us(event).and_then(|mono| self.at(event.boot, mono));
+        // What is printed with a time that is still to come is not the kernel's.
+        let is_console = matches!(event.what, What::Console(_));
+        let by_guest = by_guest.map(|at| if is_console { at.min(signed(event.at_us)) } else { at });
         by_guest.or_else(|| self.recorded.get(&event.seq).copied()).unwrap_or_else(|| signed(event.at_us))
     }
 }
@@ -88,18 +97,22 @@ mod tests {
     #[test]
     fn the_event_that_came_fastest_tells_when_the_clock_began() {
         let console = |line: &str| What::Console(Console { line: line.into() });
-        let load = What::ModuleLoad(ModuleEvent { mono_us: 2_000_000, ..ModuleEvent::default() });
+        let load = |mono_us| What::ModuleLoad(ModuleEvent { mono_us, ..ModuleEvent::default() });
         let event = |seq, at_us, boot, what| Arc::new(Event { seq, at_us, boot, recorded: false, what });
         let timeline = Timeline::from(vec![
-            event(0, 9_000_000, 1, load),
-            event(1, 5_100_000, 1, console("[    1.000000] hello")),
+            event(0, 9_000_000, 1, load(2_000_000)),
+            event(1, 9_100_000, 1, load(5_000_000)),
             event(2, 9_500_000, 1, console("no time")),
+            event(3, 9_600_000, 1, console("[86400.000000] what another kernel said")),
+            event(4, 30_100_000, 2, console("[    1.000000] hello")),
         ]);
         let clock = Clock::of(&timeline);
         assert_eq!(clock.zero_of(1), Some(4_100_000));
         assert_eq!(clock.of_event(&timeline.events[0]), 6_100_000, "not when it came");
         assert_eq!(clock.of_event(&timeline.events[2]), 9_500_000);
-        assert_eq!(clock.zero_of(2), None);
+        assert_eq!(clock.of_event(&timeline.events[3]), 9_600_000);
+        assert_eq!(clock.zero_of(2), Some(29_100_000), "there is nothing but a console");
+        assert_eq!(clock.zero_of(3), None);
     }
 
     #[test]

@@ -45,8 +45,13 @@ pub use words::attempt as describe_attempt;
 /// Name of the file with a run's results as JUnit.
 pub const JUNIT_FILE: &str = "junit.xml";
 
-/// Writes a file that is renamed into its place: whoever reads it meanwhile, or after a kill, finds a whole one.
+/// Writes a file that is renamed into its place: whoever reads it meanwhile, or after a kill, finds a whole one. What is no file,
+/// such as a pipe, is written to as it is, and a link stays one.
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return std::fs::write(path, bytes);
+    }
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let new = path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
     std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| {
         let _ = std::fs::remove_file(&new);

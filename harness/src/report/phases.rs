@@ -35,7 +35,10 @@ fn phases_of(timeline: &Timeline, clock: &Clock, boot: u32) -> Vec<Phase> {
     let since = of_boot().find(|event| !event.recorded).map_or(i64::MIN, |event| signed(event.at_us));
     let mut seen: Vec<(&str, i64)> =
         starts(timeline, boot).into_iter().map(|(name, event)| (name, clock.of_event(event).max(since))).collect();
-    seen.sort_by_key(|(_, at)| *at);
+    // None begins after one that follows it: what has no guest's clock is seen later than it happened.
+    for index in (1..seen.len()).rev() {
+        seen[index - 1].1 = seen[index - 1].1.min(seen[index].1);
+    }
     let ends: Vec<i64> = seen.iter().skip(1).map(|(_, at)| *at).chain([end]).collect();
     let length = |from: i64, to: i64| Duration::from_micros(u64::try_from(to - from).unwrap_or(0)).as_secs_f64();
     seen.into_iter()
@@ -96,7 +99,25 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::timeline::{Console, JournalRecord, MachineStarted, Qmp};
+    use crate::timeline::{Console, JournalRecord, MachineStarted, ModuleEvent, Qmp};
+
+    #[test]
+    fn what_a_template_did_is_none_of_the_trial_s_time() {
+        let console = |line: &str| What::Console(Console { line: line.into() });
+        let at = |seq, at_us, what| Arc::new(Event { seq, at_us, boot: 1, recorded: false, what });
+        // The copies of what the template said come at once, 20 s after its kernel began.
+        let timeline = Timeline::from(vec![
+            at(0, 100_000, What::MachineStarted(MachineStarted::default())),
+            at(1, 101_000, console("  Booting `node'")),
+            at(2, 101_001, console("[    0.000000] Linux version 6.12")),
+            at(3, 101_002, console("[    5.000000] Run /init as init process")),
+            at(4, 101_003, console("[   20.000000] the last one")),
+            at(5, 8_100_000, console("[   28.000000] later")),
+        ]);
+        let found = phases(&timeline);
+        let lengths: Vec<(&str, f64)> = found.iter().map(|p| (p.name.as_str(), p.seconds)).collect();
+        assert_eq!(lengths, [("firmware", 0.0), ("bootloader", 0.0), ("kernel", 0.0), ("initramfs", 8.0)]);
+    }
 
     fn event(seq: u64, at_s: u64, boot: u32, what: What) -> Arc<Event> {
         Arc::new(Event { seq, at_us: at_s * 1_000_000, boot, recorded: false, what })
@@ -120,8 +141,9 @@ mod tests {
             event(1, 3, 1, console("  Booting `node'")),
             event(2, 5, 1, console("[    0.000000] Linux version 6.12")),
             event(3, 7, 1, console("[    2.000000] Run /init as init process")),
-            event(4, 21, 1, journal),
-            event(5, 25, 2, What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })),
+            event(4, 8, 1, What::ModuleLoad(ModuleEvent { mono_us: 3_000_000, ..ModuleEvent::default() })),
+            event(5, 21, 1, journal),
+            event(6, 25, 2, What::Qmp(Qmp { event: "RESET".into(), ..Qmp::default() })),
         ]);
         let found = phases(&timeline);
         let lengths: Vec<(&str, u32, f64)> = found.iter().map(|p| (p.name.as_str(), p.boot, p.seconds)).collect();

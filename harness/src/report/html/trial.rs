@@ -252,14 +252,18 @@ fn phases(trial: &TrialResult, before: Option<&TrialResult>) -> Markup {
         let same = phases.iter().find(|one| (one.boot, &one.name) == (of.boot, &of.name));
         same.map(|one| format!("{:.1}", one.seconds)).unwrap_or_default()
     };
+    // Those that only the earlier run had come last.
+    let has = |all: &[Phase], of: &Phase| !seconds(all, of).is_empty();
+    let gone = before.iter().flat_map(|before| &before.phases).filter(|phase| !has(&trial.phases, phase));
+    let all: Vec<&Phase> = trial.phases.iter().chain(gone).collect();
     html! {
-        @if !trial.phases.is_empty() {
+        @if !all.is_empty() {
             details {
                 summary { "Where the time went" }
                 table {
                     thead { tr { th scope="col" { "Boot" } th scope="col" { "Phase" } th scope="col" { "Seconds" } @if before.is_some() { th scope="col" { "In the earlier run" } } } }
-                    tbody { @for phase in &trial.phases {
-                        tr { td class="number" { (phase.boot) } td { (phase.name) } td class="number" { (format!("{:.1}", phase.seconds)) }
+                    tbody { @for phase in all {
+                        tr { td class="number" { (phase.boot) } td { (phase.name) } td class="number" { (seconds(&trial.phases, phase)) }
                             @if let Some(before) = before { td class="number" { (seconds(&before.phases, phase)) } } }
                     } }
                 }

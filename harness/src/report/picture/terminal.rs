@@ -13,7 +13,7 @@ const GUTTER: usize = 26;
 pub fn text(picture: &Picture, width: usize) -> String {
     let mut text = String::new();
     let Some((from, to)) = picture.extent() else { return format!("{NOTHING}\n") };
-    let columns = width.saturating_sub(GUTTER + 1).max(20);
+    let columns = width.saturating_sub(GUTTER + 1).max(1);
     let column = |us: i64| {
         let wide = i64::try_from(columns).unwrap_or(i64::MAX);
         usize::try_from((us - from).clamp(0, to - from) * wide / (to - from).max(1)).unwrap_or(0).min(columns - 1)
@@ -60,7 +60,11 @@ pub fn text(picture: &Picture, width: usize) -> String {
     for order in &picture.orders {
         let _ = writeln!(text, "{}", folded(&format!("{:>10}  boot {}  {}", "order", order.boot, order.text)));
     }
-    let _ = writeln!(text, "{}", folded("█ runs  ▒ starts  ─ active  ░ in-tree driver  ✗ failed  ○ skipped"));
+    let _ = writeln!(
+        text,
+        "{}",
+        folded("█\u{a0}runs  ▒\u{a0}starts  ─\u{a0}active  ░\u{a0}in-tree driver  ✗\u{a0}failed  ○\u{a0}skipped")
+    );
     // Names and texts are a guest's.
     printable_lines(&text)
 }
