@@ -388,6 +388,34 @@ fn a_shell_completes_the_trials_that_a_run_left() {
     assert_eq!(completed(&["shell"], "pull/"), "", "it keeps no machine");
 }
 
+/// bash breaks words at `@`, `=` and `:`, and replaces what it takes for the last one.
+#[test]
+fn bash_completes_names_to_their_end() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    for trial in ["a/plain@debian-13", "a/plain@rhcos", "a/many[secret=no]@debian-13", "a/many[secret=other]@debian-13"]
+    {
+        let trial = dir.path().join("target/day1-results").join(trial);
+        std::fs::create_dir_all(&trial).expect("made");
+        std::fs::write(trial.join("timeline.jsonl"), "").expect("written");
+    }
+    let (_, script, _) = outcome(day1().args(["completions", "bash"]));
+    let program = Path::new(env!("CARGO_BIN_EXE_day1")).parent().expect("a directory");
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let completed = |words: &str, last: &str| {
+        let ask = format!(
+            "{script}\nCOMP_LINE='day1 console {0}' COMP_POINT=$((${{#COMP_LINE}}))\nCOMP_WORDS=(day1 console {words})\n\
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n_day1 day1 '{last}' console\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.replace([' ', '\''], "")
+        );
+        let mut bash = Command::new("bash");
+        outcome(bash.args(["-c", &ask]).env("PATH", &path).current_dir(dir.path())).1
+    };
+    assert_eq!(completed("plain", "plain"), "plain@debian-13\nplain@rhcos\n");
+    assert_eq!(completed("plain @", ""), "debian-13\nrhcos\n");
+    assert_eq!(completed("plain @ r", "r"), "rhcos\n");
+    assert_eq!(completed("'many[secret' = o", "o"), "other]@debian-13\n");
+}
+
 #[test]
 fn the_manual_has_a_page_for_each_command_that_a_person_calls() {
     let dir = tempfile::tempdir().expect("temporary directory");
@@ -442,20 +470,33 @@ fn a_new_scenario_is_one_of_the_list_and_is_not_written_twice() {
 #[test]
 fn a_new_scenario_names_an_image_from_where_it_lies() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let from = |image: &str| {
+    let here = dir.path().join("here");
+    std::fs::create_dir_all(dir.path().join("real/deep")).expect("made");
+    std::fs::create_dir_all(&here).expect("made");
+    std::os::unix::fs::symlink("../real/deep", here.join("link")).expect("linked");
+    let new = |image: &str, output: &str| {
         let words =
-            ["new", "mine/own", "--happens", "later-boots", "--scenarios", "scenarios", "--module", "nic", "--from"];
-        let (code, _, error) = outcome(day1().current_dir(dir.path()).args(words).arg(image));
-        assert_eq!(code, 0, "{error}");
-        let file = dir.path().join("scenarios/mine/own.yaml");
-        let text = std::fs::read_to_string(&file).expect("the file");
-        std::fs::remove_file(file).expect("removed");
-        text
+            ["new", "mine/own", "--happens", "later-boots", "--output", output, "--module", "nic", "--from", image];
+        outcome(day1().current_dir(&here).args(words))
     };
-    let text = from("oci:build/image:1.2");
-    assert!(text.contains("oci:../../build/image:1.2"), "{text}");
-    let text = from("docker-archive:/srv/image.tar");
-    assert!(text.contains("docker-archive:/srv/image.tar"), "{text}");
+    for (image, output, written) in [
+        ("oci:build/image:1.2", "scenarios/mine/own.yaml", "oci:../../build/image:1.2"),
+        ("oci:image", "../scenarios/own.yaml", "oci:../here/image"),
+        ("oci:image", "made/../own.yaml", "oci:image"),
+        ("oci:image", "link/own.yaml", "oci:../../here/image"),
+        ("oci:.", "own-2.yaml", "oci:."),
+        ("docker-archive:/srv/image.tar", "absolute.yaml", "docker-archive:/srv/image.tar"),
+        ("quay.io/vendor/driver:1", "registry.yaml", "quay.io/vendor/driver:1"),
+    ] {
+        let (code, _, error) = new(image, output);
+        assert_eq!(code, 0, "{image} {output}: {error}");
+        let text = std::fs::read_to_string(here.join(output)).expect("the file");
+        assert!(text.contains(&format!("from: \"{written}\"\n")), "{image} {output}: {text}");
+    }
+    for image in ["", "oci:", "no spaces please"] {
+        let (code, _, error) = new(image, "refused.yaml");
+        assert!(code == 2 && error.contains("--from"), "{image}: {code} {error}");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ const DEEPEST: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     /// There is nothing of that name.
-    #[error("no trial in {} is called {wanted:?}{}", run.display(), listed(known))]
+    #[error("{}{}", missing(run, wanted), listed(known))]
     None {
         /// The run's directory.
         run: PathBuf,
@@ -51,6 +51,13 @@ pub enum FindError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+fn missing(run: &Path, wanted: &str) -> String {
+    match wanted {
+        "" => format!("no directory in {} is a trial's, with a {}", run.display(), files::TIMELINE),
+        _ => format!("no trial in {} is called {wanted:?}", run.display()),
+    }
 }
 
 fn which(run: &Path, wanted: &str, known: &[String]) -> String {
@@ -80,6 +87,7 @@ pub fn find(wanted: &Path, preferred: &dyn Fn(&Path) -> bool) -> Result<PathBuf,
         // The current directory is the run's.
         Some(run) if run.as_os_str().is_empty() => (Path::new("."), wanted),
         Some(run) => (run, wanted.strip_prefix(run).unwrap_or(wanted)),
+        None if wanted.is_dir() => (wanted, Path::new("")),
         None => (Path::new(RESULTS), wanted),
     };
     let trials = trials(run).map_err(|source| FindError::Io { run: run.to_owned(), source })?;

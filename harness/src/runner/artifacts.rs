@@ -78,7 +78,7 @@ pub fn make(options: &Options) -> u8 {
             0
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            progress::warn(&format!("error: {error}"));
             error.exit_code()
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::progress;
 use crate::cache::{self, Cache};
 use crate::containers::Engine;
 use crate::node::{self, Catalogue, Source};
@@ -45,7 +46,7 @@ pub fn nodes(
         return named;
     }
     let default = default_node(vm_images, cache, toolkit);
-    eprintln!("{default}");
+    progress::warn(&format!("{default}"));
     vec![default.name.to_owned()]
 }
 

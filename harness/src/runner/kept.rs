@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::prepare::BadInput;
+use super::progress;
 use super::{Options, interrupt};
 use crate::door;
 use crate::process::{pasted, this_program};
@@ -88,11 +89,11 @@ impl Kept {
         let machines = std::mem::take(&mut *self.machines.lock().unwrap_or_else(PoisonError::into_inner));
         let living: Vec<&Machine> = machines.iter().filter(|machine| !machine.thread.is_finished()).collect();
         if !living.is_empty() && !interrupt::is_set() {
-            eprintln!("\nkept until Ctrl-C here, or until each is let go:");
+            progress::warn("\nkept until Ctrl-C here, or until each is let go:");
             for machine in living {
-                eprintln!("  {}", machine.trial);
-                eprintln!("    enter   {}", command("shell", &machine.dir));
-                eprintln!("    let go  {}", command("release", &machine.dir));
+                progress::warn(&format!("  {}", machine.trial));
+                progress::warn(&format!("    enter   {}", command("shell", &machine.dir)));
+                progress::warn(&format!("    let go  {}", command("release", &machine.dir)));
             }
         }
         for machine in machines {

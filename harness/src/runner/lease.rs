@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -19,19 +19,20 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 pub struct Lease {
     _lock: Flock<File>,
     path: PathBuf,
+    is_idle: AtomicBool,
 }
 
-/// How many leases this process has.
+/// How many leases of machines at work this process has.
 static OWN: AtomicUsize = AtomicUsize::new(0);
 
-/// How many leases this process has.
+/// How many leases of machines at work this process has.
 pub fn own() -> usize {
     OWN.load(Ordering::Relaxed)
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        OWN.fetch_sub(1, Ordering::Relaxed);
+        self.is_at_work_no_more();
     }
 }
 
@@ -53,7 +54,14 @@ impl Lease {
         }
         // Closing the file wakes those who wait.
         fs::write(&self.path, format!("{}{IDLE}", claim.memory_mib))?;
+        self.is_at_work_no_more();
         Ok(true)
+    }
+
+    fn is_at_work_no_more(&self) {
+        if !self.is_idle.swap(true, Ordering::Relaxed) {
+            OWN.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -132,7 +140,7 @@ fn try_take(dir: &Path, claim: Claim, host: Memory) -> io::Result<Option<Lease>>
     write!(file, "{}", claim.memory_mib)?;
     let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
     OWN.fetch_add(1, Ordering::Relaxed);
-    Ok(Some(Lease { _lock: lock, path }))
+    Ok(Some(Lease { _lock: lock, path, is_idle: AtomicBool::new(false) }))
 }
 
 fn has_room(held: &[Held], claim: Claim, host: Memory) -> bool {

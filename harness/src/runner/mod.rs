@@ -76,7 +76,7 @@ pub fn images(options: &Options) -> Result<Vec<(NodeImage, Vec<String>)>, Images
 /// failed, 2 bad input, 3 the harness's own side failed.
 pub fn run(options: &Options, arguments: &Arguments) -> u8 {
     let fail = |error: &anyhow::Error| {
-        eprintln!("error: {}", with_causes(error.as_ref()));
+        progress::warn(&format!("error: {}", with_causes(error.as_ref())));
         if error.downcast_ref::<prepare::BadInput>().is_some() { 2 } else { 3 }
     };
     let kernels = match prepare::kernels(options) {
@@ -86,7 +86,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
     let all = match selection::every_trial(options, &kernels) {
         Ok(all) => all,
         Err(message) => {
-            eprintln!("{message}");
+            progress::warn(&message.to_string());
             return 2;
         }
     };
@@ -96,8 +96,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
     };
     let planned = selection::of_part(options.partition.as_ref(), all);
     if arguments.list {
-        list(arguments, &planned);
-        return 0;
+        return list(arguments, &planned);
     }
     match run_planned(options, arguments, whole, planned) {
         Ok(code) => code,
@@ -106,11 +105,17 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
 }
 
 /// Lists trials as libtest does, but in peace with a pipe that closes early.
-fn list(arguments: &Arguments, planned: &[Planned]) {
+fn list(arguments: &Arguments, planned: &[Planned]) -> u8 {
     // `--ignored` asks for those alone that run only when they are asked for, of which libtest knows none.
     let shown = planned.iter().filter(|one| !arguments.ignored && selection::passes_libtest(&one.name, arguments));
     let lines: String = shown.map(|one| format!("{}: test\n", one.name)).collect();
-    let _ = std::io::stdout().write_all(lines.as_bytes());
+    match std::io::stdout().write_all(lines.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            progress::warn(&format!("error: cannot write to standard output: {error}"));
+            3
+        }
+        _ => 0,
+    }
 }
 
 fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned: Vec<Planned>) -> Result<u8> {
@@ -183,7 +188,7 @@ fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned
         if let Err(error) =
             report::html::write(&results, &options.results, None, &options.results.join(report::html::FILE))
         {
-            eprintln!("error: {error}");
+            progress::warn(&format!("error: {error}"));
         }
         progress::say(&report::painted_summary(&results, &options.results));
     }

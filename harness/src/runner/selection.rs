@@ -10,6 +10,7 @@ use libtest_mimic::Arguments;
 use wildmatch::WildMatch;
 
 use super::prepare::{self, BadInput};
+use super::progress;
 use super::{ImagesError, Options, Partition};
 use crate::cache::{self, Cache};
 use crate::lab::{self, OtherConfig};
@@ -102,7 +103,7 @@ pub(super) fn every_trial(options: &Options, kernels: &Kernels) -> Result<Vec<Pl
     }
     let nightly = planned.iter().filter(|one| one.scenario.has_label(NIGHTLY)).count();
     if nightly > 0 && !asks_for_something(options) {
-        eprintln!("{nightly} trials with the label `{NIGHTLY}` are left out; `--all` runs them as well");
+        progress::warn(&format!("{nightly} trials with the label `{NIGHTLY}` are left out; `--all` runs them as well"));
     }
     planned.retain(|one| is_selected(one, options));
     planned.sort_by(|a, b| a.name.cmp(&b.name));
@@ -142,13 +143,15 @@ fn snoozes(options: &Options, scenarios: &[Scenario], images: &[String]) -> Resu
     for Snooze { place, pattern, .. } in &snoozes {
         let is_known = |wanted| images.iter().any(|name| WildMatch::new(wanted).matches(name));
         if let Some(image) = pattern.node_image().filter(|image| !is_known(image)) {
-            eprintln!("warning: no node image here is called {image}, which the snooze {pattern} is about ({place})");
+            progress::warn(&format!(
+                "warning: no node image here is called {image}, which the snooze {pattern} is about ({place})"
+            ));
         }
     }
     for expired in snoozes.iter().filter(|one| one.has_expired(today)) {
         let Snooze { place, pattern, expires, reason, tracker, .. } = expired;
         let reason = printable(reason);
-        eprintln!("SNOOZE EXPIRED on {expires}: {pattern} counts again ({reason}; {tracker}; {place})");
+        progress::warn(&format!("SNOOZE EXPIRED on {expires}: {pattern} counts again ({reason}; {tracker}; {place})"));
     }
     Ok(snoozes)
 }
@@ -169,7 +172,9 @@ fn under_other_config(
     }
     if under.len() < all {
         let left = all - under.len();
-        eprintln!("{left} scenarios are about several MachineConfigs, or about changes of their own, and are left out");
+        progress::warn(&format!(
+            "{left} scenarios are about several MachineConfigs, or about changes of their own, and are left out"
+        ));
     }
     Ok(under)
 }

@@ -50,7 +50,7 @@ pub fn shake(options: &Options, shaking: Shaking) -> u8 {
     match try_shake(options, shaking) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", with_causes(error.as_ref()));
+            progress::warn(&format!("error: {}", with_causes(error.as_ref())));
             if error.downcast_ref::<prepare::BadInput>().is_some() { 2 } else { 3 }
         }
     }
@@ -60,13 +60,13 @@ fn try_shake(options: &Options, shaking: Shaking) -> Result<u8> {
     let planned = match plan(options, &prepare::kernels(options)?) {
         Ok(planned) => planned,
         Err(message) => {
-            eprintln!("{message}");
+            progress::warn(&message.to_string());
             return Ok(2);
         }
     };
     let [base] = planned.as_slice() else {
         let names: Vec<&str> = planned.iter().map(|one| one.name.as_str()).collect();
-        eprintln!("error: one trial is shaken at a time; chosen are {}", names.join(", "));
+        progress::warn(&format!("error: one trial is shaken at a time; chosen are {}", names.join(", ")));
         return Ok(2);
     };
     interrupt::listen().context("cannot listen for Ctrl-C")?;

@@ -409,7 +409,7 @@ fn tell_of_wait(leases: &Path) {
     TOLD.call_once(|| {
         let others = lease::count(leases).map_or_else(|_| "machines".into(), |count| number(count, "machine"));
         progress::tell(&format!(
-            "waiting for other runs: their {others} are what this host carries, by --jobs and its memory"
+            "waiting: others have {others} on this host, and no more fit, by its memory and --jobs"
         ));
     });
 }

@@ -1,10 +1,9 @@
 //! `day1 doctor`: what this host has, what it lacks, and the command that brings it.
 
-use day1_harness::cache::Cache;
-use day1_harness::containers::{Engine, EngineError};
 use std::process::{Command, ExitCode};
 
-use super::out::say;
+use day1_harness::cache::Cache;
+use day1_harness::containers::{Engine, EngineError};
 
 /// The same list that `cargo xtask` installs from.
 const TOOLS: &str = include_str!("../../../../ci/host-tools.txt");

@@ -16,7 +16,6 @@ use day1_harness::text::printable_lines;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::out::say;
 use super::run::find_above;
 
 #[derive(Args)]

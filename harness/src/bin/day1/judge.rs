@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use day1_harness::recording;
 use day1_harness::report::{self, Recorded, RecordedError, RunResults};
 
 use super::completions;
@@ -12,11 +13,12 @@ use super::out::painted;
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
+  day1 judge pull-then-reboot
   day1 judge target/day1-results/pull/pull-then-reboot@debian-13")]
 pub struct Judge {
-    /// Directory of the trial, with its `timeline.jsonl` and `scenario.yaml`.
+    /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
     #[arg(add = completions::recorded())]
-    dir: PathBuf,
+    trial: PathBuf,
     /// Judge by the `scenario.yaml` that is there, although the trial was recorded with another one
     #[arg(long)]
     changed_scenario: bool,
@@ -24,7 +26,14 @@ pub struct Judge {
 
 impl Judge {
     pub fn perform(self) -> ExitCode {
-        let recorded = match Recorded::read(&self.dir, self.changed_scenario) {
+        let dir = match recording::find(&self.trial, &|_| false) {
+            Ok(dir) => dir,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::from(2);
+            }
+        };
+        let recorded = match Recorded::read(&dir, self.changed_scenario) {
             Ok(recorded) => recorded,
             Err(RecordedError::Scenario(mistakes)) => {
                 eprintln!("{:?}", miette::Report::new(*mistakes));

@@ -1,5 +1,8 @@
 //! The command line.
 
+#[macro_use]
+mod out;
+
 mod bench;
 mod completions;
 mod console;
@@ -14,7 +17,6 @@ mod lint;
 mod man;
 mod merge;
 mod new;
-mod out;
 mod report;
 mod run;
 mod shell;

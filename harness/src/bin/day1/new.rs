@@ -1,15 +1,16 @@
 //! `day1 new`: a scenario to begin with.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use day1_harness::inspect::Source;
 use day1_harness::scenario::{Mistakes, ModuleName, Plot, Repository, Scenario, Sketch};
 use dialoguer::{Input, Select};
 
-use super::out::{print, say};
+use super::out::print;
 use super::run::find_above;
 
 #[derive(Args)]
@@ -39,7 +40,7 @@ pub struct New {
     #[arg(long, value_name = "REPOSITORY", value_parser = text::<Repository>)]
     image: Option<Repository>,
     /// An image of yours, taken as it is: quay.io/vendor/driver:TAG, oci:DIR, oci-archive:FILE or docker-archive:FILE.
-    #[arg(long, value_name = "IMAGE", requires = "module")]
+    #[arg(long, value_name = "IMAGE", requires = "module", value_parser = image)]
     from: Option<String>,
     /// What it shows, in one line.
     #[arg(long, value_name = "TEXT", value_parser = one_line)]
@@ -63,10 +64,16 @@ fn plots() -> impl TypedValueParser<Value = Plot> {
     PossibleValuesParser::new(Plot::ALL.map(value)).try_map(|word| word.parse::<Plot>())
 }
 
+fn image(text: &str) -> Result<String, String> {
+    Source::parse(text, &|path| path.exists()).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
 fn one_line(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("it is empty".into()),
-        text if text.contains('\n') => Err("it has more than one line".into()),
+        text if text.contains(|c: char| c.is_control() || "\u{2028}\u{2029}".contains(c)) => {
+            Err("it has more than one line, or what a terminal would obey".into())
+        }
         text => Ok(text.to_owned()),
     }
 }
@@ -108,8 +115,12 @@ impl New {
             }
             if let Err(error) = answer_interrupts().and_then(|()| Ok(self.ask()?)) {
                 let _ = console::Term::stderr().show_cursor();
-                let code = if error.kind() == ErrorKind::Interrupted { 130 } else { 2 };
-                return Err(Failure(format!("nothing was written: {error}"), code));
+                if error.kind() == ErrorKind::Interrupted {
+                    // Behind the question.
+                    eprintln!();
+                    return Err(Failure("interrupted: nothing was written".into(), 130));
+                }
+                return Err(bad(format!("nothing was written: {error}")));
             }
         }
         let (Some(name), Some(plot)) = (self.name.clone(), self.happens) else {
@@ -252,13 +263,30 @@ fn seen_from(scenario: &Path, image: &str) -> String {
     let is_file = |kind: &&str| ["oci", "oci-archive", "docker-archive"].contains(kind);
     let parts = image.split_once(':').filter(|(kind, file)| is_file(kind) && Path::new(file).is_relative());
     let between = |file: &str| {
-        let (file, scenario) = (std::path::absolute(file).ok()?, std::path::absolute(scenario).ok()?);
-        pathdiff::diff_paths(file, scenario.parent()?)
+        let dir = std::path::absolute(scenario).ok()?.parent()?.to_owned();
+        pathdiff::diff_paths(real(&std::path::absolute(file).ok()?), real(&dir))
     };
+    if scenario.as_os_str() == "-" {
+        return image.to_owned();
+    }
     match parts.and_then(|(kind, file)| Some((kind, between(file)?))) {
+        Some((kind, file)) if file.as_os_str().is_empty() => format!("{kind}:."),
         Some((kind, file)) => format!("{kind}:{}", file.display()),
         None => image.to_owned(),
     }
+}
+
+/// An absolute path without links and `..`; a part of it need not be there yet.
+fn real(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    let Some((there, mut real)) = found else { return path.to_owned() };
+    for part in path.strip_prefix(there).unwrap_or(Path::new("")).components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+    }
+    real
 }
 
 /// From now on Ctrl-C is an answer that failed: by itself it would end this program while a choice hides the cursor.

@@ -30,11 +30,18 @@ pub fn written(to: &str, result: Result<()>, code: ExitCode) -> ExitCode {
     }
 }
 
+/// The standard library's, but in peace with a reader who has gone: a verdict is not lost for a word on standard error.
+macro_rules! eprintln {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
+
 /// Prints a line while there is more to do.
 macro_rules! say {
     ($($part:tt)*) => { $crate::out::line(format_args!($($part)*)) };
 }
-pub(crate) use say;
 
 pub fn line(words: Arguments<'_>) {
     match writeln!(stdout(), "{words}") {

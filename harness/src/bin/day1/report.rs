@@ -161,6 +161,9 @@ fn picture(trial: &Path, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
         eprintln!("error: {}", picture::NOTHING);
         return ExitCode::from(2);
     };
+    if file.as_os_str() == "-" {
+        return print(&drawn, ExitCode::SUCCESS);
+    }
     match std::fs::write(file, drawn) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

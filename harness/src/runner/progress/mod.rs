@@ -40,7 +40,8 @@ pub(super) fn tell(step: &str) {
 
 /// Says a line on standard error, above the lines that change in place.
 pub(super) fn warn(text: &str) {
-    LINES.suspend(|| eprintln!("{text}"));
+    // Where nobody listens any more, nothing more can be said.
+    LINES.suspend(|| drop(writeln!(io::stderr(), "{text}")));
 }
 
 /// Says a text on standard output, above the lines that change in place, with its colours where they are wanted.
