@@ -1,8 +1,15 @@
 //! Words for a person's eyes.
 
+use std::io;
+
 /// `1 module`, `2 modules`.
 pub(crate) fn number(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// What became of something that was written: that a pipe is closed early, as `| head` does, is its reader's choice and no error.
+pub fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// Text from a file that nobody trusts, without what a terminal would obey.

@@ -104,7 +104,7 @@ impl Machine {
             Way::Terminal { .. } => vec![name.clone()],
             Way::Command(_) => ["in", "out", "err"].map(|stream| format!("{name}.{stream}")).into(),
         };
-        let wanted = if names.len() == 1 { 1 } else { 3 };
+        let wanted = u32::try_from(names.len()).unwrap_or(u32::MAX);
         let Ok(_room) = self.free_ports.try_acquire_many(wanted) else {
             return Err(Error::Crowded { ports: FREE_PORTS });
         };

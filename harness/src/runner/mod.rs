@@ -42,7 +42,7 @@ use crate::cache::Cache;
 use crate::node::NodeImage;
 use crate::report::{self, RunPlan, RunResults};
 use crate::scenario::Day;
-use crate::text::with_causes;
+use crate::text::{unless_closed, with_causes};
 
 /// Why what a run would need can't be told or had.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
     };
     let planned = selection::of_part(options.partition.as_ref(), all);
     if arguments.list {
-        return list(arguments, &planned);
+        return list(arguments, &planned).map_or_else(|error| fail(&error), |()| 0);
     }
     match run_planned(options, arguments, whole, planned) {
         Ok(code) => code,
@@ -105,17 +105,11 @@ pub fn run(options: &Options, arguments: &Arguments) -> u8 {
 }
 
 /// Lists trials as libtest does, but in peace with a pipe that closes early.
-fn list(arguments: &Arguments, planned: &[Planned]) -> u8 {
+fn list(arguments: &Arguments, planned: &[Planned]) -> Result<()> {
     // `--ignored` asks for those alone that run only when they are asked for, of which libtest knows none.
     let shown = planned.iter().filter(|one| !arguments.ignored && selection::passes_libtest(&one.name, arguments));
     let lines: String = shown.map(|one| format!("{}: test\n", one.name)).collect();
-    match std::io::stdout().write_all(lines.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            progress::warn(&format!("error: cannot write to standard output: {error}"));
-            3
-        }
-        _ => 0,
-    }
+    unless_closed(std::io::stdout().write_all(lines.as_bytes())).context("cannot write to standard output")
 }
 
 fn run_planned(options: &Options, arguments: &Arguments, whole: RunPlan, planned: Vec<Planned>) -> Result<u8> {

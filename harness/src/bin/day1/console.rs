@@ -1,13 +1,12 @@
 //! `day1 console`: the serial console of a trial.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use day1_harness::recording::{self, ConsoleError};
 
-use super::completions;
+use super::trial;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -15,9 +14,8 @@ Examples:
   day1 console pull-then-reboot --boot 2
   day1 console pull-then-reboot --follow")]
 pub struct Console {
-    /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
-    #[arg(add = completions::recorded())]
-    trial: PathBuf,
+    #[command(flatten)]
+    trial: trial::OfRun,
     /// Only this boot's, from 1.
     #[arg(long, short, value_name = "N")]
     boot: Option<u32>,
@@ -31,10 +29,10 @@ pub struct Console {
 
 impl Console {
     pub fn perform(self) -> ExitCode {
-        let dir = match recording::find(&self.trial, &|_| false) {
+        let dir = match self.trial.find() {
             Ok(dir) => dir,
-            Err(error) => {
-                eprintln!("error: {error}");
+            Err(message) => {
+                eprintln!("error: {message}");
                 return ExitCode::from(2);
             }
         };

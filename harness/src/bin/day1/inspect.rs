@@ -10,7 +10,7 @@ use day1_harness::inspect::{self, Inspection, KernelChoice, Limits, Request, Sou
 use day1_harness::kmod::TrustedKey;
 use day1_harness::text::printable_lines;
 
-use super::out::print;
+use super::out::report;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -72,13 +72,7 @@ impl Inspect {
             }
         };
         let code = if inspection.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) };
-        match text(&inspection, json) {
-            Ok(text) => print(&text, code),
-            Err(error) => {
-                eprintln!("error: cannot write the report: {error}");
-                ExitCode::from(3)
-            }
-        }
+        report(text(&inspection, json), code)
     }
 
     fn request(self, cache: Option<&Path>) -> Result<Request, String> {

@@ -1,16 +1,15 @@
 //! `day1 journal`: the recorded journal of a trial, read by `journalctl`.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use day1_harness::lab::files;
-use day1_harness::recording::{self, Journal, JournalError};
+use day1_harness::recording::{Journal, JournalError};
 use day1_harness::runner::Scratch;
 use day1_harness::timeline::Timeline;
 
-use super::completions;
+use super::trial;
 
 const SIGPIPE: i32 = nix::sys::signal::Signal::SIGPIPE as i32;
 
@@ -20,9 +19,8 @@ Examples:
   day1 journal pull-then-reboot -b 2 -u NetworkManager
   day1 journal pull-then-reboot --boot 1 -p err -o json")]
 pub struct JournalOf {
-    /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
-    #[arg(add = completions::recorded())]
-    trial: PathBuf,
+    #[command(flatten)]
+    trial: trial::OfRun,
     /// Options of journalctl.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
     options: Vec<String>,
@@ -39,7 +37,7 @@ impl JournalOf {
     fn read(&self) -> Result<ExitCode, (u8, String)> {
         let bad = |error: &dyn std::error::Error| (2, error.to_string());
         let own = |error: &dyn std::error::Error| (3, error.to_string());
-        let dir = recording::find(&self.trial, &|_| false).map_err(|error| bad(&error))?;
+        let dir = self.trial.find().map_err(|message| (2, message))?;
         let timeline = Timeline::read_so_far(&dir.join(files::TIMELINE)).map_err(|error| bad(&error))?;
         let day1 = std::env::current_exe().map_err(|error| own(&error))?;
         // It is as long as the timeline's, and goes with this process however that ends.

@@ -1,14 +1,12 @@
 //! `day1 judge`: a recorded trial, judged again.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use day1_harness::recording;
 use day1_harness::report::{self, Recorded, RecordedError, RunResults};
 
-use super::completions;
 use super::out::painted;
+use super::trial;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -16,9 +14,8 @@ Examples:
   day1 judge pull-then-reboot
   day1 judge target/day1-results/pull/pull-then-reboot@debian-13")]
 pub struct Judge {
-    /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
-    #[arg(add = completions::recorded())]
-    trial: PathBuf,
+    #[command(flatten)]
+    trial: trial::OfRun,
     /// Judge by the `scenario.yaml` that is there, although the trial was recorded with another one
     #[arg(long)]
     changed_scenario: bool,
@@ -26,10 +23,10 @@ pub struct Judge {
 
 impl Judge {
     pub fn perform(self) -> ExitCode {
-        let dir = match recording::find(&self.trial, &|_| false) {
+        let dir = match self.trial.find() {
             Ok(dir) => dir,
-            Err(error) => {
-                eprintln!("error: {error}");
+            Err(message) => {
+                eprintln!("error: {message}");
                 return ExitCode::from(2);
             }
         };

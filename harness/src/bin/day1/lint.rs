@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use day1_harness::lint::{self, Level, Report, Source};
 
-use super::out::print;
+use super::out;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -47,7 +47,7 @@ enum Format {
 impl Lint {
     pub fn perform(self) -> ExitCode {
         if self.rules {
-            return print(&lint::page(), ExitCode::SUCCESS);
+            return out::print(&lint::page(), ExitCode::SUCCESS);
         }
         let mut sources = Vec::new();
         for file in &self.files {
@@ -65,13 +65,7 @@ impl Lint {
             Format::Json => serde_json::to_string_pretty(&report).map(|text| text + "\n"),
             Format::Sarif => lint::sarif(&report).map(|text| text + "\n"),
         };
-        match text {
-            Ok(text) => print(&text, self.exit_code(&report)),
-            Err(error) => {
-                eprintln!("error: cannot write the report: {error}");
-                ExitCode::from(3)
-            }
-        }
+        out::report(text, self.exit_code(&report))
     }
 
     fn exit_code(&self, report: &Report) -> ExitCode {

@@ -22,6 +22,7 @@ mod run;
 mod shell;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod verify;
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! `day1 new`: a scenario to begin with.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -40,7 +40,7 @@ pub struct New {
     #[arg(long, value_name = "REPOSITORY", value_parser = text::<Repository>)]
     image: Option<Repository>,
     /// An image of yours, taken as it is: quay.io/vendor/driver:TAG, oci:DIR, oci-archive:FILE or docker-archive:FILE.
-    #[arg(long, value_name = "IMAGE", requires = "module", value_parser = image)]
+    #[arg(long, value_name = "IMAGE", requires = "module", value_parser = |text: &str| source(text).map(|_| text.to_owned()))]
     from: Option<String>,
     /// What it shows, in one line.
     #[arg(long, value_name = "TEXT", value_parser = one_line)]
@@ -64,8 +64,8 @@ fn plots() -> impl TypedValueParser<Value = Plot> {
     PossibleValuesParser::new(Plot::ALL.map(value)).try_map(|word| word.parse::<Plot>())
 }
 
-fn image(text: &str) -> Result<String, String> {
-    Source::parse(text, &|path| path.exists()).map(|_| text.to_owned()).map_err(|error| error.to_string())
+fn source(text: &str) -> Result<Source, String> {
+    Source::parse(text, &|path| path.exists()).map_err(|error| error.to_string())
 }
 
 fn one_line(text: &str) -> Result<String, String> {
@@ -177,7 +177,7 @@ impl New {
                 Some(repository) => repository.clone(),
                 None => text(REPOSITORY)?,
             },
-            from: self.from.as_ref().map(|image| seen_from(path, image)),
+            from: self.from.as_ref().map(|image| named_in(path, image)).transpose()?,
         })
     }
 
@@ -259,34 +259,12 @@ fn is_at_hand(module: &ModuleName) -> Result<(), String> {
 }
 
 /// A person names a file as it is called from here, and a scenario from where it lies.
-fn seen_from(scenario: &Path, image: &str) -> String {
-    let is_file = |kind: &&str| ["oci", "oci-archive", "docker-archive"].contains(kind);
-    let parts = image.split_once(':').filter(|(kind, file)| is_file(kind) && Path::new(file).is_relative());
-    let between = |file: &str| {
-        let dir = std::path::absolute(scenario).ok()?.parent()?.to_owned();
-        pathdiff::diff_paths(real(&std::path::absolute(file).ok()?), real(&dir))
-    };
-    if scenario.as_os_str() == "-" {
-        return image.to_owned();
-    }
-    match parts.and_then(|(kind, file)| Some((kind, between(file)?))) {
-        Some((kind, file)) if file.as_os_str().is_empty() => format!("{kind}:."),
-        Some((kind, file)) => format!("{kind}:{}", file.display()),
-        None => image.to_owned(),
-    }
-}
-
-/// An absolute path without links and `..`; a part of it need not be there yet.
-fn real(path: &Path) -> PathBuf {
-    let found = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
-    let Some((there, mut real)) = found else { return path.to_owned() };
-    for part in path.strip_prefix(there).unwrap_or(Path::new("")).components() {
-        match part {
-            Component::ParentDir => drop(real.pop()),
-            part => real.push(part),
-        }
-    }
-    real
+fn named_in(scenario: &Path, image: &str) -> Result<String, String> {
+    Ok(match source(image)? {
+        Source::Registry { .. } => image.to_owned(),
+        _ if scenario.as_os_str() == "-" => image.to_owned(),
+        file => file.named_in(scenario).to_string(),
+    })
 }
 
 /// From now on Ctrl-C is an answer that failed: by itself it would end this program while a choice hides the cursor.

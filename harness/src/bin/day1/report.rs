@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use day1_harness::recording;
 use day1_harness::report::picture::{self, Picture};
 use day1_harness::report::{self, Recorded, RunResults, html};
 
-use super::completions;
 use super::merge::Merge;
 use super::out::{painted, print};
+use super::trial;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -56,9 +55,8 @@ Examples:
   day1 report picture pull-then-reboot
   day1 report picture target/day1-results/pull/pull-then-reboot@debian-13 --svg boots.svg")]
     Picture {
-        /// The trial: its directory, RUN/TRIAL, or a part of its name, in `target/day1-results`.
-        #[arg(add = completions::recorded())]
-        trial: PathBuf,
+        #[command(flatten)]
+        trial: trial::OfRun,
         /// Write an SVG file in the place of lines for a terminal.
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
@@ -139,9 +137,8 @@ fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode
     }
 }
 
-fn picture(trial: &Path, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
-    let found = recording::find(trial, &|_| false).map_err(|error| error.to_string());
-    let seen = found.and_then(|dir| Recorded::read_so_far(&dir).map_err(|error| error.to_string()));
+fn picture(trial: &trial::OfRun, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
+    let seen = trial.find().and_then(|dir| Recorded::read_so_far(&dir).map_err(|error| error.to_string()));
     let picture = match seen {
         Ok((timeline, Ok(recorded))) => Picture::of(&timeline, Some(&recorded.scenario), &recorded.judge().findings),
         Ok((timeline, Err(error))) => {

@@ -13,7 +13,7 @@ use day1_harness::text::printable_lines;
 use day1_harness::toolkit::DriverToolkit;
 use day1_harness::verify::{self, Request};
 
-use super::out::print;
+use super::out::report;
 use super::run::{at_least_one, find_above};
 
 #[derive(Args)]
@@ -94,13 +94,7 @@ impl Verify {
         };
         let text = if json { serde_json::to_string_pretty(&verification) } else { Ok(verify::describe(&verification)) };
         eprintln!("report in {}", request.run.results.join(verify::files::REPORT).display());
-        match text {
-            Ok(text) => print(&format!("{text}\n"), ExitCode::from(verification.exit_code())),
-            Err(error) => {
-                eprintln!("error: cannot write the report: {error}");
-                ExitCode::from(3)
-            }
-        }
+        report(text.map(|text| text + "\n"), ExitCode::from(verification.exit_code()))
     }
 
     fn request(self, cache: Option<PathBuf>) -> Result<Request, String> {

@@ -1,7 +1,7 @@
 //! What a person writes to name an image.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use day1_generator::{Digest, ImageRepository, Tag};
 
@@ -107,11 +107,31 @@ impl Source {
 
     /// The same, with a relative path taken from a directory.
     pub fn beside(mut self, dir: &Path) -> Self {
-        if let Self::OciDir { path, .. } | Self::OciArchive { path, .. } | Self::DockerArchive { path, .. } = &mut self
-        {
+        if let Some(path) = self.path_mut() {
             *path = dir.join(&*path);
         }
         self
+    }
+
+    /// The same, with a relative path as `file` has to call it, which need not be there yet: it lies elsewhere.
+    pub fn named_in(mut self, file: &Path) -> Self {
+        let from_there = |path: &Path| {
+            let file = std::path::absolute(file).ok()?;
+            pathdiff::diff_paths(real(&std::path::absolute(path).ok()?), real(file.parent()?))
+        };
+        if let Some(path) = self.path_mut().filter(|path| path.is_relative())
+            && let Some(found) = from_there(path)
+        {
+            *path = if found.as_os_str().is_empty() { PathBuf::from(".") } else { found };
+        }
+        self
+    }
+
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Registry { .. } => None,
+            Self::OciDir { path, .. } | Self::OciArchive { path, .. } | Self::DockerArchive { path, .. } => Some(path),
+        }
     }
 
     /// The tag in it, if there is one.
@@ -123,6 +143,19 @@ impl Source {
             | Self::DockerArchive { tag, .. } => tag.as_deref(),
         }
     }
+}
+
+/// An absolute path without links and `..`; a part of it need not be there yet.
+fn real(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    let Some((there, mut real)) = found else { return path.to_owned() };
+    for part in path.strip_prefix(there).unwrap_or(Path::new("")).components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+    }
+    real
 }
 
 impl fmt::Display for Source {

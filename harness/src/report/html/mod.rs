@@ -130,6 +130,11 @@ mod tests {
     use crate::checks::fixture::{Node, scenario};
     use crate::timeline::files;
 
+    /// What the page has of each trial.
+    fn parts(results: &RunResults, earlier: Option<&RunResults>, dir: &Path, room: usize) -> Vec<Value> {
+        pack_all(results, earlier, dir, room).expect("packed").iter().map(|one| unpacked(one)).collect()
+    }
+
     fn unpacked(packed: &str) -> Value {
         let bytes = STANDARD.decode(packed).expect("base64");
         let mut text = String::new();
@@ -155,16 +160,15 @@ mod tests {
         let results = fixture::run();
         let dir = recorded(&results);
         let has_log = |room: usize| -> Vec<bool> {
-            let packed = pack_all(&results, None, dir.path(), room).expect("packed");
-            packed.iter().map(|one| unpacked(one)["log"].is_object()).collect()
+            parts(&results, None, dir.path(), room).iter().map(|one| one["log"].is_object()).collect()
         };
         assert!(has_log(ROOM).iter().all(|has_log| *has_log));
         assert!(has_log(0).iter().all(|has_log| !has_log));
         let some = has_log(1);
         let kept: Vec<_> = results.trials.iter().zip(&some).filter(|(_, has_log)| **has_log).collect();
         assert!(!kept.is_empty() && kept.iter().all(|(trial, _)| trial.is_red()), "{some:?}");
-        let packed = pack_all(&results, None, dir.path(), 0).expect("packed");
-        assert!(packed.iter().all(|one| unpacked(one)["html"].as_str().is_some_and(|html| html.contains("no room"))));
+        let parts = parts(&results, None, dir.path(), 0);
+        assert!(parts.iter().all(|one| one["html"].as_str().is_some_and(|html| html.contains("no room"))));
     }
 
     #[test]
@@ -175,8 +179,7 @@ mod tests {
         let timeline = dir.path().join(&results.trials[0].trial).join(files::TIMELINE);
         let text = fs::read_to_string(&timeline).expect("read");
         fs::write(&timeline, &text[..text.len() - 20]).expect("written");
-        let packed = pack_all(&results, None, dir.path(), ROOM).expect("packed");
-        assert!(unpacked(&packed[0])["log"].is_object());
+        assert!(parts(&results, None, dir.path(), ROOM)[0]["log"].is_object());
     }
 
     #[test]
@@ -187,14 +190,13 @@ mod tests {
         let scenario = dir.path().join(&results.trials[0].trial).join(files::SCENARIO);
         for text in ["of-a-later-version: yes\n", ""] {
             fs::write(&scenario, text).expect("written");
-            let shown = unpacked(&pack_all(&results, None, dir.path(), ROOM).expect("packed")[0]);
+            let shown = &parts(&results, None, dir.path(), ROOM)[0];
             let html = shown["html"].as_str().expect("HTML");
             assert!(shown["log"].is_object() && html.contains("What ran when"), "{html}");
             assert!(html.contains("Without its scenario: "), "{html}");
         }
         fs::remove_file(&scenario).expect("removed");
-        let shown = unpacked(&pack_all(&results, None, dir.path(), ROOM).expect("packed")[0]);
-        assert!(shown["log"].is_object());
+        assert!(parts(&results, None, dir.path(), ROOM)[0]["log"].is_object());
     }
 
     #[test]
@@ -207,8 +209,8 @@ mod tests {
         earlier.trials.truncate(1);
         earlier.trials[0].seconds = 71.0;
         earlier.trials[0].phases = vec![phase(12.3)];
-        let packed = pack_all(&now, Some(&earlier), dir.path(), ROOM).expect("packed");
-        let html = |index: usize| unpacked(&packed[index])["html"].as_str().expect("HTML").to_owned();
+        let parts = parts(&now, Some(&earlier), dir.path(), ROOM);
+        let html = |index: usize| parts[index]["html"].as_str().expect("HTML");
         assert!(html(0).contains("in the earlier run") && html(0).contains(", 71 s") && html(0).contains("12.3"));
         assert!(!html(1).contains("earlier run"), "it was not there");
     }

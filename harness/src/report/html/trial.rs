@@ -247,15 +247,16 @@ fn happened(picture: &Picture) -> Markup {
     }
 }
 
+/// The phase of a trial that another trial calls so.
+fn same<'t>(trial: &'t TrialResult, phase: &Phase) -> Option<&'t Phase> {
+    trial.phases.iter().find(|one| (one.boot, &one.name) == (phase.boot, &phase.name))
+}
+
 fn phases(trial: &TrialResult, before: Option<&TrialResult>) -> Markup {
-    let seconds = |phases: &[Phase], of: &Phase| {
-        let same = phases.iter().find(|one| (one.boot, &one.name) == (of.boot, &of.name));
-        same.map(|one| format!("{:.1}", one.seconds)).unwrap_or_default()
-    };
     // Those that only the earlier run had come last.
-    let has = |all: &[Phase], of: &Phase| !seconds(all, of).is_empty();
-    let gone = before.iter().flat_map(|before| &before.phases).filter(|phase| !has(&trial.phases, phase));
+    let gone = before.iter().flat_map(|before| &before.phases).filter(|phase| same(trial, phase).is_none());
     let all: Vec<&Phase> = trial.phases.iter().chain(gone).collect();
+    let seconds = |phase: Option<&Phase>| phase.map(|phase| format!("{:.1}", phase.seconds)).unwrap_or_default();
     html! {
         @if !all.is_empty() {
             details {
@@ -263,8 +264,8 @@ fn phases(trial: &TrialResult, before: Option<&TrialResult>) -> Markup {
                 table {
                     thead { tr { th scope="col" { "Boot" } th scope="col" { "Phase" } th scope="col" { "Seconds" } @if before.is_some() { th scope="col" { "In the earlier run" } } } }
                     tbody { @for phase in all {
-                        tr { td class="number" { (phase.boot) } td { (phase.name) } td class="number" { (seconds(&trial.phases, phase)) }
-                            @if let Some(before) = before { td class="number" { (seconds(&before.phases, phase)) } } }
+                        tr { td class="number" { (phase.boot) } td { (phase.name) } td class="number" { (seconds(same(trial, phase))) }
+                            @if let Some(before) = before { td class="number" { (seconds(same(before, phase))) } } }
                     } }
                 }
             }
