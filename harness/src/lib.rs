@@ -22,6 +22,7 @@ pub mod lab;
 pub mod lint;
 pub mod machine;
 pub mod mco;
+pub mod network;
 pub mod node;
 pub mod process;
 pub mod recording;

@@ -116,7 +116,7 @@ mod tests {
     fn a_boot_ends_at_its_login_prompt() {
         let says = |line: &str| {
             let what = What::Console(Console { line: line.into() });
-            is_up(&Event { seq: 0, at_us: 0, boot: 1, recorded: false, what })
+            is_up(&Event { seq: 0, at_us: 0, boot: 1, node: None, recorded: false, what })
         };
         assert!(says("[  OK  ] Reached target getty.target - Login Prompts."));
         assert!(says("[  OK  ] Reached target Multi-User System."));

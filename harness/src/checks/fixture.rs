@@ -117,11 +117,9 @@ impl Node {
         let ended = self.boots.iter().any(|boot| boot.events.iter().any(by_itself));
         let last = self.boots.len().try_into().unwrap();
         let end = self.end.iter().filter(|_| !ended).map(|end| (last, end.clone()));
-        let events = facts
-            .chain(boots)
-            .chain(end)
-            .zip(0..)
-            .map(|((boot, what), seq)| Arc::new(Event { seq, at_us: seq * 1000, boot, recorded: false, what }));
+        let events = facts.chain(boots).chain(end).zip(0..).map(|((boot, what), seq)| {
+            Arc::new(Event { seq, at_us: seq * 1000, boot, node: None, recorded: false, what })
+        });
         Timeline::from(events.collect::<Vec<_>>())
     }
 }
@@ -330,6 +328,7 @@ fn facts() -> Facts {
             modules: [("day1_nic".to_owned(), "5C5E".to_owned())].into(),
         }],
         registry: "embedded".into(),
+        pool: None,
         nics: vec![nic("primary", "virtio-net", "52:54:00:00:00:01"), nic("test", "e1000", "52:54:00:00:00:02")],
     }
 }

@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn event(boot: u32, what: What) -> Event {
-        Event { seq: 0, at_us: 0, boot, recorded: false, what }
+        Event { seq: 0, at_us: 0, boot, node: None, recorded: false, what }
     }
 
     fn seen(text: &str, events: &[Event]) -> Vec<bool> {

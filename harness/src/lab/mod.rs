@@ -286,6 +286,7 @@ fn provisional(bus: &Bus) -> Timeline {
         seq: events.len() as u64,
         at_us: events.last().map_or(0, |event| event.at_us),
         boot: bus.boot(),
+        node: None,
         recorded: false,
         what: What::HandedOver(HandedOver::default()),
     };

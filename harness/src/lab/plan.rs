@@ -345,6 +345,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         images: images.iter().map(|(_, fact)| fact.clone()).collect(),
         registry: workshop.registry.to_string(),
         nics: nics(scenario),
+        pool: None,
     };
     Ok(Plan {
         scenario: Arc::clone(scenario),

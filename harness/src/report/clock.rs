@@ -98,7 +98,7 @@ mod tests {
     fn the_event_that_came_fastest_tells_when_the_clock_began() {
         let console = |line: &str| What::Console(Console { line: line.into() });
         let load = |mono_us| What::ModuleLoad(ModuleEvent { mono_us, ..ModuleEvent::default() });
-        let event = |seq, at_us, boot, what| Arc::new(Event { seq, at_us, boot, recorded: false, what });
+        let event = |seq, at_us, boot, what| Arc::new(Event { seq, at_us, boot, node: None, recorded: false, what });
         let timeline = Timeline::from(vec![
             event(0, 9_000_000, 1, load(2_000_000)),
             event(1, 9_100_000, 1, load(5_000_000)),
@@ -120,7 +120,7 @@ mod tests {
         let load = What::ModuleLoad(ModuleEvent { mono_us: 2_000_000, ..ModuleEvent::default() });
         let late = What::ModuleLoad(ModuleEvent { mono_us: 9_000_000, ..ModuleEvent::default() });
         let note = What::Note { text: "x".into() };
-        let event = |seq, at_us, what| Arc::new(Event { seq, at_us, boot: 1, recorded: true, what });
+        let event = |seq, at_us, what| Arc::new(Event { seq, at_us, boot: 1, node: None, recorded: true, what });
         let timeline = Timeline::from(vec![event(0, 10, load), event(1, 20, note), event(2, 30, late)]);
         let clock = Clock::of(&timeline);
         assert_eq!(clock.of_event(&timeline.events[1]), 30 - 7_000_000);

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn what_a_template_did_is_none_of_the_trial_s_time() {
         let console = |line: &str| What::Console(Console { line: line.into() });
-        let at = |seq, at_us, what| Arc::new(Event { seq, at_us, boot: 1, recorded: false, what });
+        let at = |seq, at_us, what| Arc::new(Event { seq, at_us, boot: 1, node: None, recorded: false, what });
         // The copies of what the template said come at once, 20 s after its kernel began.
         let timeline = Timeline::from(vec![
             at(0, 100_000, What::MachineStarted(MachineStarted::default())),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn event(seq: u64, at_s: u64, boot: u32, what: What) -> Arc<Event> {
-        Arc::new(Event { seq, at_us: at_s * 1_000_000, boot, recorded: false, what })
+        Arc::new(Event { seq, at_us: at_s * 1_000_000, boot, node: None, recorded: false, what })
     }
 
     #[test]

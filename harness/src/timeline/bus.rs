@@ -1,5 +1,6 @@
 //! The one event bus of a trial.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -9,10 +10,11 @@ use super::{Event, HandedOver, JournalRecord, What, Writer};
 
 /// The one event bus of a trial: sources push, waits and the writer read, nothing is lost.
 ///
-/// Cloning gives another handle on the same bus.
+/// Cloning gives another handle on the same bus; [`Bus::of_node`] one that is about a single node of several.
 #[derive(Clone)]
 pub struct Bus {
     shared: Arc<Shared>,
+    node: Option<String>,
 }
 
 struct Shared {
@@ -23,7 +25,8 @@ struct Shared {
 
 struct State {
     events: Vec<Arc<Event>>,
-    boot: BootCounter,
+    /// Of each node; of a trial with one, that has no name.
+    boots: BTreeMap<Option<String>, BootCounter>,
     writer: Option<Writer>,
     /// Whether the recording is over.
     handed_over: bool,
@@ -32,14 +35,25 @@ struct State {
 impl Bus {
     /// A bus whose clock starts now, which writes each event to `writer` before anyone sees it.
     pub fn new(writer: Option<Writer>) -> Self {
-        let state = State { events: Vec::new(), boot: BootCounter::default(), writer, handed_over: false };
+        let state = State { events: Vec::new(), boots: BTreeMap::new(), writer, handed_over: false };
         Self {
             shared: Arc::new(Shared {
                 began: Instant::now(),
                 state: Mutex::new(state),
                 changed: watch::Sender::new(0),
             }),
+            node: None,
         }
+    }
+
+    /// A handle about one node: what it adds is that node's, and what it reads, too.
+    pub fn of_node(&self, name: &str) -> Self {
+        Self { shared: Arc::clone(&self.shared), node: Some(name.to_owned()) }
+    }
+
+    /// A moment on this bus's clock, in microseconds.
+    pub fn at_us(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.shared.began).as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Adds an event, stamped with the host's time and the boot that the machine is in.
@@ -70,11 +84,12 @@ impl Bus {
     }
 
     fn append(&self, state: &mut State, what: What, boot: Option<u32>, recorded: bool) {
-        let boot = boot.unwrap_or_else(|| state.boot.observe(&what));
+        let boot = boot.unwrap_or_else(|| state.boots.entry(self.node.clone()).or_default().observe(&what));
         let event = Event {
             seq: state.events.len() as u64,
-            at_us: u64::try_from(self.shared.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            at_us: self.at_us(Instant::now()),
             boot,
+            node: self.node.clone(),
             recorded,
             what,
         };
@@ -97,12 +112,16 @@ impl Bus {
 
     /// All events so far.
     pub fn events(&self) -> Vec<Arc<Event>> {
-        self.state().events.clone()
+        self.state().events.iter().filter(|event| self.is_about(event)).cloned().collect()
+    }
+
+    fn is_about(&self, event: &Event) -> bool {
+        self.node.is_none() || event.node == self.node
     }
 
     /// The boot that the machine is in, from 1; 0 before its first start.
     pub fn boot(&self) -> u32 {
-        self.state().boot.current
+        self.state().boots.get(&self.node).map_or(0, |counter| counter.current)
     }
 
     /// Flushes the writer and gives back the error that it met, if any: without a whole file there is no
@@ -148,7 +167,10 @@ impl Cursor {
             self.changed.borrow_and_update();
             if let Some(event) = self.bus.get(self.next) {
                 self.next += 1;
-                return event;
+                if self.bus.is_about(&event) {
+                    return event;
+                }
+                continue;
             }
             // The sender lives in the bus that this cursor holds, so the channel can't be closed.
             let _ = self.changed.changed().await;
@@ -269,6 +291,22 @@ mod tests {
         }
         let boots: Vec<u32> = bus.events().iter().map(|e| e.boot).collect();
         assert_eq!(boots, [1, 1, 1, 2, 1, 1, 2, 2, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_node_s_handle_counts_its_own_boots_and_reads_its_own_events() {
+        let bus = Bus::new(None);
+        let (one, two) = (bus.of_node("one"), bus.of_node("two"));
+        for what in [What::MachineStarted(MachineStarted::default()), banner(), reset(), banner()] {
+            one.push(what);
+        }
+        two.push(What::MachineStarted(MachineStarted::default()));
+        bus.push(What::Note { text: "about all".into() });
+        assert_eq!((one.boot(), two.boot(), bus.boot()), (2, 1, 0));
+        assert_eq!((one.events().len(), two.events().len(), bus.events().len()), (4, 1, 6));
+        assert_eq!(two.from_start().next().await.node.as_deref(), Some("two"));
+        let timeline = crate::timeline::Timeline::from(bus.events());
+        assert_eq!((timeline.of_node("one").boots(), timeline.of_node("two").boots()), (2, 1));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct Event {
     pub at_us: u64,
     /// The boot it belongs to, from 1; 0 before the machine's first start.
     pub boot: u32,
+    /// Of a trial with several nodes: the node that it is about; none for what is about all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// Whether it was seen earlier, when the checkpoint was made that the node began with.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recorded: bool,
@@ -59,6 +62,16 @@ pub enum What {
     File(FileSeen),
     /// What of the node's config is on its disk.
     OnDisk(OnDisk),
+    /// A step of the scenario began or ended.
+    Step(Step),
+    /// A pool's MachineConfigs became a rendered config.
+    Rendered(RenderedFor),
+    /// What the control plane knows of a node changed.
+    NodeChanged(NodeChanged),
+    /// Something that the control plane wants to run on a node came further.
+    Pod(Pod),
+    /// A node began or ceased to answer the network's observer.
+    Answering(Answering),
     /// One of the harness's own streams out of the guest ended or lost data.
     StreamEnded(StreamEnded),
     /// The running node was left to a person; always the last event.
@@ -118,6 +131,31 @@ pub struct Facts {
     pub registry: String,
     /// The node's network cards.
     pub nics: Vec<NicFact>,
+    /// The trial's nodes, where it has several: in the trial's own facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolFacts>,
+}
+
+/// The nodes of a trial with several, and how they are asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolFacts {
+    /// The nodes, in the scenario's order.
+    pub nodes: Vec<MemberFact>,
+    /// How many of a pool's nodes may be away at once, by the pool's name.
+    pub max_unavailable: BTreeMap<String, u32>,
+    /// How often the network's observer asks each of them, in milliseconds: what is measured by it is as exact as that.
+    pub asked_every_ms: u64,
+}
+
+/// A node of a trial with several.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberFact {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// The pool that it is in.
+    pub pool: String,
 }
 
 /// What a config puts on a node.
@@ -356,6 +394,129 @@ impl Happened {
     pub fn changes_config(&self) -> bool {
         self.failed.is_none() && matches!(self.action.as_str(), "apply" | "withdraw")
     }
+}
+
+/// A step of the scenario.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its place among the steps, from 0.
+    pub index: usize,
+    /// What it does, for a person.
+    pub text: String,
+    /// Whether this is its end.
+    pub ended: bool,
+    /// What did not come in its time; none for a step that came to its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<String>,
+}
+
+/// A pool's rendered config.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenderedFor {
+    /// The pool.
+    pub pool: String,
+    /// The rendered config's name.
+    pub config: String,
+    /// The MachineConfigs that it was merged of, in the order of the merge.
+    pub machine_configs: Vec<String>,
+}
+
+/// What the control plane knows of a node changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeChanged {
+    /// What it is now.
+    pub to: NodeState,
+    /// Why, or to what, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// What the control plane knows of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// Its kubelet asks for work.
+    Ready,
+    /// Its kubelet has not asked for too long.
+    NotReady,
+    /// Nothing new is put on it.
+    Cordoned,
+    /// Its workload was stopped.
+    Drained,
+    /// The daemon writes another config.
+    Working,
+    /// The daemon reboots it.
+    Rebooting,
+    /// It has the config that it is to have, and the daemon found it on its disk.
+    Done,
+    /// The daemon could not bring it to its config, or found another state on its disk.
+    Degraded,
+    /// Its workload may run again.
+    Uncordoned,
+}
+
+impl NodeState {
+    /// As the timeline writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::NotReady => "not-ready",
+            Self::Cordoned => "cordoned",
+            Self::Drained => "drained",
+            Self::Working => "working",
+            Self::Rebooting => "rebooting",
+            Self::Done => "done",
+            Self::Degraded => "degraded",
+            Self::Uncordoned => "uncordoned",
+        }
+    }
+}
+
+/// Something that the control plane wants to run on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its name, such as `load-day1-nic-2`.
+    pub name: String,
+    /// How far it is.
+    pub is: PodState,
+    /// Why, or what it printed, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// How far a pod is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodState {
+    /// It waits for a node that takes it.
+    Pending,
+    /// The node's kubelet has taken it.
+    Scheduled,
+    /// The node's kubelet told that it succeeded.
+    Succeeded,
+    /// The node's kubelet told that it failed.
+    Failed,
+}
+
+/// A node began or ceased to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answering {
+    /// What it is asked.
+    pub asked: Asked,
+    /// Whether it answers.
+    pub answers: bool,
+    /// Since when, on the timeline's clock in microseconds: when the first question was asked that was answered so.
+    pub since_us: u64,
+}
+
+/// What the network's observer asks a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// Whether it is there (ICMP echo).
+    Ping,
+    /// Whether its workload's service takes a connection.
+    Service,
 }
 
 /// A file of the guest.

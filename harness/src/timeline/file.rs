@@ -1,11 +1,12 @@
 //! `timeline.jsonl`: writing while a trial runs, reading when it is judged.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, LineWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Event, Facts, MachineStarted, What};
+use super::{Event, Facts, MachineStarted, PoolFacts, What};
 
 /// Writes events, one JSON object a line. Each line is in the file when it is written: a killed run keeps what it
 /// saw.
@@ -63,7 +64,7 @@ impl Timeline {
     fn read_lines(path: &Path, whole: bool) -> Result<Self, ReadError> {
         let failed = |source| ReadError::Io { path: path.to_owned(), source };
         let mut events = Vec::new();
-        let mut boots = 0;
+        let mut boots_of = BTreeMap::new();
         let mut lines = BufReader::new(File::open(path).map_err(failed)?);
         let mut line = Vec::new();
         for index in 0.. {
@@ -80,10 +81,12 @@ impl Timeline {
             if event.seq != index as u64 {
                 return Err(ReadError::Gap { path: path.to_owned(), line: index + 1, found: event.seq });
             }
-            if event.boot > boots + 1 {
+            let boots: &mut u32 = boots_of.entry(event.node.clone()).or_default();
+            if event.boot > *boots + 1 {
+                let boots = *boots;
                 return Err(ReadError::Boot { path: path.to_owned(), line: index + 1, found: event.boot, boots });
             }
-            boots = boots.max(event.boot);
+            *boots = event.boot.max(*boots);
             events.push(Arc::new(event));
         }
         Ok(Self { events })
@@ -103,6 +106,17 @@ impl Timeline {
             What::MachineStarted(started) => Some(started),
             _ => None,
         })
+    }
+
+    /// What of it is one node's, of a trial with several; the events keep their numbers.
+    #[must_use]
+    pub fn of_node(&self, name: &str) -> Self {
+        Self { events: self.events.iter().filter(|event| event.node.as_deref() == Some(name)).cloned().collect() }
+    }
+
+    /// What the trial knows of its nodes, where it has several.
+    pub fn pool(&self) -> Option<&PoolFacts> {
+        self.facts()?.pool.as_ref()
     }
 
     /// The number of boots seen.

@@ -11,9 +11,10 @@ mod snapshot;
 
 pub use bus::{Bus, Cursor};
 pub use event::{
-    Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, HandedOver, Happened, Hardware,
-    ImageFact, LOOKED, MachineExited, MachineStarted, ModuleEvent, NicFact, OnDisk, ProxyRequest, Qmp,
-    RegistryProgress, RegistryRequest, Stream, StreamEnded, What, delay_unit, is_panic,
+    Answering, Asked, Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, HandedOver, Happened,
+    Hardware, ImageFact, LOOKED, MachineExited, MachineStarted, MemberFact, ModuleEvent, NicFact, NodeChanged,
+    NodeState, OnDisk, Pod, PodState, PoolFacts, ProxyRequest, Qmp, RegistryProgress, RegistryRequest, RenderedFor,
+    Step, Stream, StreamEnded, What, delay_unit, is_panic,
 };
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};
@@ -31,4 +32,6 @@ pub mod files {
     pub const SCENARIO: &str = "scenario.yaml";
     /// Verdict and findings.
     pub const RESULT: &str = "result.json";
+    /// Directory of a trial with several nodes, with one for each of them.
+    pub const NODES: &str = "nodes";
 }

@@ -93,6 +93,57 @@ fn row(event: &Event) -> Row {
     }
 }
 
+/// What there is of a pool.
+mod pool {
+    use crate::timeline::{Answering, Asked, NodeChanged, NodeState, Pod, PodState, RenderedFor, Step};
+
+    pub(super) fn step(step: &Step) -> (&'static str, u8, String) {
+        let Step { index, text, ended, unfinished } = step;
+        let number = index + 1;
+        match (ended, unfinished.as_slice()) {
+            (false, _) => ("day1", 5, format!("step {number} begins: {text}")),
+            (true, []) => ("day1", 5, format!("step {number} is done: {text}")),
+            (true, all) => ("day1", 4, format!("step {number} ends, and has not come: {}", all.join("; "))),
+        }
+    }
+
+    pub(super) fn rendered(one: &RenderedFor) -> String {
+        format!("pool {} is rendered as {}, of {}", one.pool, one.config, one.machine_configs.join(", "))
+    }
+
+    pub(super) fn priority(state: NodeState) -> u8 {
+        match state {
+            NodeState::Degraded => 3,
+            NodeState::NotReady => 4,
+            _ => 5,
+        }
+    }
+
+    pub(super) fn node(one: &NodeChanged) -> String {
+        let why = if one.why.is_empty() { String::new() } else { format!(": {}", one.why) };
+        format!("the node is {}{why}", one.to.as_str())
+    }
+
+    pub(super) fn pod(pod: &Pod) -> String {
+        let is = match pod.is {
+            PodState::Pending => "waits for the node",
+            PodState::Scheduled => "was taken by the node",
+            PodState::Succeeded => "succeeded",
+            PodState::Failed => "failed",
+        };
+        let why = if pod.why.is_empty() { String::new() } else { format!(": {}", pod.why) };
+        format!("pod {} {is}{why}", pod.name)
+    }
+
+    pub(super) fn answering(one: &Answering) -> String {
+        let who = match one.asked {
+            Asked::Ping => "the node",
+            Asked::Service => "the workload's service",
+        };
+        format!("{who} {}", if one.answers { "answers" } else { "does not answer any more" })
+    }
+}
+
 /// What else a timeline holds: who tells it, how grave it is, and what it says.
 fn describe(what: &What) -> (&'static str, u8, String) {
     match what {
@@ -140,6 +191,11 @@ fn describe(what: &What) -> (&'static str, u8, String) {
         What::OnDisk(one) => {
             ("day1", 6, format!("looked at {} files and {} units on the disk", one.files.len(), one.units.len()))
         }
+        What::Step(step) => pool::step(step),
+        What::Rendered(one) => ("control plane", 5, pool::rendered(one)),
+        What::NodeChanged(one) => ("control plane", pool::priority(one.to), pool::node(one)),
+        What::Pod(pod) => ("control plane", 5, pool::pod(pod)),
+        What::Answering(one) => ("observer", 5, pool::answering(one)),
         What::StreamEnded(one) => ("day1", 3, format!("the stream {:?} ended: {}", one.stream, one.reason)),
         What::HandedOver(one) => match &one.early {
             Some(why) => {

@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn at(seconds: u64, boot: u32, what: What) -> Event {
-        Event { seq: 0, at_us: seconds * 1_000_000, boot, recorded: false, what }
+        Event { seq: 0, at_us: seconds * 1_000_000, boot, node: None, recorded: false, what }
     }
 
     #[test]
