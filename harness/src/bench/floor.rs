@@ -38,6 +38,7 @@ impl Bench<'_> {
             model: nic.model.as_str().into(),
             mac: format!("52:54:00:d1:00:{index:02x}"),
             network: None,
+            lan: None,
         };
         let spec = Spec {
             name: "day1-bench".into(),

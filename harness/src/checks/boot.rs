@@ -13,6 +13,8 @@ pub(super) struct Boot<'t> {
     pub events: Vec<&'t Event>,
     /// Guest's clock at switch-root; what happened before it happened in the initramfs.
     real_root_us: u64,
+    /// The label of the snapshot that counts.
+    look: &'t str,
 }
 
 /// A module's way in or out of the kernel.
@@ -26,7 +28,7 @@ pub(super) struct ModuleChange<'t> {
 impl<'t> Boot<'t> {
     pub fn new(timeline: &'t Timeline, number: u32) -> Self {
         let events: Vec<&Event> = timeline.of_boot(number).collect();
-        let mut boot = Self { number, facts: timeline.facts(), events, real_root_us: 0 };
+        let mut boot = Self { number, facts: timeline.facts(), events, real_root_us: 0, look: READY };
         // Said by the initramfs's systemd right before it hands over; through the kernel's log where the journal
         // is gone already, and then without process 1's own fields.
         let from_systemd =
@@ -35,6 +37,11 @@ impl<'t> Boot<'t> {
         let handover = handover.filter(|(_, record)| record.message().starts_with("Switching root"));
         boot.real_root_us = handover.filter_map(|(_, record)| record.mono_us()).max().unwrap_or(0);
         boot
+    }
+
+    /// The boot as it was when it was looked at under another label than the usual.
+    pub fn looked_at(timeline: &'t Timeline, number: u32, label: &'t str) -> Self {
+        Self { look: label, ..Self::new(timeline, number) }
     }
 
     pub fn journal(&self) -> impl Iterator<Item = (&'t Event, &'t JournalRecord)> + '_ {
@@ -69,7 +76,7 @@ impl<'t> Boot<'t> {
         records
     }
 
-    /// The snapshot of the settled node; else the last one that was taken.
+    /// The snapshot of the settled node, or that under the label that counts; else the last one that was taken.
     pub fn snapshot(&self) -> Option<(&'t Event, &'t Snapshot)> {
         let snapshots = || {
             self.events.iter().rev().filter_map(|event| match &event.what {
@@ -77,7 +84,7 @@ impl<'t> Boot<'t> {
                 _ => None,
             })
         };
-        snapshots().find(|(_, snapshot)| snapshot.label == READY).or_else(|| snapshots().next())
+        snapshots().find(|(_, snapshot)| snapshot.label == self.look).or_else(|| snapshots().next())
     }
 
     /// Whether the node settled: systemd said so, or the harness saw it.
@@ -177,6 +184,11 @@ const POWER_CUT: &str = "power-cut";
 
 /// The label of the snapshot that is taken when a boot settled.
 pub(super) const READY: &str = "ready";
+
+/// The label of the snapshot that is taken of each node when a step has come to its end; its index counts from 0.
+pub fn step_label(index: usize) -> String {
+    format!("step {}", index + 1)
+}
 
 fn role_of(key: &str) -> &str {
     key.split('/').next().unwrap_or(key)

@@ -9,7 +9,7 @@ use crate::timeline::{Event, MachineExited, Timeline, What};
 use super::boot::Boot;
 use super::{
     Evidence, Finding, Outcome, Verdict, budget, config, evidence, file, happened, image, journal, kernel, leftovers,
-    module, nic, ordering, ready, reboot, units,
+    module, nic, ordering, pool, ready, reboot, units,
 };
 
 /// A trial, judged.
@@ -42,6 +42,17 @@ impl Judgement {
 
 /// Judges a timeline by a scenario. The same two give the same judgement, whenever and wherever.
 pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
+    if scenario.spec.nodes.is_empty() { judge_one(scenario, timeline) } else { pool::judge(scenario, timeline) }
+}
+
+/// What a scenario does without.
+pub(super) fn set_aside(scenario: &Scenario) -> Vec<SetAside> {
+    let without = scenario.spec.without.iter();
+    without.map(|one| SetAside { check: one.check.clone(), reason: one.reason.clone() }).collect()
+}
+
+/// Judges the timeline of a node.
+pub(super) fn judge_one(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     let without = &scenario.spec.without;
     if let Some(finding) = evidence::handed_over_early(timeline) {
         return Judgement { verdict: Verdict::Inconclusive, findings: vec![finding], set_aside: vec![] };
@@ -78,9 +89,8 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
         });
     }
     findings.sort_by_key(|finding| finding.boot);
-    let set_aside = without.iter().map(|one| SetAside { check: one.check.clone(), reason: one.reason.clone() });
     let verdict = verdict(timeline, worth.contradictory, worth.stood_still, &findings);
-    Judgement { verdict, findings, set_aside: set_aside.collect() }
+    Judgement { verdict, findings, set_aside: set_aside(scenario) }
 }
 
 fn is_without(without: &[OptOut], check: &str) -> bool {
@@ -122,7 +132,7 @@ fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&
     findings
 }
 
-fn one(timeline: &Timeline, boot: &Boot<'_>, expectation: Expectation<'_>) -> Finding {
+pub(super) fn one(timeline: &Timeline, boot: &Boot<'_>, expectation: Expectation<'_>) -> Finding {
     match expectation {
         Expectation::UnitResult(one) => units::result(boot, one),
         Expectation::UnitBefore(one) => ordering::before(boot, one),

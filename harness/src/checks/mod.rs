@@ -22,6 +22,7 @@ mod leftovers;
 mod module;
 mod nic;
 mod ordering;
+mod pool;
 mod ready;
 mod reboot;
 mod units;
@@ -29,7 +30,7 @@ mod units;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use boot::resolve;
+pub use boot::{resolve, step_label};
 pub use explain::{ALL, Asked, Explanation, explain, page, pattern};
 pub use journal::{BAD_PATTERNS, BadPattern, Where, bad_pattern};
 pub use judge::{Judgement, SetAside, judge};
@@ -70,6 +71,9 @@ impl Evidence {
 pub struct Finding {
     /// The check's id, such as `unit.before`.
     pub check: String,
+    /// Of a trial with several nodes: the one it is about; absent for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// The boot it is about, from 1; absent for the whole trial.
     pub boot: Option<u32>,
     /// What was found.
@@ -86,7 +90,7 @@ impl Finding {
     fn new(check: &str, boot: Option<u32>, outcome: Outcome, message: impl Into<String>) -> Self {
         debug_assert!(explain(check).is_some(), "`{check}` has no text in checks/explain/table.rs");
         let message = message.into();
-        Self { check: check.to_owned(), boot, outcome, message, evidence: vec![], advice: None }
+        Self { check: check.to_owned(), node: None, boot, outcome, message, evidence: vec![], advice: None }
     }
 
     fn pass(check: &str, boot: impl Into<Option<u32>>, message: impl Into<String>) -> Self {
@@ -103,6 +107,11 @@ impl Finding {
 
     fn seen(mut self, evidence: impl IntoIterator<Item = Evidence>) -> Self {
         self.evidence.extend(evidence);
+        self
+    }
+
+    fn on(mut self, node: &str) -> Self {
+        self.node = Some(node.to_owned());
         self
     }
 

@@ -44,11 +44,31 @@ pub(super) struct Driver<'m> {
     events: Cursor,
     /// How many happenings are under way.
     armed: watch::Receiver<usize>,
+    /// Of a node of several: who wants to know how far it is. Then others begin its boots.
+    seen: Option<&'m watch::Sender<Seen>>,
+}
+
+/// How far a node of several has been followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The last boot that settled and was looked at.
+    pub(super) looked: u32,
+    /// Whether it is followed no more.
+    pub(super) is_over: bool,
 }
 
 impl<'m> Driver<'m> {
     pub(super) fn new(hands: &'m Hands<'m>, armed: watch::Receiver<usize>) -> Self {
-        Self { hands, events: hands.bus.from_start(), armed }
+        Self { hands, events: hands.bus.from_start(), armed, seen: None }
+    }
+
+    /// Of a node whose boots others begin.
+    pub(super) fn of_member(
+        hands: &'m Hands<'m>,
+        armed: watch::Receiver<usize>,
+        seen: &'m watch::Sender<Seen>,
+    ) -> Self {
+        Self { seen: Some(seen), ..Self::new(hands, armed) }
     }
 
     /// Follows the node from one of its boots until the plan is done, or until it can't be done any more.
@@ -113,6 +133,11 @@ impl<'m> Driver<'m> {
         // The sender lives as long as the trial.
         let _ = self.armed.wait_for(|armed| *armed == 0).await;
         if self.hands.bus.boot() > number || self.is_going_down(number).await {
+            return true;
+        }
+        if let Some(seen) = self.seen {
+            seen.send_modify(|seen| seen.looked = number);
+            reset(&mut self.hands.bus.from_start(), number).await;
             return true;
         }
         for action in planned.into_iter().flat_map(|boot| boot.then.iter()) {

@@ -11,6 +11,7 @@ mod on_disk;
 mod origin;
 mod other_config;
 mod plan;
+mod pool;
 mod roles;
 mod surroundings;
 mod survey;
@@ -23,6 +24,7 @@ pub use checkpoint::Checkpoint;
 pub use origin::{Failures, Origin, origin};
 pub use other_config::OtherConfig;
 pub use plan::{Draft, Image, Plan, PlanError, Workshop, check_kernels, draft, fetched, plan, trial_name};
+pub use pool::{MemberPlan, PoolConfig, PoolPlan, Stage};
 pub use roles::Error as RolesError;
 pub use surroundings::{Host, Surroundings};
 pub use survey::survey;
@@ -74,6 +76,17 @@ pub enum Error {
     /// The gateway failed.
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
+    /// The network of several nodes failed.
+    #[error("cannot plug {node} into the trial's network: {source}")]
+    Network {
+        /// The node.
+        node: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The control plane of several nodes failed.
+    #[error("cannot listen on an abstract unix socket for the control plane: {0}")]
+    ControlPlane(std::io::Error),
     /// The proxy failed.
     #[error("cannot listen on an abstract unix socket for the proxy: {0}")]
     Proxy(std::io::Error),
@@ -171,8 +184,14 @@ pub async fn run(
     let writer = Writer::create(&timeline).map_err(|source| Error::Write { path: timeline.clone(), source })?;
     let bus = Bus::new(Some(writer));
     watch(&bus);
+    let course = async {
+        match &plan.members {
+            Some(pool) => pool::run(plan, pool, origin, host, dir, &bus).await.map(|()| End::Ended),
+            None => in_the_lab(plan, origin, host, dir, keeper, &bus).await,
+        }
+    };
     let outcome = tokio::select! {
-        outcome = in_the_lab(plan, origin, host, dir, keeper, &bus) => outcome,
+        outcome = course => outcome,
         () = interrupted => Err(Error::Interrupted),
     };
     bus.finish().map_err(|source| Error::Write { path: timeline, source })?;
@@ -206,7 +225,7 @@ async fn in_the_lab(
             checkpoint.replay(bus, &console)?;
             2
         }
-        Origin::Cold | Origin::Template(_) => 1,
+        Origin::Cold | Origin::Template(_) | Origin::OfMembers(_) => 1,
     };
     let machine = surroundings.start(origin.begins(), Keeps::Nothing, Some(&console)).await?;
     let hands =

@@ -22,6 +22,8 @@ pub enum Origin {
     Template(Template),
     /// At power-on, with its first boot done.
     Pulled(Checkpoint),
+    /// Of several nodes, each where it begins itself.
+    OfMembers(Vec<Origin>),
 }
 
 impl Origin {
@@ -31,13 +33,22 @@ impl Origin {
             Self::Cold => Start::Cold,
             Self::Template(_) => Start::Template,
             Self::Pulled(_) => Start::Pulled,
+            Self::OfMembers(all) => all.first().map_or(Start::Cold, Self::start),
+        }
+    }
+
+    /// Where one of several nodes begins, from 0.
+    pub(super) fn of_member(&self, index: usize) -> &Self {
+        match self {
+            Self::OfMembers(all) => all.get(index).unwrap_or(&Self::Cold),
+            alone => alone,
         }
     }
 
     /// What a machine begins with there.
     pub fn begins(&self) -> Begins {
         match self {
-            Self::Cold => Begins::Fresh,
+            Self::Cold | Self::OfMembers(_) => Begins::Fresh,
             Self::Template(template) => Begins::Forked(template.clone()),
             Self::Pulled(checkpoint) => Begins::WithDisks(checkpoint.dir().to_owned()),
         }
@@ -64,6 +75,16 @@ const FIRST_ANSWER: Duration = Duration::from_secs(60);
 /// A checkpoint whose first boot does not come to its reboot is none: the trial then begins with the template,
 /// and its checks tell what went wrong. With a QEMU that can't fork such machines every trial begins at power-on.
 pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Result<Origin, Error> {
+    match &plan.members {
+        Some(pool) => {
+            let all = pool.members.iter().map(|member| of_one(&member.plan, host, &interrupted));
+            Ok(Origin::OfMembers(all.collect::<Result<_, _>>()?))
+        }
+        None => of_one(plan, host, &interrupted),
+    }
+}
+
+fn of_one(plan: &Plan, host: &Host<'_>, interrupted: &impl AsyncFn()) -> Result<Origin, Error> {
     let start = plan.start;
     if start == Start::Cold {
         return Ok(Origin::Cold);
@@ -87,7 +108,7 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
     let cache = &host.workshop.cache;
     let template = cache.sealed_entry("template", &template_key, TEMPLATE_MIB, host.tell, |dir| {
         (host.tell)(&format!("making the template that {} begins with (once)", plan.facts.trial));
-        host.workshop.failures.once(&template_key, || in_loop(make_template(plan, host, dir), &interrupted))
+        host.workshop.failures.once(&template_key, || in_loop(make_template(plan, host, dir), interrupted))
     });
     let template = Template::in_dir(template?);
     if start == Start::Template {
@@ -108,7 +129,7 @@ pub fn origin(plan: &Plan, host: &Host<'_>, interrupted: impl AsyncFn()) -> Resu
     let key = cache::key(parts);
     let checkpoint = cache.sealed_entry("checkpoint", &key, CHECKPOINT_MIB, host.tell, |dir| {
         (host.tell)(&format!("making the checkpoint that {} begins with (once)", plan.facts.trial));
-        in_loop(checkpoint::make(plan, host, &template, dir), &interrupted)
+        in_loop(checkpoint::make(plan, host, &template, dir), interrupted)
     });
     match checkpoint {
         Ok(dir) => Ok(Origin::Pulled(Checkpoint::in_dir(dir))),

@@ -9,6 +9,7 @@ use super::disks;
 use super::images;
 use super::on_disk;
 use super::origin::Failures;
+use super::pool::{self, PoolDraft, PoolPlan};
 use super::roles;
 use super::surroundings;
 use super::under_test::{self, UnderTest};
@@ -17,8 +18,9 @@ use crate::cache::{self, Cache, Fetched};
 use crate::kmod;
 use crate::machine::{Firmware, FirmwareError, Instruments};
 use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
+use crate::network::Station;
 use crate::node::{Kernel, NodeImage};
-use crate::scenario::{self, Action, Mistakes, Scenario, Start};
+use crate::scenario::{self, Action, Mistakes, Scenario, Start, WORKER};
 use crate::services::certs::Authority;
 use crate::services::registry;
 use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME, PROXY_ADDRESS, PROXY_PORT};
@@ -67,9 +69,14 @@ pub struct Plan {
     pub images: Vec<Image>,
     /// What the timeline begins with.
     pub facts: Facts,
+    /// Its place in a network with other nodes, where it is one of several.
+    pub station: Option<Station>,
+    /// Its nodes, where it has several.
+    pub members: Option<PoolPlan>,
 }
 
 /// An image for the registry.
+#[derive(Debug, Clone)]
 pub struct Image {
     /// Its OCI layout, in the cache.
     pub layout: PathBuf,
@@ -243,16 +250,18 @@ impl PlanError {
 pub struct Draft {
     /// What is to happen and to be true.
     pub scenario: Arc<Scenario>,
-    start: Start,
-    pool: String,
-    rendered: Rendered,
-    units: BTreeMap<String, String>,
-    files: Vec<FileFact>,
-    configs: Vec<NodeConfig>,
-    changes: Vec<String>,
-    workers: Vec<WorkerImage>,
+    pub(super) start: Start,
+    pub(super) pool: String,
+    pub(super) rendered: Rendered,
+    pub(super) units: BTreeMap<String, String>,
+    pub(super) files: Vec<FileFact>,
+    pub(super) configs: Vec<NodeConfig>,
+    pub(super) changes: Vec<String>,
+    pub(super) workers: Vec<WorkerImage>,
     /// The kernel that the run chose.
-    kernel: Option<String>,
+    pub(super) kernel: Option<String>,
+    /// Its nodes, where it has several.
+    pub(super) members: Option<PoolDraft>,
 }
 
 impl Draft {
@@ -274,6 +283,9 @@ impl Draft {
 /// Refuses a scenario whose MachineConfigs can't be used. `start` takes the place of the scenario's own where the
 /// scenario can begin there.
 pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authority) -> Result<Draft, PlanError> {
+    if !scenario.spec.nodes.is_empty() {
+        return draft_of_several(scenario, start, authority);
+    }
     let configs = under_test::all(scenario)?;
     let pool = pool_of(scenario, &configs)?;
     let Rollout { rendered, configs: node_configs, changes } = rollout(scenario, &pool, &configs, authority)?;
@@ -288,6 +300,30 @@ pub fn draft(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authori
         workers: configs.iter().filter_map(|one| one.worker.clone()).collect(),
         kernel: None,
         files: configs.into_iter().flat_map(|one| one.files).collect(),
+        members: None,
+    })
+}
+
+/// The same of a scenario with several nodes. What it says of itself is the first one's.
+fn draft_of_several(scenario: &Arc<Scenario>, start: Option<Start>, authority: &Authority) -> Result<Draft, PlanError> {
+    let (members, configs) = pool::draft(scenario, start, authority)?;
+    let first = members.members.first().map(|member| &member.draft);
+    Ok(Draft {
+        scenario: Arc::clone(scenario),
+        start: first.map_or(Start::Cold, |draft| draft.start),
+        pool: first.map(|draft| draft.pool.clone()).unwrap_or_default(),
+        rendered: members.stages[0]
+            .values()
+            .next()
+            .map(|pool| pool.rendered.clone())
+            .ok_or_else(|| PlanError::Pools { place: place(scenario, &["nodes"]), pools: vec![] })?,
+        configs: vec![],
+        changes: vec![],
+        units: under_test::units(&configs),
+        workers: configs.iter().filter_map(|one| one.worker.clone()).collect(),
+        kernel: None,
+        files: configs.into_iter().flat_map(|one| one.files).collect(),
+        members: Some(members),
     })
 }
 
@@ -330,7 +366,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
     let boot_arguments = boot_arguments(scenario, node)?;
     let firmware = firmware(scenario, node, workshop)?;
     let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
-    let facts = Facts {
+    let mut facts = Facts {
         trial: trial_name(scenario, node.name(), draft.kernel.as_deref()),
         scenario_sha256: scenario.document.sha256(),
         says_when_it_has_looked: true,
@@ -347,18 +383,23 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         nics: nics(scenario),
         pool: None,
     };
-    Ok(Plan {
-        scenario: Arc::clone(scenario),
+    let images: Vec<Image> = images.into_iter().map(|(image, _)| image).collect();
+    let of = |draft: &Draft, facts| Plan {
+        scenario: Arc::clone(&draft.scenario),
         start: draft.start,
         node: node.clone(),
         pool: draft.pool.clone(),
         rendered: draft.rendered.clone(),
         changes: draft.changes.clone(),
-        firmware,
-        boot_arguments,
-        images: images.into_iter().map(|(image, _)| image).collect(),
+        firmware: firmware.clone(),
+        boot_arguments: boot_arguments.clone(),
+        images: images.clone(),
         facts,
-    })
+        station: None,
+        members: None,
+    };
+    let members = draft.members.as_ref().map(|members| pool::plan(members, scenario, &mut facts, of));
+    Ok(Plan { members, ..of(draft, facts) })
 }
 
 /// What a plan of a draft on a node image takes from elsewhere, besides the node image.
@@ -398,7 +439,7 @@ fn firmware(scenario: &Scenario, image: &NodeImage, workshop: &Workshop) -> Resu
     Ok(Firmware::uefi(image.disk.architecture.name(), true)?.with_owner_keys(keys))
 }
 
-fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {
+pub(super) fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {
     match wanted.unwrap_or(scenario.spec.start) {
         // What was enrolled in a machine's firmware is not part of a template.
         _ if scenario.spec.node.secure_boot => Start::Cold,
@@ -408,7 +449,7 @@ fn start_of(scenario: &Scenario, wanted: Option<Start>) -> Start {
 }
 
 /// Where the scenario says what stands at these keys.
-fn place(scenario: &Scenario, keys: &[&str]) -> String {
+pub(super) fn place(scenario: &Scenario, keys: &[&str]) -> String {
     scenario.document.place(&keys.iter().fold(scenario::Path::default(), |path, key| path.key(key)))
 }
 
@@ -470,7 +511,7 @@ fn rollout(
 }
 
 /// Renders the MachineConfigs in force; the node's base knows the repositories of all.
-fn render(
+pub(super) fn render(
     scenario: &Scenario,
     pool: &str,
     in_force: &[&UnderTest],
@@ -486,29 +527,26 @@ fn render(
     }));
     repositories.sort();
     repositories.dedup();
-    let files: Vec<mco::File> = node
-        .files
-        .iter()
-        .map(|file| mco::File {
-            path: file.path.to_string(),
-            mode: file.mode.bits(),
-            contents: file.contents.clone().into_bytes(),
-        })
-        .collect();
-    let units: Vec<mco::Unit> = node
-        .units
-        .iter()
-        .map(|unit| mco::Unit {
-            name: unit.name.to_string(),
-            contents: unit.contents.clone(),
-            enabled: Some(unit.enabled),
-            mask: unit.masked,
-            dropins: unit.dropins.clone().into_iter().collect(),
-        })
-        .collect();
+    let (mut files, mut units) = if scenario.spec.nodes.is_empty() { Default::default() } else { pool::base() };
+    let own = node.files.iter().map(|file| mco::File {
+        path: file.path.to_string(),
+        mode: file.mode.bits(),
+        contents: file.contents.clone().into_bytes(),
+    });
+    files.extend(own);
+    let own = node.units.iter().map(|unit| mco::Unit {
+        name: unit.name.to_string(),
+        contents: unit.contents.clone(),
+        enabled: Some(unit.enabled),
+        mask: unit.masked,
+        dropins: unit.dropins.clone().into_iter().collect(),
+    });
+    units.extend(own);
     let registry = if scenario.spec.registry.by_name { GATEWAY_NAME } else { GATEWAY_ADDRESS };
+    // Of a custom pool the workers' MachineConfigs come first, so that the base does.
+    let base = if pool == MASTER { pool } else { WORKER };
     let prerequisites = Prerequisites {
-        role: pool,
+        role: base,
         registry,
         ca_pem: authority.ca_pem(),
         pull_secret: match scenario.spec.registry.pull_secret {
@@ -530,17 +568,19 @@ fn render(
         units: &units,
     };
     let mut all = vec![prerequisites.machine_config().map_err(refuse)?];
-    all.extend(disks::machine_config(pool, &node.disks).map_err(refuse)?);
+    all.extend(disks::machine_config(base, &node.disks).map_err(refuse)?);
     all.extend(in_force.iter().map(|one| one.config.clone()));
     mco::render(&Pool::new(pool), &all).map_err(refuse)
 }
+
+const MASTER: &str = "master";
 
 fn proxy_url() -> String {
     format!("http://{PROXY_ADDRESS}:{PROXY_PORT}")
 }
 
 /// Fixed addresses, so that a rendered config may name them.
-fn nics(scenario: &Scenario) -> Vec<NicFact> {
+pub(super) fn nics(scenario: &Scenario) -> Vec<NicFact> {
     let nics = scenario.spec.node.nics.iter().enumerate();
     nics.map(|(index, nic)| NicFact {
         id: nic.id.to_string(),

@@ -1,23 +1,26 @@
 //! What a node of a trial reaches, and the node's own shape.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{CONNECT_SUBCOMMAND, Error, Plan, Workshop};
 use crate::checks::resolve;
 use crate::machine::{
-    Acceleration, Begins, Delay, Disk, Forward, Instruments, Keeps, Machine, Nic, Spec, instruments_config,
+    Acceleration, Begins, Delay, Disk, Forward, Instruments, Keeps, LanPort, Machine, Nic, Spec, instruments_config,
 };
+use crate::network::Socket;
 use crate::node::NodeImage;
 use crate::scenario::{self, Breakpoint, Percent, Seconds, Size, Trigger};
 use crate::services::certs;
 use crate::services::config_server::{ConfigServer, PoolConfig, pointer_config};
 use crate::services::faults::{Effect, Fault};
 use crate::services::gateway::{Behaviour, Gateway, Mark};
+use crate::services::node_api::NodeApi;
 use crate::services::proxy::Proxy;
 use crate::services::registry::Registry;
 use crate::services::{
-    Availability, CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_PORT,
-    PROXY_ADDRESS, PROXY_PORT, push,
+    API_ADDRESS, API_PORT, Availability, CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, GATEWAY_ADDRESS, GATEWAY_NAME,
+    GATEWAY_PORT, PROXY_ADDRESS, PROXY_PORT, push,
 };
 use crate::timeline::Bus;
 
@@ -43,6 +46,9 @@ pub struct Surroundings<'p> {
     gateway: Gateway,
     proxy: Option<Proxy>,
     config_server: ConfigServer,
+    /// Of a node of several.
+    api: Option<NodeApi>,
+    lan: Option<Arc<Socket>>,
 }
 
 impl<'p> Surroundings<'p> {
@@ -61,7 +67,19 @@ impl<'p> Surroundings<'p> {
         let proxy = proxy(plan, gateway.socket(), bus)?;
         let config_server = ConfigServer::start(&workshop.authority, bus.clone())?;
         config_server.set(&plan.pool, PoolConfig::NotReady)?;
-        Ok(Self { plan, host: *host, bus: bus.clone(), registry, gateway, proxy, config_server })
+        let api = plan.station.is_some().then(NodeApi::start).transpose().map_err(Error::ControlPlane)?;
+        let host = *host;
+        Ok(Self { plan, host, bus: bus.clone(), registry, gateway, proxy, config_server, api, lan: None })
+    }
+
+    /// Plugs the node's first card into a network with others.
+    pub(super) fn plug(&mut self, socket: Arc<Socket>) {
+        self.lan = Some(socket);
+    }
+
+    /// What of the control plane the node sees; only one of several sees any.
+    pub(super) fn api(&self) -> Option<&NodeApi> {
+        self.api.as_ref()
     }
 
     /// Starts the machine; its config is served from when its clock is right.
@@ -88,6 +106,8 @@ impl<'p> Surroundings<'p> {
             gateway: self.gateway.socket(),
             proxy: self.proxy.as_ref().map_or("", Proxy::socket),
             config_server: self.config_server.socket(),
+            api: self.api.as_ref().map_or("", NodeApi::socket),
+            lan: self.lan.as_ref(),
         };
         let spec = machine_spec(self.plan, &self.host, sockets, begins, keeps);
         Ok(Machine::start(&spec, &self.bus, console_log).await?)
@@ -125,6 +145,9 @@ impl<'p> Surroundings<'p> {
 
     /// Ends them; every request has its event when this returns.
     pub async fn stop(self) {
+        if let Some(api) = self.api {
+            api.stop().await;
+        }
         self.gateway.stop().await;
         self.config_server.stop().await;
         self.registry.stop().await;
@@ -192,6 +215,8 @@ pub(super) struct Sockets<'s> {
     gateway: &'s str,
     proxy: &'s str,
     config_server: &'s str,
+    api: &'s str,
+    lan: Option<&'s Arc<Socket>>,
 }
 
 /// How the instruments come into the node.
@@ -224,6 +249,7 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
         matches!(proxy, scenario::Proxy::Required | scenario::Proxy::Bypassed)
             .then(|| forward(PROXY_ADDRESS, PROXY_PORT, sockets.proxy)),
         Some(forward(CONFIG_SERVER_ADDRESS, CONFIG_SERVER_PORT, sockets.config_server)),
+        plan.station.as_ref().map(|_| forward(API_ADDRESS, API_PORT, sockets.api)),
     ];
     let forwards = forwards.into_iter().flatten().collect();
     let delays = plan.scenario.spec.delays.iter().filter_map(|delay| {
@@ -251,7 +277,17 @@ pub(super) fn machine_spec(plan: &Plan, host: &Host<'_>, sockets: Sockets<'_>, b
             .facts
             .nics
             .iter()
-            .map(|nic| Nic { model: nic.model.clone(), mac: nic.mac.clone(), network: nic.network.clone() })
+            .enumerate()
+            .map(|(index, nic)| Nic {
+                model: nic.model.clone(),
+                mac: nic.mac.clone(),
+                network: nic.network.clone(),
+                lan: plan.station.as_ref().filter(|_| index == 0).map(|station| LanPort {
+                    hostname: station.name.clone(),
+                    address: station.address,
+                    socket: sockets.lan.cloned(),
+                }),
+            })
             .collect(),
         forwards,
         boot_arguments: plan.boot_arguments.clone(),

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -15,6 +17,7 @@ use super::instruments::{self, Instruments};
 use super::session;
 use super::template::{self, Template};
 use crate::architecture::Architecture;
+use crate::network::Socket;
 
 /// A machine to start.
 #[derive(Debug, Clone)]
@@ -141,6 +144,26 @@ pub struct Nic {
     pub mac: String,
     /// The network behind it, such as `10.88.0.0/16`; none for `10.0.N.0/24`, N being 2 for the first card.
     pub network: Option<String>,
+    /// Where it is plugged into a network with other nodes; none for a network of its own.
+    pub lan: Option<LanPort>,
+}
+
+/// A card's place in a network with other nodes: its frames go through the harness, on their way to its router as well.
+#[derive(Clone)]
+pub struct LanPort {
+    /// The name that DHCP gives the node.
+    pub hostname: String,
+    /// The address that DHCP gives the node.
+    pub address: Ipv4Addr,
+    /// QEMU's ends of the network's sockets; none for a machine that is not plugged in, and has its router to itself.
+    pub socket: Option<Arc<Socket>>,
+}
+
+/// What the guest can see of it.
+impl std::fmt::Debug for LanPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LanPort").field("hostname", &self.hostname).field("address", &self.address).finish()
+    }
 }
 
 /// An address of the guest's network that leads to a program of the host.
@@ -250,7 +273,7 @@ pub(super) fn build(spec: &Spec, sockets: Sockets, overlays: Vec<OwnedFd>) -> Re
         line.add("device", "vmgenid,guid=auto");
     }
     add_disks(&mut line, spec, overlays);
-    add_nics(&mut line, spec);
+    add_nics(&mut line, spec)?;
     if let Some(ignition) = &spec.ignition {
         let path = line.pass_bytes("ignition", ignition)?;
         line.add("fw_cfg", format!("name=opt/com.coreos/config,file={path}"));
@@ -364,11 +387,16 @@ pub(super) fn network_name(index: usize) -> String {
     format!("net{index}")
 }
 
-fn add_nics(line: &mut CommandLine, spec: &Spec) {
+fn add_nics(line: &mut CommandLine, spec: &Spec) -> Result<(), Error> {
     for (index, nic) in spec.nics.iter().enumerate() {
         let name = network_name(index);
         let behind = nic.network.clone().unwrap_or_else(|| format!("10.0.{}.0/24", index + 2));
-        let mut network = format!("user,id={name},restrict=on,ipv6=off,net={behind}");
+        let socket = nic.lan.as_ref().and_then(|lan| lan.socket.as_ref());
+        let router = if socket.is_some() { format!("router{index}") } else { name.clone() };
+        let mut network = format!("user,id={router},restrict=on,ipv6=off,net={behind}");
+        if let Some(lan) = &nic.lan {
+            network.push_str(&format!(",dhcpstart={},hostname={}", lan.address, lan.hostname));
+        }
         if index == 0 {
             for forward in &spec.forwards {
                 let command = forward.command.join(" ").replace(',', ",,");
@@ -380,8 +408,25 @@ fn add_nics(line: &mut CommandLine, spec: &Spec) {
             "virtio-net" => "virtio-net-pci",
             model => model,
         };
+        if let Some(socket) = socket {
+            add_lan(line, index, socket)?;
+        }
         line.add("device", format!("{model},netdev={name},mac={},romfile=", nic.mac));
     }
+    Ok(())
+}
+
+/// The card's and its router's wires to the harness's switch. A router has no wire of its own but through a hub.
+fn add_lan(line: &mut CommandLine, index: usize, socket: &Socket) -> Result<(), Error> {
+    for (name, end) in [(network_name(index), &socket.nic), (format!("uplink{index}"), &socket.router)] {
+        let end = end.try_clone().map_err(Error::io("hand a network's socket to QEMU"))?;
+        let number = line.pass(end);
+        line.add("netdev", format!("dgram,id={name},local.type=fd,local.str={number}"));
+    }
+    for peer in ["router", "uplink"] {
+        line.add("netdev", format!("hubport,id={peer}port{index},hubid={index},netdev={peer}{index}"));
+    }
+    Ok(())
 }
 
 fn add_instruments(line: &mut CommandLine, sockets: InstrumentSockets, strings: Vec<String>) -> Result<(), Error> {
@@ -426,7 +471,7 @@ mod tests {
             begins: Begins::Fresh,
             keeps: Keeps::Nothing,
             disks: Vec::new(),
-            nics: vec![Nic { model: "e1000".into(), mac: "52:54:00:d1:00:01".into(), network: None }],
+            nics: vec![Nic { model: "e1000".into(), mac: "52:54:00:d1:00:01".into(), network: None, lan: None }],
             boot_arguments: Vec::new(),
             forwards: vec![Forward { guest: "10.0.2.100:443".into(), command: vec!["day1".into(), "x".into()] }],
             ignition: Some(b"{}".to_vec()),
@@ -480,6 +525,33 @@ mod tests {
         let sockets = Sockets { qmp: end(), console: end(), instruments };
         let overlays = (0..=spec.disks.len()).map(|_| end()).collect();
         build(spec, sockets, overlays).expect("a command line").arguments.join(" ")
+    }
+
+    #[test]
+    fn a_card_in_a_network_with_others_has_its_router_behind_the_switch() {
+        let end = || std::os::unix::net::UnixDatagram::pair().expect("a pair").0.into();
+        let mut spec = spec();
+        spec.nics[0].lan = Some(LanPort {
+            hostname: "worker-1".into(),
+            address: Ipv4Addr::new(10, 0, 2, 11),
+            socket: Some(Arc::new(Socket { nic: end(), router: end() })),
+        });
+        let words = words(&spec);
+        assert!(
+            words.contains(
+                "user,id=router0,restrict=on,ipv6=off,net=10.0.2.0/24,dhcpstart=10.0.2.11,hostname=worker-1,guestfwd="
+            ),
+            "{words}"
+        );
+        assert!(
+            words.contains("-netdev dgram,id=net0,local.type=fd,") && words.contains("-device e1000,netdev=net0,"),
+            "{words}"
+        );
+        assert!(words.contains("hubid=0,netdev=router0") && words.contains("hubid=0,netdev=uplink0"), "{words}");
+        // The guest can't see which sockets these are, or whether there are any.
+        let shape = spec.shape("x");
+        spec.nics[0].lan.as_mut().expect("a port").socket = None;
+        assert_eq!(spec.shape("x"), shape);
     }
 
     #[test]

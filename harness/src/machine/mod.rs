@@ -17,7 +17,7 @@ mod variables;
 
 pub use accel::{Accel, Acceleration, choose as choose_acceleration};
 pub(crate) use command::disk_name;
-pub use command::{Begins, Disk, Forward, Keeps, Nic, Spec};
+pub use command::{Begins, Disk, Forward, Keeps, LanPort, Nic, Spec};
 pub(crate) use console::{lines as console_lines, text as console_text};
 pub use delay::Delay;
 pub use firmware::{Firmware, FirmwareError, Uefi};

@@ -11,6 +11,7 @@ mod node_config;
 mod patch;
 mod prerequisites;
 mod render;
+mod rollout;
 pub(crate) mod yaml;
 
 pub use error::Error;
@@ -22,6 +23,7 @@ pub use node_config::{ChangeError, NodeConfig, NodeFile, NodeUnit, UNIT_MODE, UN
 pub use patch::{Change, Patch, PatchError, Place, patch};
 pub use prerequisites::{File, PREREQUISITES_NAME, Prerequisites, ProxyEnv, PullSecret, Unit};
 pub use render::{Pool, Rendered, SIZE_LIMIT, render};
+pub use rollout::{NodeStatus, PoolStatus, next_nodes};
 
 #[cfg(test)]
 mod tests;

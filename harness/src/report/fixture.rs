@@ -12,7 +12,7 @@ use crate::report::Part;
 pub(super) fn finding(check: &str, boot: u32, outcome: Outcome, message: &str) -> Finding {
     let evidence = vec![Evidence { seq: 41, text: "e1000 \u{1b}[31mis still there".into() }];
     let advice = Some("Put it into `in_tree_modules_to_remove`.".into());
-    Finding { check: check.into(), boot: Some(boot), outcome, message: message.into(), evidence, advice }
+    Finding { check: check.into(), node: None, boot: Some(boot), outcome, message: message.into(), evidence, advice }
 }
 
 pub(super) fn trial(name: &str, verdict: Verdict) -> TrialResult {

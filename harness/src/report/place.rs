@@ -28,14 +28,18 @@ impl Places {
     pub(super) fn line(&self, finding: &Finding, all: &[Finding]) -> usize {
         let Some(scenario) = &self.scenario else { return 1 };
         let Some(number) = finding.boot else { return 1 };
-        let Some((index, boot)) = planned(scenario, number) else { return 1 };
-        let place = scenario::Path::default().key("boots").index(index);
+        let planned = match &finding.node {
+            Some(node) => scenario.spec.boot_of_member(node, number),
+            None => planned(scenario, number),
+        };
+        let Some((place, boot)) = planned else { return 1 };
         let every = scenario::Path::default().key("every-boot");
         // A boot's expectations are judged in the order in which they stand, and then those of every boot.
         let expected = [(place.key("expect"), &boot.expect), (every, &scenario.spec.every_boot)];
         let expected: Vec<scenario::Path> =
             expected.iter().flat_map(|(at, expect)| places(at, expect, &finding.check)).collect();
-        let same = all.iter().filter(|one| one.check == finding.check && one.boot == finding.boot);
+        let same =
+            all.iter().filter(|one| (&one.check, &one.node, one.boot) == (&finding.check, &finding.node, finding.boot));
         let same: Vec<&Finding> = same.collect();
         let nth = same.iter().position(|one| std::ptr::eq(*one, finding)).unwrap_or(0);
         // A check that judges more than what is expected of it is about no line more than about another.
@@ -44,11 +48,11 @@ impl Places {
     }
 }
 
-/// What is planned for a boot, and its place among the boots.
-fn planned(scenario: &Scenario, number: u32) -> Option<(usize, &Boot)> {
+/// What is planned for a boot, and its place in the file.
+fn planned(scenario: &Scenario, number: u32) -> Option<(scenario::Path, &Boot)> {
     let boot = scenario.spec.boot(number)?;
     let index = scenario.spec.boots.iter().position(|one| std::ptr::eq(one, boot))?;
-    Some((index, boot))
+    Some((scenario::Path::default().key("boots").index(index), boot))
 }
 
 /// Where the expectations of a check stand.

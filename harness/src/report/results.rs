@@ -419,7 +419,7 @@ mod tests {
 
     fn finding(check: &str, outcome: Outcome) -> Finding {
         let (check, message) = (check.to_owned(), String::new());
-        Finding { check, boot: None, outcome, message, evidence: vec![], advice: None }
+        Finding { check, node: None, boot: None, outcome, message, evidence: vec![], advice: None }
     }
 
     #[test]

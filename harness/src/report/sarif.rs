@@ -74,9 +74,12 @@ fn result(trial: &TrialResult, finding: &Finding, rule: usize, places: &Places, 
         Outcome::Fail => ResultLevel::Error,
         Outcome::Pass | Outcome::Inconclusive => ResultLevel::Warning,
     };
-    let boot = finding.boot.map(|boot| format!(", boot {boot}")).unwrap_or_default();
+    let subject = match (&finding.node, finding.boot) {
+        (None, None) => String::new(),
+        _ => format!(", {}", words::subject(finding)),
+    };
     let advice = finding.advice.as_ref().map(|advice| format!(" {}", printable(advice))).unwrap_or_default();
-    let message = format!("{}{boot}: {}.{advice}", trial.trial, printable(&finding.message).trim_end_matches('.'));
+    let message = format!("{}{subject}: {}.{advice}", trial.trial, printable(&finding.message).trim_end_matches('.'));
     let trial_itself = LogicalLocation::builder().fully_qualified_name(trial.trial.as_str()).build();
     let place = Location::builder()
         .physical_location(physical(&places.file, places.line(finding, &trial.findings)))
@@ -88,7 +91,8 @@ fn result(trial: &TrialResult, finding: &Finding, rule: usize, places: &Places, 
         Location::builder().physical_location(physical(&timeline, line)).message(&printable(&evidence.text)).build()
     });
     // Several nodes have their findings in one line of a scenario.
-    let print = format!("{}|{}|{}", trial.trial, finding.boot.unwrap_or(0), finding.check);
+    let node = finding.node.as_deref().map(|node| format!("{node}|")).unwrap_or_default();
+    let print = format!("{}|{node}{}|{}", trial.trial, finding.boot.unwrap_or(0), finding.check);
     let result = SarifResult::builder()
         .rule_id(finding.check.as_str())
         .rule_index(number(rule))

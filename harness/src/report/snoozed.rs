@@ -117,6 +117,7 @@ mod tests {
         let mut result = TrialResult::new("a/b@c", Path::new("a/b.yaml"), verdict, None);
         let finding = |check: &str, outcome| Finding {
             check: check.to_owned(),
+            node: None,
             boot: None,
             outcome,
             message: String::new(),

@@ -37,16 +37,12 @@ pub fn painted_trial(result: &TrialResult) -> String {
             return text;
         }
     }
-    let mut last_boot = None;
-    let mut findings: Vec<&Finding> = result.findings.iter().collect();
-    findings.sort_by_key(|finding| finding.boot.unwrap_or(u32::MAX));
-    for finding in findings {
-        if finding.boot != last_boot {
-            let _ = match finding.boot {
-                Some(boot) => writeln!(text, "  boot {boot}"),
-                None => writeln!(text, "  in all"),
-            };
-            last_boot = finding.boot;
+    let mut last = String::new();
+    for finding in words::in_order(&result.findings) {
+        let subject = words::subject(finding);
+        if subject != last {
+            let _ = writeln!(text, "  {subject}");
+            last = subject;
         }
         describe(&mut text, finding, result.dir.as_deref());
     }
@@ -193,6 +189,7 @@ mod tests {
         result.dir = Some("my results/a/b@c".into());
         let finding = |boot, outcome| Finding {
             check: "unit.result".into(),
+            node: None,
             boot: Some(boot),
             outcome,
             message: String::new(),

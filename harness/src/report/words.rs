@@ -36,6 +36,20 @@ pub(super) fn word(result: &TrialResult) -> &'static str {
     }
 }
 
+/// What a finding is about: a boot, a node, or the whole trial.
+pub(super) fn subject(finding: &Finding) -> String {
+    let boot = finding.boot.map(|boot| format!("boot {boot}"));
+    let both: Vec<String> = finding.node.iter().cloned().chain(boot).collect();
+    if both.is_empty() { "in all".to_owned() } else { both.join(", ") }
+}
+
+/// The findings in the order of the nodes and their boots; what concerns the trial as a whole stands last.
+pub(super) fn in_order<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Vec<&'f Finding> {
+    let mut findings: Vec<&Finding> = findings.into_iter().collect();
+    findings.sort_by_key(|finding| (finding.node.is_none(), finding.node.as_deref(), finding.boot.unwrap_or(u32::MAX)));
+    findings
+}
+
 pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "PASS",

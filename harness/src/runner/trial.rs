@@ -72,9 +72,10 @@ impl Ready {
 
     /// Memory of the host that its machine takes, in MiB.
     fn memory_mib(&self) -> u64 {
-        let guest = self.draft.scenario.spec.node.memory.as_mib();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "MiB of one machine")]
-        let mib = lease::host_memory_mib(guest, 1).ceil() as u64;
+        let spec = &self.draft.scenario.spec;
+        let (guest, machines) = (spec.node.memory.as_mib(), spec.nodes.len().max(1));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "MiB of a few machines")]
+        let mib = lease::host_memory_mib(guest, machines).ceil() as u64;
         mib
     }
 }
@@ -306,7 +307,7 @@ impl Performance<'_> {
             let follower = async {
                 if let Ok(bus) = receiver.await {
                     tokio::select! {
-                        () = progress::follow(bus, ready.name.clone(), plan.scenario.spec.boots.len()) => {}
+                        () = follow(&bus, &ready.name, plan) => {}
                         () = keeper.over.notified() => {}
                     }
                 }
@@ -329,6 +330,18 @@ impl Performance<'_> {
         };
         Some(with_origin(result, origin.start(), dir))
     }
+}
+
+/// Shows how far a trial is: a line for each node.
+async fn follow(bus: &Bus, name: &str, plan: &Plan) {
+    let Some(pool) = &plan.members else {
+        return progress::follow(bus.clone(), name.to_owned(), plan.scenario.spec.boots.len()).await;
+    };
+    let of_member = |member: &lab::MemberPlan| {
+        let (bus, boots) = (bus.of_node(&member.name), member.plan.scenario.spec.boots.len());
+        progress::follow(bus, format!("{name} {}", member.name), boots)
+    };
+    futures::future::join_all(pool.members.iter().map(of_member)).await;
 }
 
 /// A trial that may start its machine.

@@ -290,6 +290,12 @@ fn yes() -> bool {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Many<T>(Vec<T>);
 
+impl<T> From<Vec<T>> for Many<T> {
+    fn from(all: Vec<T>) -> Self {
+        Self(all)
+    }
+}
+
 impl<T> Default for Many<T> {
     fn default() -> Self {
         Self(Vec::new())

@@ -15,6 +15,8 @@ use super::{AbsolutePath, Id, Many, ModuleName, Pattern, Percent, Repository, Se
 pub struct Happening {
     /// What must be seen.
     pub when: Trigger,
+    /// With `nodes`: the node that it is about.
+    pub node: Option<Id>,
     /// In which boot, from 1; default: in the first where it is seen.
     pub boot: Option<u32>,
     /// How long after that; default: at once.

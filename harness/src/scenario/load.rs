@@ -94,6 +94,12 @@ impl Scenario {
         format!("{}@{node_image}", self.id())
     }
 
+    /// The scenario of one of its several nodes, as if it stood alone.
+    #[must_use]
+    pub fn of_member(&self, name: &str) -> Self {
+        Self { spec: self.spec.of_member(name), ..self.clone() }
+    }
+
     /// Whether it carries a label.
     pub fn has_label(&self, label: &str) -> bool {
         self.spec.labels.iter().any(|one| one.as_str() == label)

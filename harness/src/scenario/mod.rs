@@ -16,6 +16,7 @@ mod mistake;
 mod mutant;
 mod node;
 mod patch;
+mod pool;
 mod reference;
 mod registry;
 mod schema;
@@ -26,6 +27,7 @@ mod spec;
 mod tests;
 mod value;
 mod verify;
+mod verify_pool;
 
 pub use breakpoint::{BadEvent, Breakpoint};
 pub(crate) use decode::{decode_exactly, nearest};
@@ -46,6 +48,10 @@ pub use mistake::{Mistake, Mistakes};
 pub use mutant::{Mutant, Mutation, mutants};
 pub use node::{Disk, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
 pub use patch::{Patch, PatchChange, PatchPlace};
+pub use pool::{
+    AskedFor, Downtime, Label, MOST_NODES, Member, MemberLink, MemberState, Module, PodKind, PodOutcome, PodResult,
+    Pool, PoolAction, Rollout, Step as PoolStep, StepExpectations, WORKER,
+};
 pub use reference::reference;
 pub use registry::{Architecture, Asked, Base, Certificate, Fault, Image, Proxy, PullSecret, Registry, Variant};
 pub use schema::{schema, snoozes_schema};

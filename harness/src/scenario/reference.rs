@@ -164,7 +164,7 @@ mod tests {
             assert!(page.to_lowercase().contains(&format!("\n### {}\n", link.0)), "{}", link.0);
         }
         assert!(
-            page.contains("| `boots` (required) | list of [Boot](#boot) | What must happen, boot by boot. |"),
+            page.contains("| `boots` (required) | list of [Boot](#boot) | What must happen, boot by boot. "),
             "{page}"
         );
         assert!(page.contains("| `fill:` [Fill](#fill) | A file system becomes full. |"), "{page}");

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Action, Delay, Expectations, Happening, Id, Many, NodeShape, Patch, Registry, Seconds, UnitName, UnitRef};
+use super::{
+    Action, Delay, Expectations, Happening, Id, Many, Member, NodeShape, Patch, Pool, PoolStep, Registry, Seconds,
+    UnitName, UnitRef,
+};
 
 /// A scenario file.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -21,6 +24,12 @@ pub struct Spec {
     /// What the node starts from.
     #[serde(default)]
     pub node: NodeShape,
+    /// Several nodes of that shape, in one network; default: one, which stands alone.
+    #[serde(default)]
+    pub nodes: Vec<Member>,
+    /// With `nodes`: pools that are not as the MCO has them by itself.
+    #[serde(default)]
+    pub pools: Vec<Pool>,
     /// What the registry holds.
     #[serde(default)]
     pub registry: Registry,
@@ -32,8 +41,11 @@ pub struct Spec {
     /// Units that take longer to start than they would.
     #[serde(default)]
     pub delays: Vec<Delay>,
-    /// What must happen, boot by boot.
+    /// What must happen, boot by boot. With `nodes`: the first boots of each, before the first step.
     pub boots: Vec<Boot>,
+    /// With `nodes`: what is done to the pool once all of them are there.
+    #[serde(default)]
+    pub steps: Vec<PoolStep>,
     /// What must be true of each boot.
     #[serde(default)]
     pub every_boot: Expectations,

@@ -15,6 +15,7 @@ pub(super) fn verify(spec: &Spec, document: &Document, taken_out: &[Path]) -> Ve
     verifier.registry();
     verifier.machine_configs();
     verifier.boots();
+    verifier.pool();
     verifier.happens();
     verifier.without();
     for (at, expectations) in verifier.expectations() {
@@ -23,14 +24,14 @@ pub(super) fn verify(spec: &Spec, document: &Document, taken_out: &[Path]) -> Ve
     verifier.mistakes
 }
 
-struct Verifier<'s> {
-    spec: &'s Spec,
+pub(super) struct Verifier<'s> {
+    pub(super) spec: &'s Spec,
     document: &'s Document,
     taken_out: &'s [Path],
     mistakes: Vec<Mistake>,
 }
 
-fn at(key: &str) -> Path {
+pub(super) fn at(key: &str) -> Path {
     Path::default().key(key)
 }
 
@@ -40,16 +41,16 @@ fn words<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
 }
 
 impl<'s> Verifier<'s> {
-    fn wrong(&mut self, at: &Path, message: String, help: impl Into<String>) {
+    pub(super) fn wrong(&mut self, at: &Path, message: String, help: impl Into<String>) {
         self.mistakes.push(self.document.mistake(at, message, help));
     }
 
     /// Whether a part is as the file has it, nothing taken out.
-    fn is_whole(&self, part: &Path) -> bool {
+    pub(super) fn is_whole(&self, part: &Path) -> bool {
         !self.taken_out.iter().any(|taken| taken.is_within(part) || part.is_within(taken))
     }
 
-    fn unique<'w>(&mut self, list: &Path, key: &str, values: impl IntoIterator<Item = &'w str>) {
+    pub(super) fn unique<'w>(&mut self, list: &Path, key: &str, values: impl IntoIterator<Item = &'w str>) {
         let mut seen: Vec<&str> = vec![];
         for (index, value) in values.into_iter().enumerate() {
             if seen.contains(&value) {
@@ -63,7 +64,7 @@ impl<'s> Verifier<'s> {
         }
     }
 
-    fn known<'w>(
+    pub(super) fn known<'w>(
         &mut self,
         part: &Path,
         at: &Path,
@@ -188,9 +189,13 @@ impl<'s> Verifier<'s> {
         if self.spec.boots.is_empty() && self.is_whole(&at("boots")) {
             self.wrong(&at("boots"), "no boot is asked for".to_owned(), "Say at least `- ends: ready`.");
         }
-        let last = self.spec.boots.len().saturating_sub(1);
-        for (index, boot) in self.spec.boots.iter().enumerate() {
-            let place = at("boots").index(index);
+        self.list_of_boots(&at("boots"), &self.spec.boots);
+    }
+
+    pub(super) fn list_of_boots(&mut self, list: &Path, boots: &[Boot]) {
+        let last = boots.len().saturating_sub(1);
+        for (index, boot) in boots.iter().enumerate() {
+            let place = list.index(index);
             self.end(boot, &place, index == last);
             if let (Some(by), Ends::Ready | Ends::Cut) = (&boot.by, boot.ends) {
                 self.wrong(
@@ -206,7 +211,7 @@ impl<'s> Verifier<'s> {
     }
 
     /// What ends a boot, and what follows it.
-    fn end(&mut self, boot: &Boot, place: &Path, is_last: bool) {
+    pub(super) fn end(&mut self, boot: &Boot, place: &Path, is_last: bool) {
         let is_whole = self.is_whole(&at("boots"));
         let then = place.key("then");
         match (boot.ends, boot.is_ended_by_the_trial(), is_last) {
@@ -251,7 +256,8 @@ impl<'s> Verifier<'s> {
         let mut cuts = false;
         for (index, happening) in spec.happens.iter().enumerate() {
             let place = at("happens").index(index);
-            let most = spec.most_boots();
+            let of_node = happening.node.as_ref().map(|node| spec.of_member(node.as_str()).most_boots());
+            let most = of_node.unwrap_or_else(|| spec.most_boots());
             if happening.boot.is_some_and(|boot| boot == 0 || boot > most) && self.is_whole(&at("boots")) {
                 let help = format!("Boots are counted from 1, and this scenario has {most} at most.");
                 self.wrong(&place.key("boot"), "there is no such boot".to_owned(), help);
@@ -349,14 +355,14 @@ impl<'s> Verifier<'s> {
     }
 
     fn expectations(&self) -> Vec<(Path, &'s Expectations)> {
+        let mut all = self.expectations_of_steps();
         let boots = self.spec.boots.iter().enumerate();
-        let mut all: Vec<_> =
-            boots.map(|(index, boot)| (at("boots").index(index).key("expect"), &boot.expect)).collect();
+        all.extend(boots.map(|(index, boot)| (at("boots").index(index).key("expect"), &boot.expect)));
         all.push((at("every-boot"), &self.spec.every_boot));
         all
     }
 
-    fn expect(&mut self, place: &Path, expectations: &Expectations) {
+    pub(super) fn expect(&mut self, place: &Path, expectations: &Expectations) {
         let units: Vec<String> = expectations.unit_result.iter().map(|one| one.unit.to_string()).collect();
         self.unique(&place.key("unit.result"), "unit", units.iter().map(String::as_str));
         for (index, expectation) in expectations.each() {
@@ -444,7 +450,7 @@ impl<'s> Verifier<'s> {
         happens.chain(then).any(|action| matches!(action, Action::Registry(Reach::Reachable)))
     }
 
-    fn repository(&mut self, place: &Path, repository: &Repository) {
+    pub(super) fn repository(&mut self, place: &Path, repository: &Repository) {
         let images = self.spec.registry.images.iter().map(|image| image.repository.as_str());
         let named = self.spec.machine_configs.iter().filter_map(|config| match &config.source {
             ConfigSource::Generate(parameters) => parameters.text("kernel_module_image"),
@@ -454,7 +460,7 @@ impl<'s> Verifier<'s> {
         self.known(&at("registry").key("images"), &place.key("repository"), "repository", repository.as_str(), known);
     }
 
-    fn unit(&mut self, place: &Path, unit: &UnitRef) {
+    pub(super) fn unit(&mut self, place: &Path, unit: &UnitRef) {
         let configs = &self.spec.machine_configs;
         let part = at("machine-configs");
         let UnitRef::Role { role, machine_config } = unit else { return };

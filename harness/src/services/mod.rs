@@ -7,13 +7,15 @@
 //!
 //! ```text
 //! guest ─ 10.0.2.100:443 ──── gateway (TLS, auth, record) ── registry (plain HTTP on loopback)
-//!       └ 10.0.2.101:22623 ── config server (TLS)
+//!       ├ 10.0.2.101:22623 ── config server (TLS)
+//!       └ 10.0.2.103:6443 ─── control plane of a pool (HTTP)
 //! ```
 
 pub mod certs;
 pub mod config_server;
 pub mod faults;
 pub mod gateway;
+pub mod node_api;
 pub mod proxy;
 pub mod push;
 mod recorded;
@@ -33,6 +35,10 @@ pub const GATEWAY_ADDRESS: &str = "10.0.2.100";
 pub const GATEWAY_NAME: &str = "registry.day1.test";
 /// The gateway's port as the guest sees it.
 pub const GATEWAY_PORT: u16 = 443;
+/// The control plane's address as the guests of a pool see it.
+pub const API_ADDRESS: &str = "10.0.2.103";
+/// The control plane's port as they see it: the Kubernetes API's own.
+pub const API_PORT: u16 = 6443;
 /// The proxy's address as the guest sees it.
 pub const PROXY_ADDRESS: &str = "10.0.2.102";
 /// The proxy's port as the guest sees it.

@@ -386,6 +386,7 @@ mod tests {
     fn who_can_change_the_files_is_a_claim_of_its_own() {
         let finding = |check: &str, outcome| crate::checks::Finding {
             check: check.to_owned(),
+            node: None,
             boot: None,
             outcome,
             message: "0777".to_owned(),

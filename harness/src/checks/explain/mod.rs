@@ -40,6 +40,8 @@ pub enum Asked {
     Base,
     /// A key of `expect` or `every-boot`: a line that may stand there.
     Key(&'static str),
+    /// A key of a step's `expect`: a line that may stand there.
+    Step(&'static str),
     /// It follows from something else in the scenario, and nobody can do without.
     Always(&'static str),
 }
@@ -50,6 +52,7 @@ impl Explanation {
         match self.asked {
             Asked::Base => format!("every trial; a scenario does without by `{}`", without(self.id)),
             Asked::Key(line) => format!("a line in a boot's `expect`, or in `every-boot`: `{line}`"),
+            Asked::Step(line) => format!("a line in a step's `expect`: `{line}`"),
             Asked::Always(what) => what.to_owned(),
         }
     }

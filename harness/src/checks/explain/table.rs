@@ -3,7 +3,7 @@
 use super::{Asked, Explanation};
 
 /// Every check, by its id.
-pub static ALL: [Explanation; 25] = [
+pub static ALL: [Explanation; 31] = [
     Explanation {
         id: "boots.count",
         shows: "The node boots as often as the scenario says, and each boot ends as it says: settled, rebooted by the unit that is to, or cut.",
@@ -51,6 +51,17 @@ pub static ALL: [Explanation; 25] = [
         help: "Find out who changes what the MachineConfig has written: a script, tmpfiles.d, or a mount over its directory. On a real node the MCO marks the node as degraded.",
         source: Some("machine-config-operator, pkg/daemon/on_disk_validation.go"),
         asked: Asked::Base,
+    },
+    Explanation {
+        id: "downtime",
+        shows: "A node, or the cluster, did not serve for as long as the scenario says, and no longer. The cluster serves as long as one of its nodes does.",
+        rests_on: "The answers to the network's observer, who asks every node four times a second: by ICMP echo, and by offering a connection to the workload's port.",
+        fails: Some("It was silent for longer, or for a shorter time, than the step allows."),
+        inconclusive: "Nobody had asked the node before the step began.",
+        example: "step 1 (apply 99-worker-day1-nic): the cluster did not serve for 2.0 s, and it was to be so at no time",
+        help: "The picture of the trial shows who was silent when. An upgrade of all nodes at once takes the cluster down; one by label does not.",
+        source: None,
+        asked: Asked::Step("downtime: {of: worker-1, at-most: 60s}"),
     },
     Explanation {
         id: "evidence",
@@ -248,6 +259,61 @@ pub static ALL: [Explanation; 25] = [
         help: "The failed unit's last lines are in the evidence. A unit that is meant to fail is expected with `unit.result: {unit: …, result: failed}`; a boot that takes longer gets a `deadline`.",
         source: Some("systemd, catalog/systemd.catalog.in, SD_MESSAGE_STARTUP_FINISHED"),
         asked: Asked::Base,
+    },
+    Explanation {
+        id: "pod.result",
+        shows: "A pod of Day-2 management ended on a node as the scenario says.",
+        rests_on: "What the node's kubelet took from the control plane over the network, and what it told of it the same way.",
+        fails: Some("The pod ended in another way, was never wanted, or its end was never told."),
+        inconclusive: "Never: who tells nothing of a pod has told that.",
+        example: "step 1 (apply 99-worker-day1-nic): the pod that loads ended as pending, and was to be succeeded",
+        help: "With a driver that carries the node's connectivity, the pod that unloads it cuts the node off, and the pod that was to load the next version is never scheduled: use one pod for both (`inTreeModulesToRemove`), or a MachineConfig.",
+        source: Some("kernel-module-management, docs: Managing Day0/Day1 kmods with KMM"),
+        asked: Asked::Step("pod.result: {node: worker-1, pod: load, is: succeeded}"),
+    },
+    Explanation {
+        id: "rollout.merged",
+        shows: "A pool is rendered of the MachineConfigs that the scenario names, in the order of the merge.",
+        rests_on: "The sources of the rendered config in force when the step ended; the harness's own base is left out.",
+        fails: Some("It is of other MachineConfigs, or in another order."),
+        inconclusive: "The pool was never rendered.",
+        example: "step 1 (apply 99-worker-day1-nic): worker is merged of 99-worker-day1-nic, and was to be of 50-worker, 99-worker-day1-nic",
+        help: "A pool has the MachineConfigs of its role; a custom pool has those of `worker` first, whatever their names, each group by name.",
+        source: Some("machine-config-operator, pkg/controller/common/helpers.go"),
+        asked: Asked::Step("rollout.merged: {worker: [99-worker-day1-nic]}"),
+    },
+    Explanation {
+        id: "rollout.order",
+        shows: "The nodes that the scenario names got another config, in that order, and no other node did.",
+        rests_on: "The control plane's word of each node that it cordons.",
+        fails: Some("Another node had its turn, one had none, or they came in another order."),
+        inconclusive: "Never: a turn that nobody told of was none.",
+        example: "step 1 (apply 99-worker-day1-nic): their turn had worker-1, worker-2, and it was to be that of worker-1",
+        help: "A rollout stops at a node that does not come back or whose disk is not as it must be: look at that node's findings. A paused pool, and a node that is in another pool, have no turn.",
+        source: Some("machine-config-operator, pkg/controller/node/node_controller.go"),
+        asked: Asked::Always("`rollout` in a step; and each step that gives a node another config"),
+    },
+    Explanation {
+        id: "rollout.states",
+        shows: "When nothing more is to come of a step, each node is what the scenario says: updated, untouched, degraded or not ready.",
+        rests_on: "The control plane's word of each node, and the node's boots.",
+        fails: Some("A node is something else."),
+        inconclusive: "The step never came, or the node was touched and came to no end.",
+        example: "step 1 (apply 99-worker-day1-nic): worker-2 is not-ready, and was to be updated",
+        help: "`degraded` says why in its evidence. `not-ready` means that its kubelet was not heard over the network: the node's console and journal come by other ways, and tell.",
+        source: None,
+        asked: Asked::Step("rollout.states: {worker-1: updated, worker-2: untouched}"),
+    },
+    Explanation {
+        id: "rollout.unavailable",
+        shows: "While a pool got another config, never more of its nodes were away at once than it allows (`maxUnavailable`).",
+        rests_on: "The answers of the workload's service on each node, by the network's observer: a node that is drained, reboots or has lost its network does not serve.",
+        fails: Some("More nodes were away at one moment."),
+        inconclusive: "A node had not been asked before the step began.",
+        example: "step 1 (apply 99-worker-day1-nic): worker-1, worker-2 of worker were away at once for 4.0 s, and 1 may be",
+        help: "A node that reboots after the MCO took it for done is away a second time, while the next has its turn. A pull unit must hold kubelet back until its reboot: `Before=kubelet-dependencies.target`.",
+        source: Some("machine-config-operator, pkg/controller/node/node_controller.go, getUnavailableMachines"),
+        asked: Asked::Always("`rollout` in a step"),
     },
     Explanation {
         id: "scenario.happened",

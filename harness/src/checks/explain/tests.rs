@@ -1,16 +1,32 @@
 //! What is said of the checks is true.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::*;
+use super::Asked as Told;
+use super::{ALL, BAD_PATTERNS, Explanation, explain, page, pattern};
 use crate::checks::fixture::{LOAD, Node, PULL, expect, scenario};
+use crate::checks::pool::fixture::{ONE, Pool, TWO, answers, changed, pod, pool_scenario};
 use crate::checks::{Finding, Outcome, judge};
-use crate::scenario::{BASE_CHECKS, Expectations, Scenario};
-use crate::timeline::{FileSeen, What};
+use crate::scenario::{BASE_CHECKS, Expectations, Scenario, StepExpectations};
+use crate::timeline::{Asked, FileSeen, NodeState, PodState, What};
 
 /// The good trial spoilt so that the check does not pass, and the boot whose `expect` has the check's line.
 type Spoilt = (&'static str, usize, fn(&mut Node, &mut Scenario));
+
+/// The good pool spoilt so that the check of a step does not pass.
+const SPOILT_POOLS: [(&str, &str, fn(&mut Pool)); 6] = [
+    ("downtime", "{downtime: {none: true}}", |pool| pool.tell(111, TWO, answers(Asked::Service, false, 110))),
+    ("pod.result", "{pod.result: {node: worker-1, pod: load, is: succeeded}}", |pool| {
+        pool.tell(106, ONE, pod("load-nic-2", PodState::Pending));
+    }),
+    ("rollout.merged", "{rollout.merged: {worker: [50-worker, 99-worker-day1-nic]}}", |_| ()),
+    ("rollout.order", "{}", |pool| pool.tell(150, TWO, changed(NodeState::Cordoned))),
+    ("rollout.states", "{rollout.states: {worker-2: updated}}", |pool| {
+        pool.tell(150, TWO, changed(NodeState::NotReady));
+    }),
+    ("rollout.unavailable", "{}", |pool| pool.tell(111, TWO, answers(Asked::Service, false, 108))),
+];
 
 const SPOILT: [Spoilt; 25] = [
     ("boots.count", 2, |node, _| {
@@ -70,7 +86,7 @@ const SPOILT: [Spoilt; 25] = [
 fn found((id, boot, spoil): &Spoilt) -> Vec<Finding> {
     let (mut node, mut scenario) = (Node::pulled_and_loaded(), scenario());
     scenario.spec.boots.iter_mut().for_each(|boot| boot.expect = Expectations::default());
-    if let Some(Asked::Key(line)) = explain(id).map(|check| check.asked) {
+    if let Some(Told::Key(line)) = explain(id).map(|check| check.asked) {
         scenario.spec.boots[boot - 1].expect = expect(line);
     }
     spoil(&mut node, &mut scenario);
@@ -80,35 +96,47 @@ fn found((id, boot, spoil): &Spoilt) -> Vec<Finding> {
 
 #[test]
 fn each_example_is_what_the_check_says() {
-    let spoilt: Vec<&str> = SPOILT.iter().map(|(id, ..)| *id).collect();
-    assert_eq!(
-        ALL.iter().map(|check| check.id).collect::<Vec<_>>(),
-        spoilt,
-        "one spoilt trial for each, in this order"
-    );
-    let otherwise = |check: &Explanation, spoilt: &Spoilt| {
+    let of_one = SPOILT.iter().map(|spoilt| (spoilt.0, found(spoilt)));
+    let of_pools = SPOILT_POOLS.iter().map(|(id, expect, spoil)| {
+        let mut pool = Pool::rolled_out();
+        spoil(&mut pool);
+        let findings = judge(&pool_scenario(expect), &pool.timeline()).findings;
+        (*id, findings.into_iter().filter(|finding| finding.check == *id && finding.outcome != Outcome::Pass).collect())
+    });
+    let found: BTreeMap<&str, Vec<Finding>> = of_one.chain(of_pools).collect();
+    assert!(found.keys().eq(ALL.iter().map(|check| &check.id)), "one spoilt trial for each");
+    let otherwise = |check: &Explanation| {
         let outcome = if check.fails.is_some() { Outcome::Fail } else { Outcome::Inconclusive };
-        let found = found(spoilt);
+        let found = &found[check.id];
         let said = found.iter().any(|finding| finding.message == check.example && finding.outcome == outcome);
         (!said).then_some((check.id, found))
     };
-    assert_eq!(ALL.iter().zip(&SPOILT).filter_map(|(check, spoilt)| otherwise(check, spoilt)).collect::<Vec<_>>(), []);
+    assert_eq!(ALL.iter().filter_map(otherwise).collect::<Vec<_>>(), []);
 }
 
 #[test]
 fn each_line_asks_for_the_check_and_each_base_check_is_told_as_one() {
     let base: BTreeSet<&str> = BASE_CHECKS.into_iter().filter(|id| *id != "evidence").collect();
     for check in &ALL {
-        if let Asked::Key(line) = check.asked {
+        if let Told::Key(line) = check.asked {
             let asked: Expectations = expect(line);
             assert_eq!(asked.each().iter().map(|(_, one)| one.check()).collect::<Vec<_>>(), [check.id], "{line}");
         }
-        assert_eq!(check.asked == Asked::Base, base.contains(check.id), "{}", check.id);
+        if let Told::Step(line) = check.asked {
+            let asked: StepExpectations = expect(line);
+            assert_ne!(asked, StepExpectations::default(), "{line}");
+        }
+        assert_eq!(check.asked == Told::Base, base.contains(check.id), "{}", check.id);
     }
     let keys = crate::scenario::schema()["$defs"]["Expectations"]["properties"].clone();
     let keys: BTreeSet<&str> = keys.as_object().unwrap().keys().map(String::as_str).collect();
-    let told = ALL.iter().filter(|check| matches!(check.asked, Asked::Key(_))).map(|check| check.id);
+    let told = ALL.iter().filter(|check| matches!(check.asked, Told::Key(_))).map(|check| check.id);
     assert_eq!(told.collect::<BTreeSet<&str>>(), keys);
+    let keys = crate::scenario::schema()["$defs"]["StepExpectations"]["properties"].clone();
+    let keys: BTreeSet<&str> = keys.as_object().unwrap().keys().map(String::as_str).collect();
+    let told = ALL.iter().filter(|check| matches!(check.asked, Told::Step(_))).map(|check| check.id);
+    // What is expected of single nodes has the keys of a boot.
+    assert_eq!(told.chain(["every-node", "of-node"]).collect::<BTreeSet<&str>>(), keys);
 }
 
 #[test]

@@ -126,12 +126,7 @@ fn commands(trial: &TrialResult, dir: Option<&Path>) -> Markup {
 
 /// What did not pass, with its evidence; below it what did.
 fn findings(trial: &TrialResult, axis: Option<&Axis<'_>>) -> Markup {
-    let of = |outcome: Outcome| {
-        let mut findings: Vec<&Finding> = trial.findings.iter().filter(|finding| finding.outcome == outcome).collect();
-        // What concerns the trial as a whole stands last.
-        findings.sort_by_key(|finding| finding.boot.unwrap_or(u32::MAX));
-        findings
-    };
+    let of = |outcome: Outcome| words::in_order(trial.findings.iter().filter(|finding| finding.outcome == outcome));
     let (failed, open, passed) = (of(Outcome::Fail), of(Outcome::Inconclusive), of(Outcome::Pass));
     let (is_open, is_passed) = (failed.is_empty(), failed.is_empty() && open.is_empty());
     html! {
@@ -191,7 +186,7 @@ fn one(finding: &Finding, axis: Option<&Axis<'_>>) -> Markup {
         Outcome::Fail => ("fail", "✗", "failed"),
         Outcome::Inconclusive => ("doubt", "?", "without evidence"),
     };
-    let place = finding.boot.map_or_else(|| "in all".to_owned(), |boot| format!("boot {boot}"));
+    let place = words::subject(finding);
     html! {
         li class=(class) {
             span class="mark" role="img" aria-label=(word) { (mark) } " "

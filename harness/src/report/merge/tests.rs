@@ -21,6 +21,7 @@ impl Night {
             let verdict = [Verdict::Pass, Verdict::Fail, Verdict::Skipped][index % 3];
             let finding = Finding {
                 check: "unit.before".into(),
+                node: None,
                 boot: Some(2),
                 outcome: Outcome::Pass,
                 message: format!("of {name}"),

@@ -1,0 +1,54 @@
+//! A trial with several nodes: each node judged as if it stood alone, and what is true of all of them together.
+
+#[cfg(test)]
+pub(super) mod fixture;
+mod rollout;
+mod serving;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use crate::scenario::Scenario;
+use crate::timeline::{Timeline, What};
+
+use super::judge::{Judgement, judge_one, set_aside};
+use super::{Finding, Outcome, Verdict};
+
+/// Judges a timeline of several nodes.
+pub(super) fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
+    let mut findings = vec![];
+    let mut verdicts = vec![];
+    for node in &scenario.spec.nodes {
+        let name = node.name.as_str();
+        let own = judge_one(&scenario.of_member(name), &timeline.of_node(name));
+        verdicts.push(own.verdict);
+        findings.extend(own.findings.into_iter().map(|finding| finding.on(name)));
+    }
+    let mut of_all = vec![];
+    if timeline.pool().is_none() {
+        of_all.push(Finding::inconclusive("evidence", None, "what the trial knows of its nodes was not recorded"));
+    }
+    for (index, planned) in scenario.spec.steps.iter().enumerate() {
+        match step::Step::of(timeline, index) {
+            Some(step) => of_all.extend(step.judge(planned)),
+            None => of_all.push(never_came(timeline, index)),
+        }
+    }
+    let any = |outcome| of_all.iter().any(|finding| finding.outcome == outcome);
+    // What a single node comes to has its own order; of several the gravest counts.
+    let verdict = match () {
+        () if verdicts.contains(&Verdict::Infra) => Verdict::Infra,
+        () if verdicts.contains(&Verdict::Fail) || any(Outcome::Fail) => Verdict::Fail,
+        () if verdicts.contains(&Verdict::Inconclusive) || any(Outcome::Inconclusive) => Verdict::Inconclusive,
+        () => Verdict::Pass,
+    };
+    of_all.extend(findings);
+    Judgement { verdict, findings: of_all, set_aside: set_aside(scenario) }
+}
+
+/// A step that the timeline does not have.
+fn never_came(timeline: &Timeline, index: usize) -> Finding {
+    let began = timeline.events.iter().any(|event| matches!(&event.what, What::Step(step) if step.index == index));
+    let how = if began { "has no end" } else { "never came" };
+    Finding::inconclusive("rollout.states", None, format!("step {} {how}", index + 1))
+}

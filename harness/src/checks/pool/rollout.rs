@@ -1,0 +1,149 @@
+//! What a step's rollout was: who had its turn when, and what each node was in the end.
+
+use std::collections::BTreeMap;
+
+use crate::scenario::MemberState;
+use crate::timeline::{Asked, Event, NodeState, PoolFacts, Timeline, What};
+
+use super::super::{Evidence, Finding, span};
+use super::serving::{Span, most_at_once, silences};
+use super::step::Step;
+use crate::scenario::PoolStep;
+
+/// How often a node's boots can't be mended by waiting: see `advice`.
+const LOOK: &str = "`day1 report picture` draws the rollout; the node's own findings tell what kept it.";
+
+impl Step<'_> {
+    pub(super) fn order(&self, planned: &PoolStep) -> Option<Finding> {
+        const CHECK: &str = "rollout.order";
+        let turns = self.events().filter(|event| is_node(event, NodeState::Cordoned));
+        let turns: Vec<(&str, &Event)> = turns.filter_map(|event| Some((event.node.as_deref()?, event))).collect();
+        let had: Vec<&str> = turns.iter().map(|(name, _)| *name).collect();
+        let wanted: Vec<&str> = match &planned.rollout {
+            Some(rollout) => rollout.nodes.iter().map(crate::scenario::Id::as_str).collect(),
+            None if turns.is_empty() => return None,
+            None => vec![],
+        };
+        let seen = turns.iter().map(|(name, event)| Evidence::new(event, format!("{name} has its turn")));
+        let (is, was) = (list(&had), list(&wanted));
+        Some(if had == wanted {
+            Finding::pass(CHECK, None, format!("{}: their turn had {is}", self.name())).seen(seen)
+        } else {
+            let message = format!("{}: their turn had {is}, and it was to be that of {was}", self.name());
+            Finding::fail(CHECK, None, message).seen(seen).advise(LOOK)
+        })
+    }
+
+    /// Never more nodes of a pool away at once than it allows.
+    pub(super) fn unavailable(&self, pool: &PoolFacts) -> Vec<Finding> {
+        const CHECK: &str = "rollout.unavailable";
+        let mut findings = vec![];
+        for (name, most) in &pool.max_unavailable {
+            let nodes: Vec<&str> =
+                pool.nodes.iter().filter(|node| node.pool == *name).map(|node| node.name.as_str()).collect();
+            let away: Option<Vec<Vec<Span>>> =
+                nodes.iter().map(|node| silences(self.timeline, node, Asked::Service, self.span)).collect();
+            let Some(away) = away else {
+                let message = format!("{}: not every node of {name} was asked before the step began", self.name());
+                findings.push(Finding::inconclusive(CHECK, None, message));
+                continue;
+            };
+            let (which, when) = most_at_once(&away);
+            findings.push(if which.len() <= *most as usize {
+                let message = format!(
+                    "{}: never more than {} of {name}'s {} nodes away at once, of {most} that may be",
+                    self.name(),
+                    which.len(),
+                    nodes.len()
+                );
+                Finding::pass(CHECK, None, message)
+            } else {
+                let names: Vec<&str> = which.iter().map(|index| nodes[*index]).collect();
+                let how_long = when.map(|when| format!(" for {}", span(when.length_us()))).unwrap_or_default();
+                let message = format!(
+                    "{}: {} of {name} were away at once{how_long}, and {most} may be",
+                    self.name(),
+                    list(&names)
+                );
+                let seen = away.iter().flatten().filter_map(|one| self.timeline.events.get(usize::try_from(one.seq).ok()?));
+                let seen = seen.map(|event| {
+                    Evidence::new(event, format!("{} does not serve", event.node.as_deref().unwrap_or_default()))
+                });
+                Finding::fail(CHECK, None, message).seen(seen).advise(
+                    "A node that reboots after the MCO took it for done is away twice: the second time while the next has its turn. A pull unit must hold kubelet back until its reboot (`Before=kubelet-dependencies.target`).",
+                )
+            });
+        }
+        findings
+    }
+
+    pub(super) fn states(&self, wanted: &BTreeMap<crate::scenario::Id, MemberState>) -> Vec<Finding> {
+        const CHECK: &str = "rollout.states";
+        let state = |(name, wanted): (&crate::scenario::Id, &MemberState)| {
+            let name = name.as_str();
+            let (state, seen) = self.state_of(name);
+            let place = self.name();
+            match state {
+                None => Finding::inconclusive(CHECK, None, format!("{place}: nothing tells what {name} is")),
+                Some(is) if is == *wanted => {
+                    Finding::pass(CHECK, None, format!("{place}: {name} is {}", is.as_str())).seen(seen)
+                }
+                Some(is) => {
+                    let message = format!("{place}: {name} is {}, and was to be {}", is.as_str(), wanted.as_str());
+                    Finding::fail(CHECK, None, message).seen(seen).advise(LOOK)
+                }
+            }
+            .on(name)
+        };
+        wanted.iter().map(state).collect()
+    }
+
+    /// What a node is when the step ends, and where that is seen.
+    fn state_of(&self, name: &str) -> (Option<MemberState>, Vec<Evidence>) {
+        let of_node = |event: &&Event| event.node.as_deref() == Some(name);
+        let changes = |events: Vec<&Event>| -> Vec<(NodeState, u64, Evidence)> {
+            let changes = events.into_iter().filter_map(|event| match &event.what {
+                What::NodeChanged(one) => {
+                    let why = if one.why.is_empty() { String::new() } else { format!(": {}", one.why) };
+                    let text = format!("{name} is {}{why}", one.to.as_str());
+                    Some((one.to, event.seq, Evidence::new(event, text)))
+                }
+                _ => None,
+            });
+            changes.collect()
+        };
+        let until = changes(self.timeline.events[..=self.last].iter().map(AsRef::as_ref).filter(of_node).collect());
+        let inside: Vec<_> = until.iter().filter(|(_, seq, _)| *seq > self.first as u64).cloned().collect();
+        let last_of = |wanted: &[NodeState]| until.iter().rev().find(|(state, ..)| wanted.contains(state)).cloned();
+        let Some((readiness, _, evidence)) = last_of(&[NodeState::Ready, NodeState::NotReady]) else {
+            return (None, vec![]);
+        };
+        if let Some((_, _, evidence)) = last_of(&[NodeState::Degraded]) {
+            return (Some(MemberState::Degraded), vec![evidence]);
+        }
+        if readiness == NodeState::NotReady {
+            return (Some(MemberState::NotReady), vec![evidence]);
+        }
+        let did = |wanted| inside.iter().rev().find(|(state, ..)| *state == wanted);
+        if let (Some((_, done, evidence)), Some((_, back, _))) = (did(NodeState::Done), did(NodeState::Uncordoned))
+            && back > done
+        {
+            return (Some(MemberState::Updated), vec![evidence.clone()]);
+        }
+        let boots = |events: &[std::sync::Arc<Event>]| Timeline::from(events.to_vec()).of_node(name).boots();
+        let rebooted = boots(&self.timeline.events[..=self.last]) > boots(&self.timeline.events[..=self.first]);
+        match inside.is_empty() && !rebooted {
+            true => (Some(MemberState::Untouched), vec![evidence]),
+            // It was touched, and came to no end.
+            false => (None, inside.into_iter().map(|(_, _, evidence)| evidence).collect()),
+        }
+    }
+}
+
+pub(super) fn is_node(event: &Event, state: NodeState) -> bool {
+    matches!(&event.what, What::NodeChanged(one) if one.to == state)
+}
+
+pub(super) fn list(names: &[&str]) -> String {
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}

@@ -1,0 +1,412 @@
+//! The control plane of a pool: the node controller and the daemons of the MCO, and Day-2 management. It knows of a node
+//! what the node's kubelet tells over the network, and does to it what that kubelet takes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use super::super::on_disk;
+use super::day2::{self, Job};
+use super::member::Member;
+use super::plan::{PoolConfig, PoolPlan, Stage, WORKLOAD, pool_of};
+use super::pods::{self, PodError};
+use crate::checks::step_label;
+use crate::mco::{NodeStatus, PREREQUISITES_NAME, PoolStatus, next_nodes};
+use crate::network::{Lan, Link};
+use crate::scenario::{Module, PodKind, PoolAction, PoolStep, Spec};
+use crate::timeline::{Bus, Happened, NodeState, Pod, PodState, RenderedFor, Step, What};
+
+/// How long a kubelet may be silent before its node counts as not ready, at reference speed. It asks every few seconds.
+const GRACE: Duration = Duration::from_secs(15);
+/// What a small script on a node may take, from its order to its end.
+const POD: Duration = Duration::from_secs(90);
+/// How long the followed nodes may take to settle once nothing more is done to them.
+const SETTLE: Duration = Duration::from_secs(240);
+/// How long a look at a node may take.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The control plane, with all that it has been told.
+pub(super) struct Control<'l> {
+    plan: &'l PoolPlan,
+    spec: &'l Spec,
+    members: Vec<Member<'l>>,
+    lan: &'l Lan,
+    bus: &'l Bus,
+    factor: f64,
+    state: RefCell<State>,
+}
+
+/// What the cluster is to be.
+struct State {
+    stage: Stage,
+    paused: BTreeSet<String>,
+    modules: BTreeMap<String, Module>,
+}
+
+type Work<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
+
+impl<'l> Control<'l> {
+    pub(super) fn new(
+        plan: &'l PoolPlan,
+        spec: &'l Spec,
+        members: Vec<Member<'l>>,
+        lan: &'l Lan,
+        bus: &'l Bus,
+        factor: f64,
+    ) -> Self {
+        let paused = spec.pools.iter().filter(|pool| pool.paused).map(|pool| pool.name.to_string()).collect();
+        let state = State { stage: plan.stages[0].clone(), paused, modules: BTreeMap::new() };
+        Self { plan, spec, members, lan, bus, factor, state: RefCell::new(state) }
+    }
+
+    fn stretched(&self, at_reference: Duration) -> Duration {
+        at_reference.mul_f64(self.factor)
+    }
+
+    /// Waits for the nodes, then does one step after the other.
+    pub(super) async fn run(&self) {
+        for (pool, config) in &self.plan.stages[0] {
+            self.says_what_is_rendered(pool, config);
+        }
+        if !join_all(self.members.iter().map(|member| self.first_boots(member))).await.into_iter().all(|came| came) {
+            self.bus.push(What::Note { text: "no step is done: not all nodes came up".into() });
+            return;
+        }
+        for (index, step) in self.spec.steps.iter().enumerate() {
+            self.step(index, step).await;
+        }
+    }
+
+    /// Waits until a node has done its first boots and is Ready; tells whether it is.
+    async fn first_boots(&self, member: &Member<'_>) -> bool {
+        let boots = u32::try_from(self.spec.boots.len()).unwrap_or(u32::MAX);
+        let mut seen = member.seen.clone();
+        let followed = seen.wait_for(|seen| seen.looked >= boots || seen.is_over).await;
+        let looked = followed.is_ok_and(|seen| seen.looked >= boots);
+        looked && self.is_ready(member).await
+    }
+
+    async fn is_ready(&self, member: &Member<'_>) -> bool {
+        let mut heard = member.api.heard();
+        let came = heard.wait_for(|_| member.record.borrow().ready);
+        // A node becomes Ready in `watch`, which hears of it first or right after.
+        tokio::time::timeout(self.stretched(POD), came).await.is_ok_and(|came| came.is_ok())
+    }
+
+    async fn step(&self, index: usize, step: &PoolStep) {
+        let text = step.describe();
+        self.bus.push(What::Step(Step { index, text: text.clone(), ..Step::default() }));
+        let before = self.state.borrow().stage.clone();
+        self.state.borrow_mut().stage.clone_from(&self.plan.stages[index + 1]);
+        for (pool, config) in &self.plan.stages[index + 1] {
+            if before.get(pool).is_none_or(|old| old.rendered.name != config.rendered.name) {
+                self.says_what_is_rendered(pool, config);
+            }
+        }
+        for action in step.actions.iter() {
+            self.act(action);
+        }
+        self.reconcile(step.deadline().duration()).await;
+        self.settle().await;
+        let label = step_label(index);
+        join_all(self.members.iter().map(|member| self.look(member, &label))).await;
+        self.bus.push(What::Step(Step { index, text, ended: true, unfinished: self.unfinished() }));
+    }
+
+    fn says_what_is_rendered(&self, pool: &str, config: &PoolConfig) {
+        let sources = config.rendered.sources.iter().filter(|name| *name != PREREQUISITES_NAME);
+        self.bus.push(What::Rendered(RenderedFor {
+            pool: pool.to_owned(),
+            config: config.rendered.name.clone(),
+            machine_configs: sources.cloned().collect(),
+        }));
+    }
+
+    fn act(&self, action: &PoolAction) {
+        match action {
+            // What they make of the pools is in the stage.
+            PoolAction::Apply(_) | PoolAction::Remove(_) => {}
+            PoolAction::Pause(pool) => {
+                self.state.borrow_mut().paused.insert(pool.to_string());
+            }
+            PoolAction::Resume(pool) => {
+                self.state.borrow_mut().paused.remove(pool.as_str());
+            }
+            PoolAction::Label(label) => {
+                let Some(member) = self.member(label.node.as_str()) else { return };
+                member.change(|record| {
+                    if !label.roles.is_empty() {
+                        record.roles = label.roles.iter().map(ToString::to_string).collect();
+                    }
+                    let versions = label.versions.iter();
+                    record.versions.extend(versions.map(|(name, version)| (name.to_string(), version.clone())));
+                });
+            }
+            PoolAction::Module(module) => {
+                self.state.borrow_mut().modules.insert(module.name.to_string(), module.clone());
+            }
+            PoolAction::Link(link) => {
+                let link_of = Link {
+                    cut: link.cut,
+                    delay: link.delay.map(|delay| delay.duration()).unwrap_or_default(),
+                    bytes_per_second: link.bytes_per_second.map(|size| size.bytes()),
+                };
+                self.lan.set_link(link.node.as_str(), link_of);
+            }
+        }
+    }
+
+    fn member(&self, name: &str) -> Option<&Member<'l>> {
+        self.members.iter().find(|member| member.name == name)
+    }
+
+    /// Does what is to be done, until nothing is left that can be.
+    async fn reconcile(&self, deadline: Duration) {
+        let deadline = self.stretched(deadline);
+        let mut works: FuturesUnordered<Work<'_>> = FuturesUnordered::new();
+        loop {
+            for member in self.next_updates() {
+                member.busy.set(true);
+                works.push(Box::pin(async move {
+                    self.update(member, deadline).await;
+                    member.busy.set(false);
+                }));
+            }
+            for (member, jobs) in self.next_jobs() {
+                member.busy.set(true);
+                works.push(Box::pin(async move {
+                    self.manage(member, jobs, deadline).await;
+                    member.busy.set(false);
+                }));
+            }
+            if works.next().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// The nodes whose turn it is to get another config.
+    fn next_updates(&self) -> Vec<&Member<'l>> {
+        let state = self.state.borrow();
+        let mut next = vec![];
+        for (pool, config) in &state.stage {
+            let records: Vec<_> = self.members.iter().map(|member| (member, member.record.borrow())).collect();
+            let of_pool = records.iter().filter(|(_, record)| pool_of(&record.roles) == pool);
+            let nodes: Vec<NodeStatus<'_>> = of_pool
+                .map(|(member, record)| NodeStatus {
+                    name: member.name,
+                    current: &record.current,
+                    desired: &record.desired,
+                    ready: record.ready,
+                    cordoned: record.cordoned,
+                    degraded: record.degraded,
+                })
+                .collect();
+            let said = self.spec.pools.iter().find(|one| one.name.as_str() == pool);
+            let status = PoolStatus {
+                target: &config.rendered.name,
+                max_unavailable: said.map_or(1, |pool| pool.max_unavailable as usize),
+                paused: state.paused.contains(pool),
+            };
+            next.extend(next_nodes(&status, &nodes).into_iter().filter_map(|name| self.member(name)));
+        }
+        next.retain(|member| !member.busy.get());
+        for member in &next {
+            let target = state.stage[&member.pool()].rendered.name.clone();
+            member.change(|record| record.desired = target);
+        }
+        next
+    }
+
+    fn next_jobs(&self) -> Vec<(&Member<'l>, Vec<Job>)> {
+        let state = self.state.borrow();
+        let free = self.members.iter().filter(|member| !member.busy.get());
+        free.filter_map(|member| {
+            let record = member.record.borrow();
+            let jobs = state.modules.values().map(|module| day2::jobs(module, &record)).find(|jobs| !jobs.is_empty());
+            jobs.map(|jobs| (member, jobs))
+        })
+        .collect()
+    }
+
+    /// Takes a node to the config that it was told to have, as the MCO's daemon on it does.
+    async fn update(&self, member: &Member<'_>, deadline: Duration) {
+        let Some(target) = self.config(&member.record.borrow().desired) else { return };
+        member.change(|record| record.cordoned = true);
+        member.becomes(NodeState::Cordoned, "nothing new is put on it");
+        if let Err(error) = self.pod(member, "drain", format!("systemctl stop {WORKLOAD}")).await {
+            self.degrade(member, &format!("its workload could not be stopped: {error}"));
+            return;
+        }
+        member.becomes(NodeState::Drained, "");
+        let Some(before) = self.config(&member.record.borrow().current) else { return };
+        let script = match before.config.script_to(&target.config) {
+            Ok(script) => script,
+            Err(error) => {
+                self.degrade(member, &error.to_string());
+                return;
+            }
+        };
+        member.becomes(NodeState::Working, target.rendered.name.clone());
+        let boot = member.hands.bus.boot();
+        let old_boot_id = member.record.borrow().boot_id.clone();
+        let written = self.pod(member, "machine-config-daemon", script).await;
+        let failed = match written {
+            Ok(_) | Err(PodError::Rebooted | PodError::Unknown) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let happened = Happened { action: "apply".into(), failed: failed.clone(), ..Happened::default() };
+        member.hands.bus.push_in(boot, What::Happened(happened));
+        if let Some(why) = failed {
+            self.degrade(member, &why);
+            return;
+        }
+        member.becomes(NodeState::Rebooting, "");
+        let mut heard = member.api.heard();
+        let another = heard.wait_for(|heard| heard.as_ref().is_some_and(|heard| heard.boot_id != old_boot_id));
+        let came_back = tokio::time::timeout(deadline, another).await;
+        if !came_back.is_ok_and(|came| came.is_ok()) {
+            // It stays cordoned, and is what it is: nobody hears of it.
+            return;
+        }
+        self.verify(member, &target).await;
+    }
+
+    /// Compares what is on a node's disk with what must be there, as the daemon does after each boot.
+    async fn verify(&self, member: &Member<'_>, target: &PoolConfig) {
+        let looked = self.pod(member, "machine-config-daemon-verify", on_disk::script(&target.fact)).await;
+        let seen = looked.map_err(|error| format!("its disk could not be looked at: {error}")).and_then(|output| {
+            on_disk::read(&target.fact, &output).ok_or_else(|| format!("its disk can't be told: {output}"))
+        });
+        let wrong = match seen {
+            Err(why) => Some(why),
+            Ok(seen) => {
+                let file = target.fact.files.iter().find(|(path, file)| seen.files.get(*path) != Some(*file));
+                let unit = target.fact.units.iter().find(|(name, state)| seen.units.get(*name) != Some(*state));
+                let file = file.map(|(path, _)| format!("content mismatch for file {path:?}"));
+                file.or_else(|| unit.map(|(name, state)| format!("unit {name} is not {state}")))
+            }
+        };
+        if let Some(why) = wrong {
+            self.degrade(member, &why);
+            return;
+        }
+        member.change(|record| record.current.clone_from(&target.rendered.name));
+        member.becomes(NodeState::Done, target.rendered.name.clone());
+        if let Err(error) = self.pod(member, "workload", format!("systemctl start {WORKLOAD}")).await {
+            self.degrade(member, &format!("its workload could not be started: {error}"));
+            return;
+        }
+        member.change(|record| record.cordoned = false);
+        member.becomes(NodeState::Uncordoned, "");
+    }
+
+    fn degrade(&self, member: &Member<'_>, why: &str) {
+        member.change(|record| record.degraded = true);
+        member.becomes(NodeState::Degraded, why);
+    }
+
+    async fn pod(&self, member: &Member<'_>, name: &str, script: String) -> Result<String, PodError> {
+        pods::run(member, name, script, self.stretched(POD)).await
+    }
+
+    fn config(&self, name: &str) -> Option<PoolConfig> {
+        let stages = self.plan.stages.iter().flat_map(BTreeMap::values);
+        stages.into_iter().find(|config| config.rendered.name == name).cloned()
+    }
+
+    /// Has Day-2 management's pods run on a node, each when the one before has ended.
+    async fn manage(&self, member: &Member<'_>, jobs: Vec<Job>, deadline: Duration) {
+        let name = jobs.last().map(|job| job.module.name.to_string()).unwrap_or_default();
+        let wanted = jobs.last().map(|job| job.module.clone());
+        let mut jobs = jobs.into_iter();
+        while let Some(job) = jobs.next() {
+            let outcome = pods::run(member, &job.name(), job.script(), deadline).await;
+            match (outcome, job.kind) {
+                (Ok(_), PodKind::Load) => member.change(|record| {
+                    record.loaded.insert(name.clone(), job.module);
+                }),
+                (Ok(_), PodKind::Unload) => member.change(|record| {
+                    record.loaded.remove(&name);
+                }),
+                (Err(_), _) => {
+                    member.change(|record| record.gave_up.extend(wanted.map(|module| (name, module))));
+                    let why = "it comes when the pod before it has ended, and nobody hears of that";
+                    for job in jobs {
+                        let pod = Pod { name: job.name(), is: PodState::Pending, why: why.into() };
+                        member.hands.bus.push(What::Pod(pod));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until the nodes that are followed have come to rest.
+    async fn settle(&self) {
+        let settled = self.members.iter().map(|member| async {
+            let mut seen = member.seen.clone();
+            let at_rest = seen.wait_for(|seen| seen.is_over || seen.looked >= member.hands.bus.boot());
+            let _ = tokio::time::timeout(self.stretched(SETTLE), at_rest).await;
+        });
+        join_all(settled).await;
+    }
+
+    async fn look(&self, member: &Member<'_>, label: &str) {
+        // What is missing is in the timeline, and the checks say what it was needed for.
+        let _ = member.hands.machine.snapshot(label, self.stretched(LOOK)).await;
+    }
+
+    /// What the cluster wants and does not have.
+    fn unfinished(&self) -> Vec<String> {
+        let state = self.state.borrow();
+        let missing = self.members.iter().filter_map(|member| {
+            let record = member.record.borrow();
+            let target = &state.stage.get(pool_of(&record.roles))?.rendered.name;
+            let name = member.name;
+            if record.degraded {
+                Some(format!("{name} is degraded"))
+            } else if !record.ready {
+                Some(format!("{name} is not ready"))
+            } else {
+                (record.current != *target).then(|| format!("{name} has not got {target}"))
+            }
+        });
+        missing.collect()
+    }
+
+    /// Watches the nodes' kubelets, for ever: who is Ready, and whose workload is to be started.
+    pub(super) async fn watch(&self) {
+        join_all(self.members.iter().map(|member| self.watch_one(member))).await;
+    }
+
+    async fn watch_one(&self, member: &Member<'_>) {
+        let mut heard = member.api.heard();
+        let grace = self.stretched(GRACE);
+        loop {
+            let ready = member.record.borrow().ready;
+            let news = tokio::time::timeout(grace, heard.changed()).await;
+            let last = heard.borrow_and_update().clone();
+            let (Some(last), Ok(Ok(()))) = (last, news) else {
+                if ready {
+                    member.change(|record| record.ready = false);
+                    member.becomes(NodeState::NotReady, format!("its kubelet is silent for {} s", grace.as_secs()));
+                }
+                continue;
+            };
+            let is_new_boot = member.record.borrow().boot_id != last.boot_id;
+            member.change(|record| (record.ready, record.boot_id) = (true, last.boot_id));
+            if !ready || is_new_boot {
+                member.becomes(NodeState::Ready, "");
+            }
+            if is_new_boot && !member.record.borrow().cordoned {
+                // Failing that the service is not seen to answer.
+                let _ = self.pod(member, "workload", format!("systemctl start {WORKLOAD}")).await;
+            }
+        }
+    }
+}
