@@ -101,6 +101,18 @@ plan_running_module() {
     return 1
 }
 
+# The devices that the modules to unload drive.
+DRIVEN=()
+find_driven() {
+    local name alias
+    DRIVEN=()
+    for name in "${UNLOAD[@]}"; do
+        for alias in "$SYS_MODULE/$name"/drivers/*/*/modalias; do
+            [[ ! -e $alias ]] || DRIVEN+=("$(realpath "${alias%/modalias}")")
+        done
+    done
+}
+
 # --- the change, and its way back -----------------------------------------------------------------------
 
 # A directory of modules that has what modprobe is about to load, and the image's indexes: copies of the image's files,
@@ -172,6 +184,7 @@ write_blacklist() {
 replace() {
     local name output=$RUN/modprobe.log
     : >"$REMOVED"
+    find_driven
     write_blacklist || {
         error "cannot write $BLACKLIST"
         return 1
@@ -193,7 +206,7 @@ replace() {
         error "cannot load module $OOT of image $REFERENCE: $(one_line "$output")"
         return 1
     fi
-    verify_loaded
+    verify_loaded && verify_driven
 }
 
 # modprobe's success is not proof: it also succeeds on a module of that name that runs already.
@@ -216,6 +229,21 @@ verify_loaded() {
         return 0
     fi
     return 1
+}
+
+# A module is in the kernel also where its driver refused every device, and a network card without a driver is no
+# interface. Devices that the new module does not claim are not its own: what it replaces may have driven more.
+verify_driven() {
+    local device file pattern
+    for device in "${DRIVEN[@]}"; do
+        [[ -e $device/modalias && ! -e $device/driver ]] || continue
+        while read -r pattern; do
+            # shellcheck disable=SC2053 # a glob, as the kernel's own tools read it
+            [[ $(<"$device/modalias") == $pattern ]] || continue
+            error "module $OOT is loaded, but its driver did not take ${device##*/}, which ${UNLOAD[*]} had"
+            return 1
+        done < <(for file in "${IMAGE_FILES[@]}"; do modinfo -F alias "$file"; done)
+    done
 }
 
 rollback() {

@@ -161,6 +161,28 @@ fn a_modprobe_that_succeeds_without_loading_is_not_believed() {
 }
 
 #[test]
+fn a_driver_that_does_not_take_the_device_makes_way_for_the_one_before() {
+    const DEVICE: &str = "sys/devices/pci0000:00/0000:00:04.0";
+    let claims = |alias: &'static str| oot().with("alias", alias);
+    let (mine, other) = ("pci:v00008086d0000100Esv*sd*bc*sc*i*", "pci:v00008086d000010D3sv*sd*bc*sc*i*");
+    for (module, works) in
+        [(claims(mine), false), (claims(mine).with("takes", DEVICE), true), (claims(other), true), (oot(), true)]
+    {
+        let node = accepted(&[module]);
+        node.write(&format!("{DEVICE}/modalias"), "pci:v00008086d0000100Esv00001AF4sd00001100bc02sc00i00\n");
+        let driver = node.path("sys/module/e1000/drivers/pci:e1000");
+        std::fs::create_dir_all(&driver).unwrap();
+        std::os::unix::fs::symlink(node.path(DEVICE), driver.join("0000:00:04.0")).unwrap();
+        let outcome = node.load();
+        assert_eq!(outcome.code == 0, works, "{}", outcome.log);
+        if !works {
+            assert!(outcome.log.contains("did not take 0000:00:04.0, which e1000 had"), "{}", outcome.log);
+            node.assert_in_tree();
+        }
+    }
+}
+
+#[test]
 fn a_loaded_module_without_taint_o_is_taken_out_again() {
     let node = accepted(&[oot().with("taint", "E").with("depends", "")]);
     let outcome = node.load();
