@@ -12,6 +12,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/bitops.h>
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/etherdevice.h>
 #include <linux/ethtool.h>
@@ -25,6 +26,25 @@
 #include "day1_nic.h"
 
 #define DAY1_NIC_VERSION	"1.0.0"
+
+/* What a vendor's driver does wrong when it meets a device; each is off by
+ * default.
+ */
+static bool probe_fails;
+module_param(probe_fails, bool, 0444);
+MODULE_PARM_DESC(probe_fails, "Refuse every device with -EIO");
+
+static unsigned int probe_delay_ms;
+module_param(probe_delay_ms, uint, 0444);
+MODULE_PARM_DESC(probe_delay_ms, "Sleep so long before taking a device, in milliseconds");
+
+static bool probe_warns;
+module_param(probe_warns, bool, 0444);
+MODULE_PARM_DESC(probe_warns, "Let the kernel warn, with a stack trace, for every device");
+
+static bool probe_leaks;
+module_param(probe_leaks, bool, 0444);
+MODULE_PARM_DESC(probe_leaks, "Keep a reference to the module for every device: it can't be unloaded any more");
 
 static int day1_nic_read_eeprom(struct day1_nic *nic, u32 word, u16 *data)
 {
@@ -164,12 +184,33 @@ static void day1_nic_unmap(struct day1_nic *nic)
 	pci_disable_device(nic->pdev);
 }
 
+static int day1_nic_misbehave(struct pci_dev *pdev)
+{
+	if (probe_leaks)
+		__module_get(THIS_MODULE);
+	WARN(probe_warns, KBUILD_MODNAME ": warning of %s as asked\n",
+	     pci_name(pdev));
+	if (probe_delay_ms) {
+		dev_info(&pdev->dev, "takes %u ms\n", probe_delay_ms);
+		msleep(probe_delay_ms);
+	}
+	if (!probe_fails)
+		return 0;
+
+	dev_err(&pdev->dev, "refused as asked\n");
+	return -EIO;
+}
+
 static int day1_nic_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct net_device *netdev;
 	struct day1_nic *nic;
 	u8 mac[ETH_ALEN];
 	int err;
+
+	err = day1_nic_misbehave(pdev);
+	if (err)
+		return err;
 
 	netdev = alloc_etherdev(sizeof(*nic));
 	if (!netdev)
