@@ -97,6 +97,10 @@ plan_running_module() {
         return 0
     fi
     [[ " ${UNLOAD[*]} " == *" $OOT "* ]] && return 0
+    if taint_has_o "$OOT"; then
+        error "another version of module $OOT runs already, which the node image brought or somebody loaded (srcversion '$running', the image's has '$wanted'): it stays; to replace it, add $OOT to the in-tree modules to remove"
+        return 1
+    fi
     error "a module $OOT with srcversion '$running' runs already, the image's has '$wanted': the in-tree module still runs; add $OOT to the in-tree modules to remove"
     return 1
 }

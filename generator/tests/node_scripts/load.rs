@@ -359,6 +359,27 @@ fn an_in_tree_module_of_the_same_name_is_told_apart() {
 }
 
 #[test]
+fn another_version_that_the_node_image_brought_is_replaced_where_it_is_listed() {
+    let listed = StubNode::with(|builder| builder.in_tree_modules_to_remove(["e1000", "day1_nic"]));
+    let unlisted = StubNode::with(|builder| builder.in_tree_modules_to_remove(["e1000"]));
+    for (node, works) in [(listed, true), (unlisted, false)] {
+        node.push_good();
+        let node = node.with_pulled_image();
+        node.remove("sys/module/e1000");
+        node.load_in_tree("day1_nic");
+        node.write("sys/module/day1_nic/taint", "OE\n");
+        let outcome = node.load();
+        assert_eq!(outcome.code == 0, works, "{}", outcome.log);
+        let running = node.read("sys/module/day1_nic/srcversion");
+        assert_eq!(running.trim(), if works { "OOTday1_nic" } else { "INTREEday1_nic" });
+        if !works {
+            assert!(outcome.log.contains("which the node image brought"), "{}", outcome.log);
+            assert!(node.calls("rmmod").is_empty());
+        }
+    }
+}
+
+#[test]
 fn an_in_tree_module_that_came_back_beside_the_new_one_is_removed() {
     let node = accepted(&[oot()]);
     node.load();
