@@ -44,6 +44,11 @@ impl<'t> Boot<'t> {
         Self { look: label, ..Self::new(timeline, number) }
     }
 
+    /// When the initramfs ended, on the guest's clock.
+    pub fn switched_root_us(&self) -> Option<u64> {
+        (self.real_root_us > 0).then_some(self.real_root_us)
+    }
+
     pub fn journal(&self) -> impl Iterator<Item = (&'t Event, &'t JournalRecord)> + '_ {
         self.events.iter().filter_map(|event| match &event.what {
             What::Journal(record) => Some((*event, record)),

@@ -330,6 +330,7 @@ fn facts() -> Facts {
         registry: "embedded".into(),
         pool: None,
         nics: vec![nic("primary", "virtio-net", "52:54:00:00:00:01"), nic("test", "e1000", "52:54:00:00:00:02")],
+        layer: None,
     }
 }
 

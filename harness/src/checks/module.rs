@@ -134,7 +134,12 @@ fn from_image(boot: &Boot<'_>, expected: &ModuleReplaced, module: &Module) -> Ju
     let images = known.iter().map(|version| version.as_str()).collect::<Vec<_>>().join(", ");
     let message =
         format!("another {name} is loaded than the image's: srcversion {}, the image has {images}", module.srcversion);
-    let advice = "A module of the same name from elsewhere (in-tree, or an older image) was loaded first.";
+    let advice = match origin_of(boot, name, module) {
+        Copy::Layered => {
+            "It is the copy that is layered into the node image: list it among the modules to remove, or layer the next version."
+        }
+        _ => "A module of the same name from elsewhere (in-tree, or an older image) was loaded first.",
+    };
     Err(Box::new(Finding::fail(REPLACED, boot.number, message).advise(advice)))
 }
 
@@ -200,26 +205,99 @@ fn try_present(boot: &Boot<'_>, expected: &ModulePresent) -> Judged<Finding> {
     if !matches!(module.state.as_str(), "live" | "") {
         return refuse(format!("{name} is not live but {}", module.state), Evidence::new(event, module.state.clone()));
     }
-    let origin = if module.taint.contains('O') { Origin::OutOfTree } else { Origin::InTree };
-    if expected.origin.is_some_and(|wanted| wanted != origin) {
-        let what = if origin == Origin::InTree { "the kernel's own" } else { "out-of-tree" };
-        return refuse(
-            format!("{name} is loaded, but it is {what}"),
-            Evidence::new(event, format!("taint `{}`", module.taint)),
-        );
+    let here = origin_of(boot, name, module);
+    let whose = match &here {
+        Copy::Layered => format!("the {name} that is layered into the node image"),
+        // Where nothing is layered, there is no question.
+        Copy::OfImage(repository) if is_layered(boot) => format!("the {name} of {repository}"),
+        _ => name.to_owned(),
+    };
+    let seen = Evidence::new(event, format!("srcversion `{}`, taint `{}`", module.srcversion, module.taint));
+    match (expected.origin, &here) {
+        (None, _) | (Some(Origin::InTree), Copy::InTree) | (Some(Origin::Layered), Copy::Layered) => {}
+        (Some(Origin::OutOfTree), Copy::Layered | Copy::OfImage(_) | Copy::OutOfTree) => {}
+        (Some(Origin::Layered), Copy::OutOfTree) if module.srcversion.is_empty() => {
+            let message = format!("{name} is loaded without a srcversion, so whose module it is can't be told");
+            return Err(Box::new(Finding::inconclusive(PRESENT, boot.number, message).seen([seen])));
+        }
+        _ => return refuse(format!("{name} is loaded, but it is {here}"), seen),
     }
+    let since = if expected.since_initramfs { since_initramfs(boot, name)? } else { String::new() };
     if expected.may_have_been_removed {
-        let message = format!("{name} is loaded");
+        let message = format!("{whose} is loaded{since}");
         return Ok(Finding::pass(PRESENT, boot.number, message)
-            .seen([Evidence::new(event, format!("/sys/module/{name} exists"))]));
+            .seen([Evidence::new(event, format!("/sys/module/{name} exists")), seen]));
     }
     let changes = traced(boot, PRESENT)?;
     if let Some(out) = changes.iter().find(|change| !change.loaded && change.change.module == name) {
         let message = format!("{name} was taken out at {} and put back", moment(out.change.mono_us));
         return refuse(message, Evidence::new(out.event, format!("taken out by {}", out.change.comm)));
     }
-    let message = format!("{name} is loaded and was never taken out");
-    Ok(Finding::pass(PRESENT, boot.number, message).seen([Evidence::new(event, format!("/sys/module/{name} exists"))]))
+    let message = format!("{whose} is loaded{since} and was never taken out");
+    Ok(Finding::pass(PRESENT, boot.number, message)
+        .seen([Evidence::new(event, format!("/sys/module/{name} exists")), seen]))
+}
+
+/// Whose module is loaded.
+enum Copy {
+    InTree,
+    Layered,
+    /// That of an image of this repository.
+    OfImage(String),
+    OutOfTree,
+}
+
+impl std::fmt::Display for Copy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InTree => f.write_str("the kernel's own"),
+            Self::Layered => f.write_str("the copy that is layered into the node image"),
+            Self::OfImage(repository) => write!(f, "the copy of {repository}"),
+            Self::OutOfTree => f.write_str("out-of-tree"),
+        }
+    }
+}
+
+fn is_layered(boot: &Boot<'_>) -> bool {
+    boot.facts.is_some_and(|facts| facts.layer.is_some())
+}
+
+/// By taint and srcversion. Where the layer and an image have the same, it is the layer's: that was there first.
+fn origin_of(boot: &Boot<'_>, name: &str, module: &Module) -> Copy {
+    if !module.taint.contains('O') {
+        return Copy::InTree;
+    }
+    let is =
+        |version: Option<&String>| version.is_some_and(|version| !version.is_empty() && *version == module.srcversion);
+    let Some(facts) = boot.facts else { return Copy::OutOfTree };
+    if facts.layer.as_ref().is_some_and(|layer| is(layer.modules.get(name))) {
+        return Copy::Layered;
+    }
+    let image = facts.images.iter().find(|image| is(image.modules.get(name)));
+    image.map_or(Copy::OutOfTree, |image| Copy::OfImage(image.repository.clone()))
+}
+
+/// When the module was last put in, which must have been in the initramfs.
+fn since_initramfs(boot: &Boot<'_>, name: &str) -> Judged<String> {
+    let changes = traced(boot, PRESENT)?;
+    let Some(load) = changes.iter().rev().find(|change| change.loaded && change.change.module == name) else {
+        let message = format!("the kernel's trace does not tell when {name} was loaded");
+        return Err(Box::new(Finding::inconclusive(PRESENT, boot.number, message)));
+    };
+    let at = load.change.mono_us;
+    match boot.switched_root_us() {
+        None => {
+            let message =
+                format!("nothing tells when the initramfs ended, so whether {name} was loaded in it can't be told");
+            Err(Box::new(Finding::inconclusive(PRESENT, boot.number, message)))
+        }
+        Some(end) if at < end => Ok(format!(" since {} before the initramfs ended", span(end - at))),
+        Some(end) => {
+            let message = format!("{name} was loaded {} after the initramfs had ended", span(at - end));
+            let evidence = Evidence::new(load.event, format!("by {} at {}", load.change.comm, moment(at)));
+            Err(Box::new(Finding::fail(PRESENT, boot.number, message).seen([evidence])))
+        }
+    }
 }
 
 /// A module is not there, and never was.
@@ -262,6 +340,7 @@ mod tests {
     use super::*;
     use crate::checks::Outcome;
     use crate::checks::fixture::{LOAD, Node, boot_of, expect};
+    use crate::timeline::LayerFact;
 
     type Spoil = fn(&mut Node);
 
@@ -366,6 +445,56 @@ mod tests {
         assert_eq!(there(&node, "{module: virtio_net, origin: in-tree}").outcome, Outcome::Pass);
         assert_eq!(there(&node, "{module: virtio_net, origin: out-of-tree}").outcome, Outcome::Fail);
         assert_eq!(there(&node, "{module: igb}").outcome, Outcome::Fail);
+    }
+
+    /// A node whose boot 2 runs a layered `day1_nic`, loaded in the initramfs.
+    fn layered() -> Node {
+        let mut node = Node::pulled_and_loaded();
+        let version = node.facts().images[0].modules["day1_nic"].clone();
+        node.facts().images[0].modules.insert("day1_nic".into(), "N3XT".into());
+        let modules = [("day1_nic".to_owned(), version)].into();
+        node.facts().layer = Some(LayerFact { kernel: "6.12".into(), modules, without: vec!["e1000".into()] });
+        node.boot(2).systemd("", "", "Switching root.", 2_000_000);
+        node.boot(2).modules(|change| change.mono_us = 1_400_000);
+        node
+    }
+
+    #[test]
+    fn a_layered_module_is_told_from_an_image_s_and_since_when_it_runs() {
+        const WANTED: &str = "{module: day1_nic, origin: layered, since-initramfs: true}";
+        let mut node = layered();
+        let finding = there(&node, WANTED);
+        assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
+        let told = "the day1_nic that is layered into the node image is loaded since 600 ms before the initramfs ended and was never taken out";
+        assert_eq!(finding.message, told);
+        assert_eq!(there(&node, "{module: day1_nic, origin: out-of-tree}").outcome, Outcome::Pass);
+        assert_eq!(there(&node, "{module: day1_nic, origin: in-tree}").outcome, Outcome::Fail);
+        let swapped = swap(&node);
+        assert!(swapped.advice.is_some_and(|advice| advice.contains("layered into the node image")));
+
+        node.boot(2).modules(|change| change.mono_us = 2_500_000);
+        let late = there(&node, WANTED);
+        assert!(late.outcome == Outcome::Fail && late.message.contains("500 ms after the initramfs"), "{late:?}");
+        node.ready(2).module("day1_nic", |module| module.srcversion = "N3XT".into());
+        let other = there(&node, WANTED);
+        assert!(other.outcome == Outcome::Fail && other.message.contains("the copy of quay.io"), "{other:?}");
+        node.ready(2).module("day1_nic", |module| module.srcversion = "0LD".into());
+        assert!(there(&node, WANTED).message.ends_with("out-of-tree"));
+    }
+
+    #[test]
+    fn whose_module_or_since_when_is_not_guessed() {
+        const WANTED: &str = "{module: day1_nic, origin: layered, since-initramfs: true}";
+        let broken: [fn(&mut Node); 3] = [
+            |node| node.ready(2).module("day1_nic", |module| module.srcversion.clear()),
+            |node| node.boot(2).remove_journal("Switching root"),
+            |node| node.boot(2).remove_modules(),
+        ];
+        for (which, break_it) in broken.into_iter().enumerate() {
+            let mut node = layered();
+            break_it(&mut node);
+            assert_eq!(there(&node, WANTED).outcome, Outcome::Inconclusive, "{which}: {:?}", there(&node, WANTED));
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use build_root::{BuildRoot, Distribution, HOST_PACKAGES, ensure_build_root, 
 pub use compression::Compression;
 pub use image::ensure_image;
 pub use inspect::{Export, InspectError, ModuleInfo, Parameter, SoftDeps};
-pub use pack::{Base, ImageConfig, OciLayout, PackSpec, pack_image};
+pub use pack::{Base, ImageConfig, OciLayout, PackSpec, index_modules, pack_image};
 pub use signature::{Signature, Trust, TrustedKey, TrustedKeyError, trust};
 pub use signer::ModuleKey;
 pub use variant::Variant;
@@ -126,7 +126,7 @@ pub enum Error {
     #[error("cannot pack the driver image: {0}")]
     Content(String),
     /// `depmod` failed, or warned about the content.
-    #[error("depmod could not index the modules of the driver image: {0}")]
+    #[error("depmod could not index the modules: {0}")]
     Depmod(String),
     /// The image's description could not be made.
     #[error("cannot describe the driver image: {0}")]

@@ -200,8 +200,18 @@ fn index(build_root: &BuildRoot, stage: &Path, modules_dir: &Path, directory: &s
     // Without this list, the indexes are in the order of the file system; an image has no such file.
     let order_path = modules_dir.join("modules.order");
     fs::write(&order_path, order).map_err(Error::io("write", &order_path))?;
-    let mut command = build_root.command(stage);
-    command.args(["depmod", "-b", "/build/opt", directory]);
+    depmod(build_root, stage, "/build/opt", directory)?;
+    fs::remove_file(&order_path).map_err(Error::io("remove", &order_path))
+}
+
+/// Makes the indexes of all modules in the `lib/modules/RELEASE` of a tree anew, as a node image's build does.
+pub fn index_modules(build_root: &BuildRoot, tree: &Path) -> Result<(), Error> {
+    depmod(build_root, tree, "/build", &build_root.kernel_release)
+}
+
+fn depmod(build_root: &BuildRoot, work: &Path, base: &str, directory: &str) -> Result<(), Error> {
+    let mut command = build_root.command(work);
+    command.args(["depmod", "-b", base, directory]);
     let mut complaints = Vec::new();
     sandbox::run(command, &mut |line| {
         // A driver image holds no list of what is built into the kernel.
@@ -210,10 +220,7 @@ fn index(build_root: &BuildRoot, stage: &Path, modules_dir: &Path, directory: &s
         }
     })
     .map_err(|error| Error::Depmod(error.to_string()))?;
-    if !complaints.is_empty() {
-        return Err(Error::Depmod(complaints.join("; ")));
-    }
-    fs::remove_file(&order_path).map_err(Error::io("remove", &order_path))
+    if complaints.is_empty() { Ok(()) } else { Err(Error::Depmod(complaints.join("; "))) }
 }
 
 fn read_back(stage: &Path) -> Result<Files, Error> {

@@ -27,11 +27,7 @@ pub(super) fn all(
     workshop: &Workshop,
     tell: &dyn Fn(&str),
 ) -> Result<Vec<(Image, ImageFact)>, PlanError> {
-    let bench = |place, number| -> Result<Bench<'_>, PlanError> {
-        let kernel = kernel(scenario, node, &place, number)?;
-        let build_root = build_root(node, kernel, workshop, tell)?;
-        Ok(Bench { build_root, workshop, tell })
-    };
+    let bench = |place, number| Bench::of_kernel(scenario, node, &place, number, workshop, tell);
     let mut all = Vec::new();
     for (index, image) in scenario.spec.registry.images.iter().enumerate() {
         let number = image.kernel.unwrap_or(scenario.spec.node.kernel);
@@ -74,7 +70,8 @@ pub(super) fn fetched(
     let images = scenario.spec.registry.images.iter().enumerate();
     let images = images.map(|(index, image)| (image.from.as_ref(), image_kernel(index), image.kernel.unwrap_or(own)));
     let workers = workers.iter().map(|_| (None, node_kernel(), own));
-    let fetched = images.chain(workers).map(|(from, place, number)| match from {
+    let layer = scenario.spec.node.layer.iter().map(|_| (None, node_kernel(), own));
+    let fetched = images.chain(workers).chain(layer).map(|(from, place, number)| match from {
         Some(from) => Ok(Fetched { from: vec![from.clone()], ..Fetched::elsewhere("driver-image", from) }),
         None => {
             let kernel = kernel(scenario, node, &place, number)?;
@@ -125,14 +122,28 @@ fn described(repository: String, tags: Vec<String>, layout: kmod::OciLayout) -> 
 }
 
 /// Where images for one kernel are made.
-struct Bench<'w> {
-    build_root: BuildRoot,
+pub(super) struct Bench<'w> {
+    pub build_root: BuildRoot,
     workshop: &'w Workshop,
     tell: &'w dyn Fn(&str),
 }
 
-impl Bench<'_> {
-    fn modules<'n>(&self, names: impl Iterator<Item = &'n ModuleName>) -> Result<Vec<BuiltModule>, PlanError> {
+impl<'w> Bench<'w> {
+    /// For one of the node image's kernels, counted from 1, which the scenario names at this place.
+    pub fn of_kernel(
+        scenario: &Scenario,
+        node: &NodeImage,
+        place: &scenario::Path,
+        number: usize,
+        workshop: &'w Workshop,
+        tell: &'w dyn Fn(&str),
+    ) -> Result<Self, PlanError> {
+        let kernel = kernel(scenario, node, place, number)?;
+        Ok(Self { build_root: build_root(node, kernel, workshop, tell)?, workshop, tell })
+    }
+
+    /// Modules of `vm-images/kmods`, built.
+    pub fn modules<'n>(&self, names: impl Iterator<Item = &'n ModuleName>) -> Result<Vec<BuiltModule>, PlanError> {
         let kmods = self.workshop.vm_images.join("kmods");
         let sources: Vec<PathBuf> = names.map(|name| kmods.join(name.as_str())).collect();
         if sources.is_empty() {

@@ -7,6 +7,7 @@ mod drive;
 mod hands;
 mod happen;
 mod images;
+mod layer;
 mod on_disk;
 mod origin;
 mod other_config;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::brought;
 use super::disks;
 use super::images;
+use super::layer;
 use super::on_disk;
 use super::origin::Failures;
 use super::pool::{self, PoolDraft, PoolPlan};
@@ -16,6 +17,7 @@ use super::under_test::{self, UnderTest};
 use super::worker::WorkerImage;
 use crate::cache::{self, Cache, Fetched};
 use crate::kmod;
+use crate::layering;
 use crate::machine::{Firmware, FirmwareError, Instruments};
 use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::network::Station;
@@ -223,6 +225,33 @@ pub enum PlanError {
     /// The host has no firmware as the scenario wants it.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
+    /// Nothing can be layered into this node image.
+    #[error(
+        "{place}: it layers modules into its node image, which is done with images that are built from Debian packages; {node} is none"
+    )]
+    NoLayer {
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
+        /// The node image.
+        node: String,
+    },
+    /// The kernel has no such module of its own.
+    #[error(
+        "{place}: kernel {kernel} of the node image {node} has no module {module} as a file, so there is nothing to take out"
+    )]
+    NotInTree {
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
+        /// The module.
+        module: String,
+        /// The kernel's release.
+        kernel: String,
+        /// The node image.
+        node: String,
+    },
+    /// The layered image can't be made.
+    #[error(transparent)]
+    Layering(#[from] layering::Error),
     /// The modules can't be built or packed.
     #[error(transparent)]
     Kmod(#[from] kmod::Error),
@@ -234,14 +263,19 @@ pub enum PlanError {
 impl PlanError {
     /// Whether this node image can't show what the scenario is about, which is nobody's fault.
     pub fn is_no_fault(&self) -> bool {
-        matches!(self, Self::NoBootArguments { .. })
+        matches!(self, Self::NoBootArguments { .. } | Self::NoLayer { .. })
     }
 
     /// Whether the input is wrong, not the harness's side.
     pub fn is_bad_input(&self) -> bool {
         !matches!(
             self,
-            Self::Kmod(_) | Self::Cache(_) | Self::Firmware(_) | Self::Worker { .. } | Self::NoModules { .. }
+            Self::Kmod(_)
+                | Self::Cache(_)
+                | Self::Firmware(_)
+                | Self::Layering(_)
+                | Self::Worker { .. }
+                | Self::NoModules { .. }
         )
     }
 }
@@ -365,6 +399,7 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
     let scenario = &draft.scenario;
     let boot_arguments = boot_arguments(scenario, node)?;
     let firmware = firmware(scenario, node, workshop)?;
+    let (layered, layer) = layer::layered(scenario, node, workshop, tell)?;
     let images = images::all(scenario, &draft.workers, node, workshop, tell)?;
     let mut facts = Facts {
         trial: trial_name(scenario, node.name(), draft.kernel.as_deref()),
@@ -382,12 +417,13 @@ pub fn plan(draft: &Draft, node: &NodeImage, workshop: &Workshop, tell: &dyn Fn(
         registry: workshop.registry.to_string(),
         nics: nics(scenario),
         pool: None,
+        layer,
     };
     let images: Vec<Image> = images.into_iter().map(|(image, _)| image).collect();
     let of = |draft: &Draft, facts| Plan {
         scenario: Arc::clone(&draft.scenario),
         start: draft.start,
-        node: node.clone(),
+        node: layered.clone(),
         pool: draft.pool.clone(),
         rendered: draft.rendered.clone(),
         changes: draft.changes.clone(),

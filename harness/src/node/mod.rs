@@ -113,6 +113,16 @@ impl NodeImage {
         self.dir.join(KERNEL_DIRS).join(release)
     }
 
+    /// Whether it was made by the recipe in `vm-images/debian`, so that its disk is laid out as that says.
+    pub fn is_built_here(&self) -> bool {
+        self.facts.mirror.is_some()
+    }
+
+    /// An image that was made from this one, of which the same is known.
+    pub fn on_disk(&self, path: PathBuf, digest: String) -> Self {
+        Self { disk: BootDisk { path, digest, ..self.disk.clone() }, ..self.clone() }
+    }
+
     /// Reads an image whose facts are in a directory.
     fn known(disk: BootDisk, dir: &Path) -> Result<Self, Error> {
         let path = dir.join(FACTS);

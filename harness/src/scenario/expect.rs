@@ -175,8 +175,11 @@ fn network_manager() -> UnitName {
 pub struct ModulePresent {
     /// The module.
     pub module: ModuleName,
-    /// Whether it must be the kernel's own or one of an image.
+    /// Whose it must be.
     pub origin: Option<Origin>,
+    /// Whether it must have been loaded in the initramfs, by the copy that is there.
+    #[serde(default)]
+    pub since_initramfs: bool,
     /// Allow it to have been taken out and put back.
     #[serde(default)]
     pub may_have_been_removed: bool,
@@ -190,6 +193,8 @@ pub enum Origin {
     InTree,
     /// Out-of-tree; it carries taint `O`.
     OutOfTree,
+    /// Out-of-tree, and by its `srcversion` the one that is layered into the node image (`node.layer`).
+    Layered,
 }
 
 /// A module is not loaded, and never was in this boot.

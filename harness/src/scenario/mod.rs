@@ -46,7 +46,7 @@ pub use happening::{
 pub use load::{Listing, Scenario, list};
 pub use mistake::{Mistake, Mistakes};
 pub use mutant::{Mutant, Mutation, mutants};
-pub use node::{Disk, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
+pub use node::{Disk, Layer, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
 pub use patch::{Patch, PatchChange, PatchPlace};
 pub use pool::{
     AskedFor, Downtime, Label, MOST_NODES, Member, MemberLink, MemberState, Module, PodKind, PodOutcome, PodResult,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AbsolutePath, FileMode, Id, KernelArgument, Network, Size, UnitName};
+use super::{AbsolutePath, FileMode, Id, KernelArgument, ModuleName, Network, Size, UnitName};
 
 /// What the node starts from.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -17,6 +17,8 @@ pub struct NodeShape {
     pub memory: Size,
     /// Which of its image's kernels it boots, counted from 1, until another one is chosen (`boot-kernel`).
     pub kernel: usize,
+    /// What is layered into its image: drivers that the node needs before it has a config (Day 0).
+    pub layer: Option<Layer>,
     /// What is added to the kernel's command line, such as `enforcing=1` for SELinux.
     pub kernel_arguments: Vec<KernelArgument>,
     /// Whether its firmware is UEFI with Secure Boot and Microsoft's keys: it starts signed boot loaders only, and the
@@ -45,6 +47,7 @@ impl Default for NodeShape {
             cpus: 2,
             memory: Size::mib(2048),
             kernel: 1,
+            layer: None,
             kernel_arguments: vec![],
             secure_boot: false,
             enrolled_keys: vec![],
@@ -55,6 +58,20 @@ impl Default for NodeShape {
             units: vec![],
         }
     }
+}
+
+/// What an image build on top of the node image has done to it, for the kernel that the node boots first. Node images
+/// that are not built from Debian packages skip the scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Layer {
+    /// Out-of-tree modules that it brought: names of directories in `vm-images/kmods`. They are in the root file system
+    /// and in the initramfs.
+    #[serde(default)]
+    pub modules: Vec<ModuleName>,
+    /// In-tree modules that it took out of both.
+    #[serde(default)]
+    pub without: Vec<ModuleName>,
 }
 
 /// A network card.

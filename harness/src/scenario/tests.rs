@@ -189,6 +189,12 @@ fn each_wrong_reference_is_told() {
         ("  - generate:", "  - generate: {machine_config_name: 99-b}\n  - generate:", "`pull/99-b`, `pull/99-a`"),
         ("  - generate:", "  - file: mc.yaml\n    generate:", "both `generate` and `file`"),
         ("description: d", "description: d\nnode: {disks: [{id: var, size: 1GiB, throttle: {}}]}", "slows nothing"),
+        ("description: d", "description: d\nnode: {layer: {}}", "this layer changes nothing"),
+        (
+            "nic.driver: {nic: test, driver: day1_nic}",
+            "module.present: {module: day1_nic, origin: layered}",
+            "no layered module",
+        ),
         ("description: d", "description: d\nnode: {enrolled-keys: [vendor]}", "keys for a node without Secure Boot"),
         (
             "description: d",

@@ -3,7 +3,7 @@
 use super::decode::nearest;
 use super::{
     Action, BASE_CHECKS, Base, Boot, ConfigSource, Document, Ends, Expectation, Expectations, JOURNAL_PATTERNS,
-    Mistake, Path, Reach, Repository, Spec, Start, Trigger, UnitRef,
+    Mistake, Origin, Path, Reach, Repository, Spec, Start, Trigger, UnitRef,
 };
 
 /// Every mistake that no single value shows. Where a part was taken out since it was wrong itself, what refers
@@ -101,6 +101,10 @@ impl<'s> Verifier<'s> {
             let help = "Give another card a network; the first one's has the registry's address in it.";
             let place = at("node").key("nics").index(0).key("network");
             self.wrong(&place, "the network behind the first card can't be chosen".to_owned(), help);
+        }
+        if spec.node.layer.as_ref().is_some_and(|layer| layer.modules.is_empty() && layer.without.is_empty()) {
+            let help = "Write `modules` that it brings, in-tree modules that it is `without`, or leave it out.";
+            self.wrong(&at("node").key("layer"), "this layer changes nothing".to_owned(), help);
         }
         if spec.node.cpus == 0 {
             self.wrong(&at("node").key("cpus"), "a node without a CPU".to_owned(), "Write at least 1.");
@@ -438,6 +442,12 @@ impl<'s> Verifier<'s> {
                         let help = "Remove `exists: false`, or what is said of the file.";
                         self.wrong(&place, "a file that is not there has neither mode nor text".to_owned(), help);
                     }
+                }
+                Expectation::ModulePresent(one) if one.origin == Some(Origin::Layered) => {
+                    let layer = self.spec.node.layer.iter();
+                    let known = layer.flat_map(|layer| &layer.modules).map(|module| module.as_str());
+                    let place = place.key("module");
+                    self.known(&at("node").key("layer"), &place, "layered module", one.module.as_str(), known);
                 }
                 Expectation::ModulePresent(_) | Expectation::ModuleAbsent(_) | Expectation::KernelRunning(_) => {}
             }

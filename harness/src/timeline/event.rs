@@ -134,6 +134,9 @@ pub struct Facts {
     /// The trial's nodes, where it has several: in the trial's own facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolFacts>,
+    /// What is layered into the node image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<LayerFact>,
 }
 
 /// The nodes of a trial with several, and how they are asked.
@@ -156,6 +159,30 @@ pub struct MemberFact {
     pub address: String,
     /// The pool that it is in.
     pub pool: String,
+}
+
+/// What is layered into a node image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerFact {
+    /// The release of the kernel that it is for.
+    pub kernel: String,
+    /// `srcversion` of every module that it brings, by module name (with `_`).
+    pub modules: BTreeMap<String, String>,
+    /// In-tree modules that it takes out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+}
+
+impl std::fmt::Display for LayerFact {
+    /// For a person, behind the node image's name.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kernel, modules, without } = self;
+        let named = modules.iter().map(|(name, version)| format!("{name} (srcversion {version})"));
+        let named: Vec<String> = named.collect();
+        let brings = if named.is_empty() { "nothing".to_owned() } else { named.join(", ") };
+        let lacks = if without.is_empty() { String::new() } else { format!(", and {} taken out", without.join(", ")) };
+        write!(f, "with {brings} layered into it for kernel {kernel}{lacks}")
+    }
 }
 
 /// What a config puts on a node.

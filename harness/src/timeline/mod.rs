@@ -12,7 +12,7 @@ mod snapshot;
 pub use bus::{Bus, Cursor};
 pub use event::{
     Answering, Asked, Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, HandedOver, Happened,
-    Hardware, ImageFact, LOOKED, MachineExited, MachineStarted, MemberFact, ModuleEvent, NicFact, NodeChanged,
+    Hardware, ImageFact, LOOKED, LayerFact, MachineExited, MachineStarted, MemberFact, ModuleEvent, NicFact, NodeChanged,
     NodeState, OnDisk, Pod, PodState, PoolFacts, ProxyRequest, Qmp, RegistryProgress, RegistryRequest, RenderedFor,
     Step, Stream, StreamEnded, What, delay_unit, is_panic,
 };

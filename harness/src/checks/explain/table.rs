@@ -202,9 +202,9 @@ pub static ALL: [Explanation; 31] = [
     Explanation {
         id: "module.present",
         shows: "A module is in the settled node's kernel, from the expected origin, and was never taken out, unless the scenario allows that.",
-        rests_on: "/sys/module in the snapshot (state and taint `O`), and the kernel's own trace of modules that are put in and taken out.",
+        rests_on: "/sys/module in the snapshot (state, taint `O`, and the `srcversion`, held against those of what is layered into the node image and of the images in the registry), and the kernel's own trace of modules that are put in and taken out.",
         fails: Some(
-            "The module is not there, is not live, is the kernel's own or out-of-tree against the expectation, or was taken out and put back.",
+            "The module is not there, is not live, is another one than the expected (the kernel's own, out-of-tree, or the layered one), was loaded after the initramfs where it had to be there before, or was taken out and put back.",
         ),
         inconclusive: "There is no snapshot, or the trace is empty.",
         example: "e1000 is not loaded",

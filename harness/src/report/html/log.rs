@@ -147,7 +147,10 @@ mod pool {
 /// What else a timeline holds: who tells it, how grave it is, and what it says.
 fn describe(what: &What) -> (&'static str, u8, String) {
     match what {
-        What::Facts(facts) => ("day1", 6, format!("the trial {} on {}", facts.trial, facts.node_image)),
+        What::Facts(facts) => {
+            let layer = facts.layer.as_ref().map(|layer| format!(", {layer}")).unwrap_or_default();
+            ("day1", 6, format!("the trial {} on {}{layer}", facts.trial, facts.node_image))
+        }
         What::MachineStarted(one) => {
             ("qemu", 5, format!("QEMU {} starts the machine by {} ({})", one.qemu, one.accel, one.start))
         }

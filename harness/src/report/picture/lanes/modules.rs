@@ -1,4 +1,4 @@
-//! Modules: the image's, those that they replace, and those that were taken out.
+//! Modules: those of images and layers, those that they replace, and those that were taken out.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,11 @@ pub(super) fn all(source: &Source<'_>, scenario: Option<&Scenario>) -> Vec<Lane>
     let facts = source.timeline.facts();
     let of_images: BTreeSet<&str> = facts
         .iter()
-        .flat_map(|facts| &facts.images)
-        .flat_map(|image| image.modules.keys())
+        .flat_map(|facts| {
+            let of_layer = facts.layer.iter().map(|layer| &layer.modules);
+            facts.images.iter().map(|image| &image.modules).chain(of_layer)
+        })
+        .flat_map(|modules| modules.keys())
         .map(String::as_str)
         .collect();
     let mut in_tree: BTreeSet<String> = replaced(scenario);
