@@ -1,14 +1,17 @@
-//! `config.identical`: the node was served the rendered config, byte for byte; `config.modes`: nobody but root can
-//! change what it puts there; `config.on-disk`: what it puts there is there.
+//! `config.identical`: the node was served the rendered config, byte for byte; `config.never-asked`: it did not come to ask
+//! for it; `config.modes`: nobody but root can change what it puts there; `config.on-disk`: what it puts there is there.
 
 use std::collections::BTreeMap;
 
+use crate::scenario::ConfigNeverAsked;
 use crate::timeline::{Event, Timeline, What};
 
 use super::boot::Boot;
+use super::obstacle::obstacle;
 use super::{Evidence, Finding};
 
 const CHECK: &str = "config.identical";
+const NEVER_ASKED: &str = "config.never-asked";
 const MODES: &str = "config.modes";
 const ON_DISK: &str = "config.on-disk";
 
@@ -27,7 +30,14 @@ pub(super) fn identical(timeline: &Timeline) -> Finding {
         return Finding::fail(CHECK, event.boot, message).seen([Evidence::new(event, format!("rendered: {rendered}"))]);
     }
     match served.first() {
-        None => Finding::inconclusive(CHECK, None, "no config was served to the node"),
+        None => {
+            let message = "no config was served to the node";
+            let Some(obstacle) = obstacle(&Boot::new(timeline, 1)) else {
+                return Finding::inconclusive(CHECK, None, message);
+            };
+            let message = format!("{message}: {obstacle}");
+            obstacle.told_by(Finding::inconclusive(CHECK, None, message))
+        }
         Some((event, config)) => {
             let beside = if timeline.facts().is_some_and(|facts| facts.instruments_in_config) {
                 "; Ignition merged the harness's instruments beside it"
@@ -38,6 +48,33 @@ pub(super) fn identical(timeline: &Timeline) -> Finding {
             let message = format!("the node was served the rendered config, byte for byte ({size} bytes){beside}");
             Finding::pass(CHECK, event.boot, message).seen([Evidence::new(event, format!("sha256 {rendered}"))])
         }
+    }
+}
+
+/// The node did not ask for its config, for the reason that the scenario expects.
+pub(super) fn never_asked(timeline: &Timeline, boot: &Boot<'_>, expected: &ConfigNeverAsked) -> Finding {
+    let number = boot.number;
+    let asked = boot.events.iter().find_map(|event| match &event.what {
+        What::ConfigServed(config) => Some((event, config)),
+        _ => None,
+    });
+    if let Some((event, config)) = asked {
+        let request = format!("GET {} was answered with {}", config.path, config.status);
+        return Finding::fail(NEVER_ASKED, number, "the node asked for its config")
+            .seen([Evidence::new(event, request)]);
+    }
+    if !boot.was_followed_to_its_end(timeline) {
+        let message = "the recording ends before the boot does, so that the node may have been about to ask";
+        return Finding::inconclusive(NEVER_ASKED, number, message);
+    }
+    let Some(obstacle) = obstacle(boot) else {
+        let message = "the config server was never asked, and the kernel's words about its network cards are missing";
+        return Finding::inconclusive(NEVER_ASKED, number, message);
+    };
+    let message = format!("the config server was never asked: {obstacle}");
+    match obstacle.is(expected.because) {
+        true => obstacle.told_by(Finding::pass(NEVER_ASKED, number, message)),
+        false => obstacle.told_by(Finding::fail(NEVER_ASKED, number, message)),
     }
 }
 
@@ -131,7 +168,8 @@ fn is_so(is: &str, found: &str) -> bool {
 mod tests {
     use super::*;
     use crate::checks::Outcome;
-    use crate::checks::fixture::Node;
+    use crate::checks::fixture::{Node, boot_of, expect};
+    use crate::timeline::ConfigServed;
 
     #[test]
     fn other_bytes_fail_and_none_prove_nothing() {
@@ -144,6 +182,57 @@ mod tests {
         let mut node = Node::pulled_and_loaded();
         node.boot(1).remove(|what| matches!(what, What::ConfigServed(_)));
         assert_eq!(identical(&node.timeline()).outcome, Outcome::Inconclusive);
+    }
+
+    const CARD: &str = "pci 0000:00:03.0: [8086:100e] type 00 class 0x020000 conventional PCI endpoint";
+
+    /// A node whose config server was never asked, and whose kernel says these lines.
+    fn unasked(kernel: &[&str]) -> Node {
+        let mut node = Node::pulled_and_loaded();
+        node.boot(1).remove(|what| matches!(what, What::ConfigServed(_)));
+        kernel.iter().for_each(|line| node.boot(1).kernel(line));
+        node
+    }
+
+    fn judged(node: &Node, because: &str) -> Finding {
+        let timeline = node.timeline();
+        never_asked(&timeline, &boot_of(&timeline, 1), &expect(&format!("{{because: {because}}}")))
+    }
+
+    #[test]
+    fn a_node_without_a_driver_never_asks_and_the_reason_is_told() {
+        let finding = judged(&unasked(&[CARD]), "no-driver");
+        assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
+        let told = "the config server was never asked: no driver for the only network card (PCI 8086:100e)";
+        assert_eq!(finding.message, told);
+        assert!(finding.evidence[0].text.contains(CARD), "{finding:?}");
+        let other = "pci 0000:00:04.0: [1af4:1000] type 00 class 0x020000";
+        let finding = judged(&unasked(&[CARD, other]), "no-driver");
+        assert!(finding.message.ends_with("any of the 2 network cards (PCI 8086:100e, 1af4:1000)"), "{finding:?}");
+        let bridge = "pci 0000:00:01.0: [8086:7000] type 00 class 0x060100 conventional PCI endpoint";
+        assert_eq!(judged(&unasked(&[bridge]), "no-card").outcome, Outcome::Pass);
+        let told = identical(&unasked(&[CARD]).timeline());
+        assert!(told.outcome == Outcome::Inconclusive && told.message.contains("no driver for the only"), "{told:?}");
+    }
+
+    #[test]
+    fn a_node_that_asked_or_has_another_reason_fails_and_without_evidence_nothing_is_known() {
+        let mut asked = unasked(&[CARD]);
+        asked.boot(1).push(What::ConfigServed(ConfigServed { status: 503, ..ConfigServed::default() }));
+        assert!(judged(&asked, "no-driver").message.contains("asked for its config"));
+        assert_eq!(judged(&asked, "no-driver").outcome, Outcome::Fail);
+        let driven = unasked(&[CARD, "e1000 0000:00:03.0 eth0: Intel(R) PRO/1000 Network Connection"]);
+        let finding = judged(&driven, "no-driver");
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("e1000 0000:00:03.0"), "{finding:?}");
+        assert_eq!(judged(&unasked(&[CARD]), "no-card").outcome, Outcome::Fail);
+        // Of the bus's own words, none is a driver's.
+        let own =
+            unasked(&[CARD, "pci 0000:00:03.0: BAR 0 [mem 0xfeb80000-0xfeb9ffff]", "PCI: 0000:00:03.0 has no IRQ"]);
+        assert_eq!(judged(&own, "no-driver").outcome, Outcome::Pass);
+        assert_eq!(judged(&unasked(&[]), "no-driver").outcome, Outcome::Inconclusive);
+        let mut broken_off = unasked(&[CARD]);
+        broken_off.drop_boots_after(1);
+        assert_eq!(judged(&broken_off, "no-driver").outcome, Outcome::Inconclusive);
     }
 
     #[test]
@@ -160,7 +249,6 @@ mod tests {
 
     #[test]
     fn what_is_on_disk_is_held_against_the_config_in_force() {
-        use crate::checks::fixture::boot_of;
         use crate::timeline::Happened;
         let judged = |node: &Node| {
             let timeline = node.timeline();

@@ -67,7 +67,10 @@ pub(super) fn judge_one(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     if !is_without(without, "boots.count") {
         findings.push(reboot::count(scenario, timeline));
     }
-    if !is_without(without, "config.identical") {
+    // A node that must never ask for its config gets none.
+    let boots = scenario.spec.boots.iter().map(|boot| &boot.expect).chain([&scenario.spec.every_boot]);
+    let asks = boots.flat_map(|expect| expect.config_never_asked.iter()).next().is_none();
+    if asks && !is_without(without, "config.identical") {
         findings.push(config::identical(timeline));
     }
     if !is_without(without, "config.modes") {
@@ -134,6 +137,7 @@ fn of_boot(scenario: &Scenario, timeline: &Timeline, number: u32, plan: Option<&
 
 pub(super) fn one(timeline: &Timeline, boot: &Boot<'_>, expectation: Expectation<'_>) -> Finding {
     match expectation {
+        Expectation::ConfigNeverAsked(one) => config::never_asked(timeline, boot, one),
         Expectation::UnitResult(one) => units::result(boot, one),
         Expectation::UnitBefore(one) => ordering::before(boot, one),
         Expectation::ModuleReplaced(one) => module::replaced(boot, one),

@@ -21,6 +21,7 @@ mod kernel;
 mod leftovers;
 mod module;
 mod nic;
+mod obstacle;
 mod ordering;
 mod pool;
 mod ready;

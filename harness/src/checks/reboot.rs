@@ -192,6 +192,9 @@ pub(super) fn count(scenario: &Scenario, timeline: &Timeline) -> Finding {
 fn summary(end: &BootEnd, spec: &scenario::Spec) -> String {
     let by_the_trial = spec.boot(end.boot).is_some_and(scenario::Boot::is_ended_by_the_trial);
     match &end.cause {
+        Cause::Running if spec.boot(end.boot).is_some_and(|boot| boot.ends == Ends::Never) => {
+            "neither settled nor rebooted in its time".to_owned()
+        }
         Cause::Running => "settled".to_owned(),
         Cause::Harness => "cut by the trial".to_owned(),
         _ if by_the_trial => "settled, then rebooted by the trial".to_owned(),
@@ -226,6 +229,10 @@ fn compare(timeline: &Timeline, plan: &scenario::Boot, end: &BootEnd) -> Option<
             unsure(format!("boot {number} was cut from outside before it rebooted by itself"))
         }
         (Ends::Reboot, _, cause) => wrong_cause(&boot, plan, cause),
+        (Ends::Never, _, Cause::Running) => came_up(&boot),
+        (Ends::Never, _, cause) => {
+            fail(format!("boot {number} must not come to an end, but it was rebooted by {}", tell(cause)))
+        }
         (Ends::Cut, _, Cause::Harness) => None,
         (Ends::Cut, _, cause) => unsure(match cause {
             Cause::Running => format!("boot {number} was not cut as the scenario wants it"),
@@ -292,6 +299,21 @@ fn did_not_reboot(boot: &Boot<'_>) -> Option<Finding> {
             Finding::inconclusive(CHECK, number, format!("boot {number} was neither seen to settle nor to reboot"))
         }
     })
+}
+
+/// What is wrong with a boot that must neither settle nor reboot, and has not rebooted.
+fn came_up(boot: &Boot<'_>) -> Option<Finding> {
+    let number = boot.number;
+    if let Some(finding) = powered_off(boot) {
+        return Some(finding);
+    }
+    if let Some(event) = boot.settled() {
+        let finding = Finding::fail(CHECK, number, format!("boot {number} settled, but it must not come up"));
+        return Some(finding.seen([Evidence::new(event, "the boot settled")]));
+    }
+    let waited = boot.events.iter().any(|event| matches!(event.what, What::DeadlinePassed { .. }));
+    (!waited)
+        .then(|| Finding::inconclusive(CHECK, number, format!("boot {number} was not waited for until its deadline")))
 }
 
 pub(super) fn powered_off(boot: &Boot<'_>) -> Option<Finding> {
@@ -449,6 +471,25 @@ mod tests {
         node.boot(1).push(What::DeadlinePassed { waiting_for: "the reboot".into(), after_s: 300.0 });
         let finding = judged(&node);
         assert!(finding.outcome == Outcome::Fail && finding.message.contains("in its time"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_boot_that_must_not_come_up_passes_by_its_deadline_only() {
+        let mut scenario = scenario();
+        scenario.spec.boots.truncate(1);
+        (scenario.spec.boots[0].ends, scenario.spec.boots[0].by) = (Ends::Never, None);
+        let judged = |node: &Node| count(&scenario, &node.timeline());
+        assert!(judged(&Node::pulled_and_loaded()).message.contains("must not come to an end"));
+        let mut node = Node::pulled_and_loaded();
+        node.drop_boots_after(1);
+        assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+        node.boot(1).push(What::DeadlinePassed { waiting_for: "end of boot 1".into(), after_s: 120.0 });
+        let finding = judged(&node);
+        assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
+        assert_eq!(finding.message, "1 boot as expected (1: neither settled nor rebooted in its time)");
+        node.boot(1).systemd("", message_id::STARTUP_FINISHED, "Startup finished", 22_000_000);
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Fail && finding.message.contains("must not come up"), "{finding:?}");
     }
 
     #[test]

@@ -240,8 +240,11 @@ impl<'m> Driver<'m> {
         match error {
             WaitError::Deadline { what, after_s } => {
                 self.hands.bus.push(What::DeadlinePassed { waiting_for: what.clone(), after_s: *after_s });
-                // What hangs is best seen while it hangs.
-                self.look("deadline").await;
+                // What hangs is best seen while it hangs; nobody is there to look before the real root.
+                let in_real_root = |event: &Event| matches!(&event.what, What::Journal(record) if !record.initramfs);
+                if self.hands.bus.events().iter().any(|event| in_boot(event, number) && in_real_root(event)) {
+                    self.look("deadline").await;
+                }
             }
             WaitError::MachineExited { .. } | WaitError::Panic { .. } => {
                 self.hands.bus.push(What::Note { text: format!("boot {number} of {count}: {error}") });

@@ -15,6 +15,9 @@ use super::{AbsolutePath, FileMode, Id, ModuleName, Pattern, Repository, UnitNam
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Expectations {
+    /// The node never came to ask for its config.
+    #[serde(rename = "config.never-asked")]
+    pub config_never_asked: Many<ConfigNeverAsked>,
     /// How a unit ended.
     #[serde(rename = "unit.result")]
     pub unit_result: Many<UnitResult>,
@@ -85,6 +88,7 @@ macro_rules! expectations {
 }
 
 expectations! {
+    ConfigNeverAsked(ConfigNeverAsked) = config_never_asked, "config.never-asked";
     UnitResult(UnitResult) = unit_result, "unit.result";
     UnitBefore(UnitBefore) = unit_before, "unit.before";
     ModuleReplaced(ModuleReplaced) = module_replaced, "module.replaced";
@@ -98,6 +102,24 @@ expectations! {
     JournalLacks(JournalLacks) = journal_lacks, "journal.lacks";
     KernelRunning(KernelRunning) = kernel_running, "kernel.running";
     FileState(FileState) = file_state, "file.state";
+}
+
+/// The node never came to ask for its config.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ConfigNeverAsked {
+    /// What kept it from that.
+    pub because: Obstacle,
+}
+
+/// What keeps a node from the config server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Obstacle {
+    /// It has no network card.
+    NoCard,
+    /// It has no driver for any of its network cards.
+    NoDriver,
 }
 
 /// How a unit ended.

@@ -35,9 +35,9 @@ pub use document::{Document, Path, Step};
 pub(crate) use document::{Entry, Node, Value};
 pub(crate) use exact::Exact;
 pub use expect::{
-    Expectation, Expectations, FileState, ImageNotPulled, ImagePulled, ImageRefused, JournalLacks, JournalSays,
-    KernelRunning, Many, ModuleAbsent, ModulePresent, ModuleReplaced, NicDriver, Origin, UnitBefore, UnitOutcome,
-    UnitResult,
+    ConfigNeverAsked, Expectation, Expectations, FileState, ImageNotPulled, ImagePulled, ImageRefused, JournalLacks,
+    JournalSays, KernelRunning, Many, ModuleAbsent, ModulePresent, ModuleReplaced, NicDriver, Obstacle, Origin,
+    UnitBefore, UnitOutcome, UnitResult,
 };
 pub use happening::{
     Action, After, Clock, Damage, Delay, Fill, Filling, Happening, Harm, JournalTrigger, LinkAction, LinkState,

@@ -256,6 +256,7 @@ impl Boot {
         self.deadline.unwrap_or(match self.ends {
             Ends::Ready => Seconds::new(240),
             Ends::Reboot | Ends::Cut => Seconds::new(300),
+            Ends::Never => Seconds::new(120),
         })
     }
 }
@@ -270,6 +271,8 @@ pub enum Ends {
     Reboot,
     /// Something that happens in this scenario cuts its power.
     Cut,
+    /// Not at all: until its deadline the node neither settles nor reboots. Only the last boot can.
+    Never,
 }
 
 /// A base check that a scenario does without.

@@ -190,6 +190,8 @@ fn each_wrong_reference_is_told() {
         ("  - generate:", "  - file: mc.yaml\n    generate:", "both `generate` and `file`"),
         ("description: d", "description: d\nnode: {disks: [{id: var, size: 1GiB, throttle: {}}]}", "slows nothing"),
         ("description: d", "description: d\nnode: {layer: {}}", "this layer changes nothing"),
+        ("ends: ready\n", "ends: never\n    then: reboot\n", "never settles"),
+        ("  - ends: reboot\n    by: pull\n", "  - ends: never\n", "a boot follows on one that never ends"),
         (
             "nic.driver: {nic: test, driver: day1_nic}",
             "module.present: {module: day1_nic, origin: layered}",

@@ -201,7 +201,7 @@ impl<'s> Verifier<'s> {
         for (index, boot) in boots.iter().enumerate() {
             let place = list.index(index);
             self.end(boot, &place, index == last);
-            if let (Some(by), Ends::Ready | Ends::Cut) = (&boot.by, boot.ends) {
+            if let (Some(by), Ends::Ready | Ends::Cut | Ends::Never) = (&boot.by, boot.ends) {
                 self.wrong(
                     &place.key("by"),
                     format!("`by: {by}` with a boot that does not reboot by itself"),
@@ -219,6 +219,14 @@ impl<'s> Verifier<'s> {
         let is_whole = self.is_whole(&at("boots"));
         let then = place.key("then");
         match (boot.ends, boot.is_ended_by_the_trial(), is_last) {
+            (Ends::Never, ..) if !boot.then.is_empty() => {
+                let help = "Remove `then`, or write `ends: ready`.";
+                self.wrong(&then, "nothing can be done to a node that never settles".to_owned(), help);
+            }
+            (Ends::Never, _, false) => {
+                let help = "Let it be the last of `boots`.";
+                self.wrong(&place.key("ends"), "a boot follows on one that never ends".to_owned(), help);
+            }
             (Ends::Reboot | Ends::Cut, ..) if !boot.then.is_empty() => {
                 let help = "Remove `then`, or write `ends: ready`.";
                 self.wrong(&then, "a boot that ends by itself leaves nothing to do".to_owned(), help);
@@ -246,7 +254,7 @@ impl<'s> Verifier<'s> {
             let wrong = match (most, boot.ends, is_last) {
                 (0, ..) => "a node can't settle in no boot",
                 (100.., ..) => "a bound of so many boots bounds nothing",
-                (_, Ends::Reboot | Ends::Cut, _) => "`at-most` goes with `ends: ready`",
+                (_, Ends::Reboot | Ends::Cut | Ends::Never, _) => "`at-most` goes with `ends: ready`",
                 (_, _, false) => "only the last boot can stand for several",
                 _ => return,
             };
@@ -449,7 +457,10 @@ impl<'s> Verifier<'s> {
                     let place = place.key("module");
                     self.known(&at("node").key("layer"), &place, "layered module", one.module.as_str(), known);
                 }
-                Expectation::ModulePresent(_) | Expectation::ModuleAbsent(_) | Expectation::KernelRunning(_) => {}
+                Expectation::ModulePresent(_)
+                | Expectation::ModuleAbsent(_)
+                | Expectation::KernelRunning(_)
+                | Expectation::ConfigNeverAsked(_) => {}
             }
         }
     }

@@ -3,13 +3,13 @@
 use super::{Asked, Explanation};
 
 /// Every check, by its id.
-pub static ALL: [Explanation; 31] = [
+pub static ALL: [Explanation; 32] = [
     Explanation {
         id: "boots.count",
-        shows: "The node boots as often as the scenario says, and each boot ends as it says: settled, rebooted by the unit that is to, or cut.",
+        shows: "The node boots as often as the scenario says, and each boot ends as it says: settled, rebooted by the unit that is to, cut, or not at all.",
         rests_on: "QEMU's starts and resets, and what systemd and logind say of a reboot: who asked for it. Where they do not tell, the unit under test that was starting then.",
         fails: Some(
-            "A boot too many, a reboot by somebody else or past systemd, a boot that ends before it settled, a kernel panic, a node that switches itself off, a boot that was to reboot and settled.",
+            "A boot too many, a reboot by somebody else or past systemd, a boot that ends before it settled, a kernel panic, a node that switches itself off, a boot that was to reboot and settled, one that came up and must not.",
         ),
         inconclusive: "Boots are missing because the trial ended early; a boot was cut from outside before it came to its end; nothing tells who asked for a reset.",
         example: "boot 2 must settle and stay up, but it was rebooted by 99-worker-day1-nic-pull-kernel-module-image.service",
@@ -22,7 +22,7 @@ pub static ALL: [Explanation; 31] = [
         shows: "The config that the node asked for at its first boot is the rendered one, byte for byte: nothing of the harness is in it.",
         rests_on: "The sha256 of what the config server sent, held against the sha256 of the MachineConfigs as the MCO merges them.",
         fails: Some("The node was sent other bytes."),
-        inconclusive: "The node asked for no config, or the sha256 of the rendered one was not recorded.",
+        inconclusive: "The node asked for no config (then it says what kept it from that, where the initramfs tells), or the sha256 of the rendered one was not recorded.",
         example: "the node was served another config than the rendered one: sha256 aa",
         help: "This is a fault of the harness, not of the MachineConfig: report it with the trial's directory.",
         source: None,
@@ -38,6 +38,17 @@ pub static ALL: [Explanation; 31] = [
         help: "Root runs these files at each boot. Set 0755 for a script and 0644 for other files; JSON and Ignition have no octal numbers, so these are 493 and 420 there.",
         source: Some("coreos/ignition docs, Configuration Specification v3.x, storage.files.mode"),
         asked: Asked::Base,
+    },
+    Explanation {
+        id: "config.never-asked",
+        shows: "The node did not come to ask for its config, for the expected reason: it has no network card, or no driver for any.",
+        rests_on: "The config server's record of requests; and the initramfs's journal, which comes out of the node without a network: the kernel's words about the network cards that it found (PCI class 02), and whether a driver spoke for one of them.",
+        fails: Some("The node asked, or it is kept from it by something else."),
+        inconclusive: "The recording ends before the boot does, or the kernel's words about its devices are missing.",
+        example: "the config server was never asked: its network card has a driver (e1000 0000:00:03.0), so it is for another reason",
+        help: "The evidence has the cards, what spoke for one, and Ignition's last line in the initramfs.",
+        source: None,
+        asked: Asked::Key("config.never-asked: {because: no-driver}"),
     },
     Explanation {
         id: "config.on-disk",

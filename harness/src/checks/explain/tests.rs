@@ -28,7 +28,7 @@ const SPOILT_POOLS: [(&str, &str, fn(&mut Pool)); 6] = [
     ("rollout.unavailable", "{}", |pool| pool.tell(111, TWO, answers(Asked::Service, false, 108))),
 ];
 
-const SPOILT: [Spoilt; 25] = [
+const SPOILT: [Spoilt; 26] = [
     ("boots.count", 2, |node, _| {
         let asked = format!("Reboot requested from client PID 640 ('systemctl') (unit {PULL})...");
         node.boot(2).systemd("", "", &asked, 24_000_000);
@@ -36,6 +36,11 @@ const SPOILT: [Spoilt; 25] = [
     }),
     ("config.identical", 2, |node, _| node.facts().rendered_sha256 = "bb".into()),
     ("config.modes", 2, |node, _| node.facts().files[0].mode = 0o777),
+    ("config.never-asked", 1, |node, _| {
+        node.boot(1).remove(|what| matches!(what, What::ConfigServed(_)));
+        node.boot(1).kernel("pci 0000:00:03.0: [8086:100e] type 00 class 0x020000 conventional PCI endpoint");
+        node.boot(1).kernel("e1000 0000:00:03.0: enabling device (0000 -> 0003)");
+    }),
     ("config.on-disk", 2, |node, _| {
         node.facts().configs[0].files.insert("/etc/gone".into(), "0644 aa".into());
     }),
