@@ -10,6 +10,7 @@ mod merge;
 mod node_config;
 mod patch;
 mod prerequisites;
+mod readable;
 mod render;
 mod rollout;
 pub(crate) mod yaml;

@@ -190,7 +190,7 @@ fn write(script: &mut String, path: &str, mode: u32, contents: &[u8]) {
 }
 
 /// The bytes of an Ignition resource that is a `data:` URL.
-fn contents(resource: &Value) -> Result<Vec<u8>, String> {
+pub(super) fn contents(resource: &Value) -> Result<Vec<u8>, String> {
     let Some(source) = resource["source"].as_str().filter(|source| !source.is_empty()) else { return Ok(Vec::new()) };
     let bytes = decode(source)?;
     match resource["compression"].as_str().unwrap_or_default() {

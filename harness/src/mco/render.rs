@@ -9,19 +9,26 @@ use super::ignition::{Ignition, SpecVersion, Typed, WithTyped};
 use super::merge::merge;
 use super::{Error, MachineConfig};
 
-/// The largest rendered config that the MCO takes, in bytes of JSON (`constants.go`).
+/// The largest rendered MachineConfig that the MCO takes, in bytes of JSON (`constants.go`).
 pub const SIZE_LIMIT: usize = 1_572_864;
 
 /// A MachineConfigPool, as far as rendering goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     name: String,
+    os_image: Option<String>,
 }
 
 impl Pool {
     /// A pool of that name: `master`, `worker`, or a custom pool, which has the workers' MachineConfigs too.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into() }
+        Self { name: name.into(), os_image: None }
+    }
+
+    /// The same pool in a cluster whose release has this image of the operating system: its nodes run it unless a
+    /// MachineConfig says another one.
+    pub fn with_os_image(self, url: impl Into<String>) -> Self {
+        Self { os_image: Some(url.into()), ..self }
     }
 
     /// Its name.
@@ -60,7 +67,7 @@ pub struct Rendered {
     pub extensions: Vec<String>,
     /// Whether any source asks for FIPS.
     pub fips: bool,
-    /// The last `osImageURL`, if any source has one.
+    /// The last `osImageURL`; the cluster's, if no source has one.
     pub os_image_url: Option<String>,
 }
 
@@ -72,10 +79,6 @@ pub fn render(pool: &Pool, configs: &[MachineConfig]) -> Result<Rendered, Error>
     let Ignition { version, config } = check(newest, merged).and_then(oldest_that_holds).map_err(refuse)?;
     let config = sorted(config);
     let ignition_json = Value::Object(config).to_string().into_bytes();
-    if ignition_json.len() > SIZE_LIMIT {
-        let problem = format!("the config has {} bytes; the MCO refuses more than {SIZE_LIMIT}", ignition_json.len());
-        return Err(refuse(problem));
-    }
     let all = |list: fn(&MachineConfig) -> &Vec<String>| -> Vec<String> {
         sources.iter().flat_map(|source| list(source).iter().cloned()).collect()
     };
@@ -89,12 +92,16 @@ pub fn render(pool: &Pool, configs: &[MachineConfig]) -> Result<Rendered, Error>
         kernel_type: kernel_type(&sources),
         extensions: all(|source| &source.extensions),
         fips: sources.iter().any(|source| source.fips),
-        os_image_url: sources.iter().rev().find_map(|source| source.os_image_url.clone()),
+        os_image_url: os_image(&sources).or(pool.os_image.as_deref()).map(str::to_owned),
     };
     if rendered.kernel_type != "default" && rendered.extensions.iter().any(|extension| extension == "kernel-devel") {
         return Err(refuse(format!("the extension kernel-devel doesn't go with kernelType {}", rendered.kernel_type)));
     }
     rendered.name = format!("rendered-{}-{}", pool.name, hash(&rendered));
+    let size = rendered.machine_config().to_string().len();
+    if size > SIZE_LIMIT {
+        return Err(refuse(format!("it has {size} bytes; the MCO refuses more than {SIZE_LIMIT}")));
+    }
     Ok(rendered)
 }
 
@@ -204,6 +211,12 @@ fn kernel_type(sources: &[&MachineConfig]) -> String {
     let special = |kind: &&String| !matches!(kind.as_str(), "" | "default");
     let last = sources.iter().rev().filter_map(|source| source.kernel_type.as_ref()).find(special);
     last.map_or_else(|| "default".to_owned(), Clone::clone)
+}
+
+/// The last one that says any.
+fn os_image<'s>(sources: &[&'s MachineConfig]) -> Option<&'s str> {
+    let mut said = sources.iter().rev().filter_map(|source| source.os_image_url.as_deref());
+    said.find(|url| !url.is_empty())
 }
 
 /// 32 hex digits over all that reaches a node, as many as the MCO's have.

@@ -244,6 +244,23 @@ fn the_order_of_input_changes_nothing() {
 }
 
 #[test]
+fn an_empty_image_says_none() {
+    let two = |second: &str| {
+        let said = document("spec: {osImageURL: \"q/os:1\"}");
+        parse(&format!("{said}---\n{}", document(&format!("spec: {{osImageURL: {second}}}")).replace("99-x", "99-y")))
+    };
+    let image = |pool: Pool, second| render(&pool, &two(second)).expect("rendered").os_image_url;
+    assert_eq!(image(Pool::new("worker").with_os_image("q/os:0"), "\"\"").as_deref(), Some("q/os:1"));
+    assert_eq!(image(Pool::new("worker"), "q/os:2").as_deref(), Some("q/os:2"));
+    let none = parse(&document("spec: {osImageURL: \"\"}"));
+    assert_eq!(render(&Pool::new("worker"), &none).expect("rendered").os_image_url, None);
+    let pool = Pool::new("worker").with_os_image("q/os:0");
+    let cluster = render(&pool, &none).expect("rendered");
+    assert_eq!(cluster.os_image_url.as_deref(), Some("q/os:0"));
+    assert_ne!(cluster.name, render(&Pool::new("worker"), &none).expect("rendered").name);
+}
+
+#[test]
 fn the_version_is_the_oldest_that_has_every_key() {
     let rendered = render(&Pool::new("master"), &parse(CLUSTER)).expect("rendered");
     assert_eq!(rendered.version.to_string(), "3.2.0", "3.5.0 was asked for, but nothing of it used");

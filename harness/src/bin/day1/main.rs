@@ -17,6 +17,7 @@ mod lint;
 mod man;
 mod merge;
 mod new;
+mod render;
 mod report;
 mod run;
 mod shell;
@@ -60,6 +61,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Tell what is wrong with a MachineConfig, without starting a node.
     Lint(lint::Lint),
+    /// Merge the MachineConfigs of a pool as the MCO does, and print what its nodes get.
+    Merge(render::Merge),
     /// Run trials: boot VMs, follow them through their boots, judge what was seen.
     Run(run::Run),
     /// Verify a vendor's driver image and MachineConfig: read them, load them in real machines, and report.
@@ -193,6 +196,7 @@ fn main() -> ExitCode {
         Command::Console(console) => console.perform(),
         Command::Journal(journal) => journal.perform(),
         Command::Lint(lint) => lint.perform(),
+        Command::Merge(merge) => merge.perform(),
         Command::New(new) => new.perform(),
         Command::Explain(explain) => explain.perform(),
         Command::Schema { markdown: true, .. } => out::print(&scenario::reference(), ExitCode::SUCCESS),
