@@ -4,7 +4,7 @@
 //! An arrow goes down only: `bin → {bench, verify} → runner → lab → {door, scenario, layering, node, kmod, mco, services,
 //! machine, inspect, toolkit, timeline}`; `door` sees `machine`; `recording`, for what was recorded of a trial, sees `lab`
 //! and `report`; `report` and `checks` see `timeline` and `scenario` only, and `report` how `mco` reads a config; `mco` sees
-//! how `scenario` reads documents, `lint` sees both, `inspect` and `layering` see `kmod` and `node`, `toolkit` sees
+//! how `scenario` reads documents and what it says of node disruption, `lint` sees both, `inspect` and `layering` see `kmod` and `node`, `toolkit` sees
 //! `inspect` and `kmod`, `explain` sees `checks`, `inspect` and `lint`; `timeline` imports nothing of ours. `architecture`,
 //! `cache`, `containers`, `input`, `process`, `sarif`, `text` and `within` are the floor under all of it.
 

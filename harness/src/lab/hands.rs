@@ -85,8 +85,9 @@ impl Hands<'_> {
             Action::Apply(_) | Action::Withdraw(_) => {
                 let changes = &self.surroundings.plan().changes;
                 let change = changes.get(self.changes_made()).ok_or("this change was not planned")?;
+                self.script(&change.script).await?;
                 let events = self.bus.from_now();
-                self.script(change).await?;
+                self.script(&change.end()).await?;
                 self.reset_in(events, "reboot of the MCO's daemon", REBOOT).await
             }
             Action::CollectImages => self.script("podman rmi --all --force").await,

@@ -19,7 +19,7 @@ use crate::cache::{self, Cache, Fetched};
 use crate::kmod;
 use crate::layering;
 use crate::machine::{Firmware, FirmwareError, Instruments};
-use crate::mco::{self, NodeConfig, Pool, Prerequisites, Rendered};
+use crate::mco::{self, NodeChange, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::network::Station;
 use crate::node::{Kernel, NodeImage};
 use crate::scenario::{self, Action, Mistakes, Scenario, Start, WORKER};
@@ -61,8 +61,8 @@ pub struct Plan {
     pub pool: String,
     /// What the pool's MachineConfigs become.
     pub rendered: Rendered,
-    /// The scripts that change the running node to the next config, in the order of the scenario.
-    pub changes: Vec<String>,
+    /// How the running node gets to the next config, in the order of the scenario.
+    pub changes: Vec<NodeChange>,
     /// What its machine runs before the boot loader.
     pub firmware: Firmware,
     /// What the boot loader adds to the kernel's arguments, and which kernel it boots.
@@ -290,7 +290,7 @@ pub struct Draft {
     pub(super) units: BTreeMap<String, String>,
     pub(super) files: Vec<FileFact>,
     pub(super) configs: Vec<NodeConfig>,
-    pub(super) changes: Vec<String>,
+    pub(super) changes: Vec<NodeChange>,
     pub(super) workers: Vec<WorkerImage>,
     /// The kernel that the run chose.
     pub(super) kernel: Option<String>,
@@ -506,7 +506,7 @@ fn pool_of(scenario: &Scenario, configs: &[UnderTest]) -> Result<String, PlanErr
 struct Rollout {
     rendered: Rendered,
     configs: Vec<NodeConfig>,
-    changes: Vec<String>,
+    changes: Vec<NodeChange>,
 }
 
 /// Renders the first boot's config, and each that the scenario changes the running node to.
@@ -540,7 +540,8 @@ fn rollout(
         in_force.retain(|other| other.config.name != *name);
         in_force.extend(is_in_force.then_some(one));
         let (_, next) = of(&in_force)?;
-        changes.extend(node_configs.last().map(|before| before.script_to(&next)).transpose().map_err(refuse)?);
+        let change = node_configs.last().map(|before| before.change_to(&next, &scenario.spec.node_disruption_policy));
+        changes.extend(change.transpose().map_err(refuse)?);
         node_configs.push(next);
     }
     Ok(Rollout { rendered, configs: node_configs, changes })

@@ -3,10 +3,12 @@
 //! The rules are those of the MCO's controller (`pkg/controller/common/helpers.go`) and of Ignition's own
 //! merge (`config/merge/merge.go`), version by version: see the functions.
 
+mod disruption;
 mod error;
 mod ignition;
 mod machine_config;
 mod merge;
+mod node_change;
 mod node_config;
 mod patch;
 mod prerequisites;
@@ -15,12 +17,14 @@ mod render;
 mod rollout;
 pub(crate) mod yaml;
 
+pub use disruption::{After, Differences, Disruption};
 pub use error::Error;
 pub use ignition::SpecVersion;
 pub(crate) use ignition::{Typed, WithTyped, is_unit_name, problem_of_path};
 pub use machine_config::MachineConfig;
 pub(crate) use machine_config::{EXTENSIONS, KERNEL_TYPES};
-pub use node_config::{ChangeError, NodeConfig, NodeFile, NodeUnit, UNIT_MODE, UNITS};
+pub use node_change::{ChangeError, NodeChange};
+pub use node_config::{NodeConfig, NodeFile, NodeUnit, UNIT_MODE, UNITS};
 pub use patch::{Change, Patch, PatchError, Place, patch};
 pub use prerequisites::{File, PREREQUISITES_NAME, Prerequisites, ProxyEnv, PullSecret, Unit};
 pub use render::{Pool, Rendered, SIZE_LIMIT, render};

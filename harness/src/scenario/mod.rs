@@ -6,6 +6,7 @@
 
 mod breakpoint;
 mod decode;
+mod disruption;
 mod document;
 mod exact;
 mod expect;
@@ -31,6 +32,7 @@ mod verify_pool;
 
 pub use breakpoint::{BadEvent, Breakpoint};
 pub(crate) use decode::{decode_exactly, nearest};
+pub use disruption::{DisruptionAction, FilePolicy, NodeDisruptionPolicy, SshKeyPolicy, UnitPolicy};
 pub use document::{Document, Path, Step};
 pub(crate) use document::{Entry, Node, Value};
 pub(crate) use exact::Exact;

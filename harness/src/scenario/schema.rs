@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::disruption::DisruptionActionForm;
 use super::happening::Random;
 use super::patch::PatchForm;
 use super::spec::MachineConfigForm;
 use super::{
-    AbsolutePath, After, Clock, Day, FileMode, HostPath, Id, KernelArgument, MachineConfig, Many, ModuleName, Network,
-    Patch, Pattern, Percent, Repository, Seconds, Size, Snooze, Spec, TagTemplate, Tracker, TrialPattern, UnitName,
-    UnitRef,
+    AbsolutePath, After, Clock, Day, DisruptionAction, FileMode, HostPath, Id, KernelArgument, MachineConfig, Many,
+    ModuleName, Network, Patch, Pattern, Percent, Repository, Seconds, Size, Snooze, Spec, TagTemplate, Tracker,
+    TrialPattern, UnitName, UnitRef,
 };
 
 /// The schema of a scenario file (JSON Schema, draft 2020-12).
@@ -131,6 +132,7 @@ macro_rules! forms {
 }
 
 forms! {
+    DisruptionAction as DisruptionActionForm;
     MachineConfig as MachineConfigForm;
     Patch as PatchForm;
 }

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Action, Delay, Expectations, Happening, Id, Many, Member, NodeShape, Patch, Pool, PoolStep, Registry, Seconds,
+    Action, Delay, Expectations, Happening, Id, Many, Member, NodeDisruptionPolicy, NodeShape, Patch, Pool, PoolStep,
+    Registry, Seconds,
     UnitName, UnitRef,
 };
 
@@ -35,6 +36,9 @@ pub struct Spec {
     pub registry: Registry,
     /// The MachineConfigs under test.
     pub machine_configs: Vec<MachineConfig>,
+    /// The cluster's node disruption policies: which changes of a running node need no reboot.
+    #[serde(default)]
+    pub node_disruption_policy: NodeDisruptionPolicy,
     /// What happens to the node and its surroundings.
     #[serde(default)]
     pub happens: Vec<Happening>,

@@ -177,6 +177,9 @@ impl<'s> Verifier<'s> {
     }
 
     fn machine_configs(&mut self) {
+        for (place, message, help) in self.spec.node_disruption_policy.mistakes(&at("node-disruption-policy")) {
+            self.wrong(&place, message, help);
+        }
         let names = self.names();
         for (index, name) in names.iter().enumerate() {
             if names[..index].contains(name) {
