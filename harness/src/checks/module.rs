@@ -222,6 +222,19 @@ fn try_present(boot: &Boot<'_>, expected: &ModulePresent) -> Judged<Finding> {
         }
         _ => return refuse(format!("{name} is loaded, but it is {here}"), seen),
     }
+    if let Some(repository) = &expected.repository {
+        let images = boot.facts.into_iter().flat_map(|facts| &facts.images);
+        let of_it = images.filter(|image| image.repository == repository.as_str());
+        let versions: Vec<&str> = of_it.filter_map(|image| image.modules.get(name)).map(String::as_str).collect();
+        if versions.is_empty() || module.srcversion.is_empty() {
+            let message = format!("whether {name} is that of {repository} can't be told: a srcversion is not known");
+            return Err(Box::new(Finding::inconclusive(PRESENT, boot.number, message).seen([seen])));
+        }
+        if !versions.contains(&module.srcversion.as_str()) {
+            let message = format!("{name} is loaded, but it is {here}, and not that of {repository}");
+            return refuse(message, seen);
+        }
+    }
     let since = if expected.since_initramfs { since_initramfs(boot, name)? } else { String::new() };
     if expected.may_have_been_removed {
         let message = format!("{whose} is loaded{since}");
@@ -433,6 +446,23 @@ mod tests {
         let timeline = Node::pulled_and_loaded().timeline();
         let finding = replaced(&boot_of(&timeline, 2), &expect("{module: day1_nic, in-tree: [e1000, e100]}"));
         assert!(finding.message.contains("in place of e1000, without ever a e100"), "{finding:?}");
+    }
+
+    #[test]
+    fn an_image_s_module_is_known_by_its_srcversion() {
+        let mut node = Node::pulled_and_loaded();
+        let of = |node: &Node, repository: &str| {
+            there(node, &format!("{{module: day1_nic, repository: quay.io/day1/{repository}}}")).outcome
+        };
+        assert_eq!(of(&node, "day1-nic"), Outcome::Pass);
+        assert_eq!(of(&node, "day1-nic-next"), Outcome::Inconclusive);
+        let mut next = node.facts().images[0].clone();
+        next.repository = "quay.io/day1/day1-nic-next".into();
+        next.modules.insert("day1_nic".into(), "0TH3R".into());
+        node.facts().images.push(next);
+        assert_eq!((of(&node, "day1-nic"), of(&node, "day1-nic-next")), (Outcome::Pass, Outcome::Fail));
+        node.ready(2).module("day1_nic", |module| module.srcversion.clear());
+        assert_eq!(of(&node, "day1-nic"), Outcome::Inconclusive);
     }
 
     #[test]

@@ -199,6 +199,8 @@ pub struct ModulePresent {
     pub module: ModuleName,
     /// Whose it must be.
     pub origin: Option<Origin>,
+    /// The repository of the image whose module it must be, by `srcversion`.
+    pub repository: Option<Repository>,
     /// Whether it must have been loaded in the initramfs, by the copy that is there.
     #[serde(default)]
     pub since_initramfs: bool,

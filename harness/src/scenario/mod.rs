@@ -52,7 +52,7 @@ pub use node::{Disk, Layer, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Thrott
 pub use patch::{Patch, PatchChange, PatchPlace};
 pub use pool::{
     AskedFor, Downtime, Label, MOST_NODES, Member, MemberLink, MemberState, Module, PodKind, PodOutcome, PodResult,
-    Pool, PoolAction, Rollout, Step as PoolStep, StepExpectations, WORKER,
+    Pool, PoolAction, Rollout, Step as PoolStep, StepExpectations, TakesOut, WORKER,
 };
 pub use reference::reference;
 pub use registry::{Architecture, Asked, Base, Certificate, Fault, Image, Proxy, PullSecret, Registry, Variant};

@@ -165,8 +165,33 @@ pub struct Module {
     /// Modules that the pod takes out before it loads (`inTreeModulesToRemove`).
     #[serde(default)]
     pub in_tree_modules_to_remove: Vec<ModuleName>,
+    /// Which of them it takes out.
+    #[serde(default)]
+    pub takes_out: TakesOut,
     /// Its version; none for one that is loaded everywhere at once.
     pub version: Option<String>,
+}
+
+/// Which modules a pod of Day-2 management takes out, of those that it is told to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakesOut {
+    /// Those that are loaded.
+    #[default]
+    Loaded,
+    /// Those that have a file in the node's `/lib/modules`, as KMM's worker does it: a module that came by an image has none
+    /// there.
+    WithFile,
+}
+
+impl TakesOut {
+    /// As the scenario writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::WithFile => "with-file",
+        }
+    }
 }
 
 /// A node's link to the network of the pool, both ways.

@@ -6,8 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Action, Delay, Expectations, Happening, Id, Many, Member, NodeDisruptionPolicy, NodeShape, Patch, Pool, PoolStep,
-    Registry, Seconds,
-    UnitName, UnitRef,
+    Registry, Seconds, UnitName, UnitRef,
 };
 
 /// A scenario file.

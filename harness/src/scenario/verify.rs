@@ -454,16 +454,18 @@ impl<'s> Verifier<'s> {
                         self.wrong(&place, "a file that is not there has neither mode nor text".to_owned(), help);
                     }
                 }
-                Expectation::ModulePresent(one) if one.origin == Some(Origin::Layered) => {
-                    let layer = self.spec.node.layer.iter();
-                    let known = layer.flat_map(|layer| &layer.modules).map(|module| module.as_str());
-                    let place = place.key("module");
-                    self.known(&at("node").key("layer"), &place, "layered module", one.module.as_str(), known);
+                Expectation::ModulePresent(one) => {
+                    if one.origin == Some(Origin::Layered) {
+                        let layer = self.spec.node.layer.iter();
+                        let known = layer.flat_map(|layer| &layer.modules).map(|module| module.as_str());
+                        let place = place.key("module");
+                        self.known(&at("node").key("layer"), &place, "layered module", one.module.as_str(), known);
+                    }
+                    if let Some(repository) = &one.repository {
+                        self.repository(&place, repository);
+                    }
                 }
-                Expectation::ModulePresent(_)
-                | Expectation::ModuleAbsent(_)
-                | Expectation::KernelRunning(_)
-                | Expectation::ConfigNeverAsked(_) => {}
+                Expectation::ModuleAbsent(_) | Expectation::KernelRunning(_) | Expectation::ConfigNeverAsked(_) => {}
             }
         }
     }

@@ -12,9 +12,9 @@ mod snapshot;
 pub use bus::{Bus, Cursor};
 pub use event::{
     Answering, Asked, Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, HandedOver, Happened,
-    Hardware, ImageFact, LOOKED, LayerFact, MachineExited, MachineStarted, MemberFact, ModuleEvent, NicFact, NodeChanged,
-    NodeState, OnDisk, Pod, PodState, PoolFacts, ProxyRequest, Qmp, RegistryProgress, RegistryRequest, RenderedFor,
-    Step, Stream, StreamEnded, What, delay_unit, is_panic,
+    Hardware, ImageFact, LOOKED, LayerFact, MachineExited, MachineStarted, MemberFact, ModuleEvent, NicFact,
+    NodeChanged, NodeState, OnDisk, Pod, PodState, PoolFacts, ProxyRequest, Qmp, RegistryProgress, RegistryRequest,
+    RenderedFor, Step, Stream, StreamEnded, What, delay_unit, is_panic,
 };
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};

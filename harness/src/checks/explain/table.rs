@@ -296,7 +296,7 @@ pub static ALL: [Explanation; 32] = [
     Explanation {
         id: "rollout.order",
         shows: "The nodes that the scenario names got another config, in that order, and no other node did.",
-        rests_on: "The control plane's word of each node that it cordons.",
+        rests_on: "The control plane's word of each node whose config the daemon begins to write.",
         fails: Some("Another node had its turn, one had none, or they came in another order."),
         inconclusive: "Never: a turn that nobody told of was none.",
         example: "step 1 (apply 99-worker-day1-nic): their turn had worker-1, worker-2, and it was to be that of worker-1",

@@ -16,7 +16,7 @@ const LOOK: &str = "`day1 report picture` draws the rollout; the node's own find
 impl Step<'_> {
     pub(super) fn order(&self, planned: &PoolStep) -> Option<Finding> {
         const CHECK: &str = "rollout.order";
-        let turns = self.events().filter(|event| is_node(event, NodeState::Cordoned));
+        let turns = self.events().filter(|event| is_node(event, NodeState::Working));
         let turns: Vec<(&str, &Event)> = turns.filter_map(|event| Some((event.node.as_deref()?, event))).collect();
         let had: Vec<&str> = turns.iter().map(|(name, _)| *name).collect();
         let wanted: Vec<&str> = match &planned.rollout {
@@ -125,8 +125,13 @@ impl Step<'_> {
             return (Some(MemberState::NotReady), vec![evidence]);
         }
         let did = |wanted| inside.iter().rev().find(|(state, ..)| *state == wanted);
-        if let (Some((_, done, evidence)), Some((_, back, _))) = (did(NodeState::Done), did(NodeState::Uncordoned))
-            && back > done
+        let is_back = |done: u64| match did(NodeState::Cordoned) {
+            Some(_) => did(NodeState::Uncordoned).is_some_and(|(_, back, _)| *back > done),
+            // A change that drains no node.
+            None => true,
+        };
+        if let Some((_, done, evidence)) = did(NodeState::Done)
+            && is_back(*done)
         {
             return (Some(MemberState::Updated), vec![evidence.clone()]);
         }

@@ -235,43 +235,50 @@ impl<'l> Control<'l> {
 
     /// Takes a node to the config that it was told to have, as the MCO's daemon on it does.
     async fn update(&self, member: &Member<'_>, deadline: Duration) {
-        let Some(target) = self.config(&member.record.borrow().desired) else { return };
-        member.change(|record| record.cordoned = true);
-        member.becomes(NodeState::Cordoned, "nothing new is put on it");
-        if let Err(error) = self.pod(member, "drain", format!("systemctl stop {WORKLOAD}")).await {
-            self.degrade(member, &format!("its workload could not be stopped: {error}"));
+        let (Some(before), Some(target)) =
+            (self.config(&member.record.borrow().current), self.config(&member.record.borrow().desired))
+        else {
             return;
-        }
-        member.becomes(NodeState::Drained, "");
-        let Some(before) = self.config(&member.record.borrow().current) else { return };
-        let script = match before.config.script_to(&target.config) {
-            Ok(script) => script,
-            Err(error) => {
-                self.degrade(member, &error.to_string());
-                return;
-            }
         };
-        member.becomes(NodeState::Working, target.rendered.name.clone());
+        let change = match before.config.change_to(&target.config, &self.spec.node_disruption_policy) {
+            Ok(change) => change,
+            Err(error) => return self.degrade(member, &error.to_string()),
+        };
+        if change.drains() {
+            member.change(|record| record.cordoned = true);
+            member.becomes(NodeState::Cordoned, "nothing new is put on it");
+            if let Err(error) = self.pod(member, "drain", format!("systemctl stop {WORKLOAD}")).await {
+                return self.degrade(member, &format!("its workload could not be stopped: {error}"));
+            }
+            member.becomes(NodeState::Drained, "");
+        }
+        let how = change.disruption.reboot.as_ref().map_or("without a reboot", |why| why.as_str());
+        member.becomes(NodeState::Working, format!("{}: {how}", target.rendered.name));
         let boot = member.hands.bus.boot();
         let old_boot_id = member.record.borrow().boot_id.clone();
-        let written = self.pod(member, "machine-config-daemon", script).await;
-        let failed = match written {
-            Ok(_) | Err(PodError::Rebooted | PodError::Unknown) => None,
+        let script = format!("{}\n{}", change.script, change.end());
+        // What policies restart may be a pull.
+        let longest = if change.reboots() { self.stretched(POD) } else { deadline };
+        let failed = match pods::run(member, "machine-config-daemon", script, longest).await {
+            // The end of one that reboots the node may be lost.
+            Err(PodError::Rebooted | PodError::Unknown) if change.reboots() => None,
             Err(error) => Some(error.to_string()),
+            Ok(_) => None,
         };
         let happened = Happened { action: "apply".into(), failed: failed.clone(), ..Happened::default() };
         member.hands.bus.push_in(boot, What::Happened(happened));
         if let Some(why) = failed {
-            self.degrade(member, &why);
-            return;
+            return self.degrade(member, &why);
         }
-        member.becomes(NodeState::Rebooting, "");
-        let mut heard = member.api.heard();
-        let another = heard.wait_for(|heard| heard.as_ref().is_some_and(|heard| heard.boot_id != old_boot_id));
-        let came_back = tokio::time::timeout(deadline, another).await;
-        if !came_back.is_ok_and(|came| came.is_ok()) {
-            // It stays cordoned, and is what it is: nobody hears of it.
-            return;
+        if change.reboots() {
+            member.becomes(NodeState::Rebooting, "");
+            let mut heard = member.api.heard();
+            let another = heard.wait_for(|heard| heard.as_ref().is_some_and(|heard| heard.boot_id != old_boot_id));
+            let came_back = tokio::time::timeout(deadline, another).await;
+            if !came_back.is_ok_and(|came| came.is_ok()) {
+                // It stays cordoned, and is what it is: nobody hears of it.
+                return;
+            }
         }
         self.verify(member, &target).await;
     }
@@ -297,6 +304,9 @@ impl<'l> Control<'l> {
         }
         member.change(|record| record.current.clone_from(&target.rendered.name));
         member.becomes(NodeState::Done, target.rendered.name.clone());
+        if !member.record.borrow().cordoned {
+            return;
+        }
         if let Err(error) = self.pod(member, "workload", format!("systemctl start {WORKLOAD}")).await {
             self.degrade(member, &format!("its workload could not be started: {error}"));
             return;

@@ -56,6 +56,7 @@ impl Job {
             ("IMAGE", image.to_string()),
             ("WORKER", WORKER_IMAGE.to_owned()),
             ("CONFIG", config),
+            ("TAKES_OUT", self.module.takes_out.as_str().to_owned()),
         ]);
         let assign = variables.iter().map(|(name, value)| format!("{name}={}\n", quoted(value)));
         assign.chain([SCRIPT.to_owned()]).collect()

@@ -1,5 +1,5 @@
 # What the pods of Day-2 management do on a node: one copies the modules out of the image, the other loads or unloads.
-#   VERB IMAGE WORKER CONFIG are set before
+#   VERB IMAGE WORKER CONFIG TAKES_OUT are set before
 set -eux
 driver=$IMAGE:$(uname -r | tr -c 'A-Za-z0-9_.\n-' _)
 volume=day2-$VERB
@@ -12,5 +12,5 @@ podman volume rm --force "$volume"
 podman volume create "$volume"
 trap 'podman volume rm --force "$volume"; rm -f "$file"' EXIT
 podman run --rm --network none -v "$volume:/tmp" "$driver" sh -c 'mkdir -p /tmp/opt/lib && cp -R /opt/lib/modules /tmp/opt/lib/'
-podman run --rm --network none --privileged -v "$volume:/tmp" -v /lib/modules:/lib/modules \
+podman run --rm --network none --privileged -e DAY1_WORKER_TAKES_OUT="$TAKES_OUT" -v "$volume:/tmp" -v /lib/modules:/lib/modules \
     -v "$file:/etc/kmm-worker/config.yaml" "$WORKER" kmod "$VERB" /etc/kmm-worker/config.yaml
