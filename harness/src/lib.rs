@@ -5,7 +5,7 @@
 //! machine, inspect, toolkit, timeline}`; `door` sees `machine`; `recording`, for what was recorded of a trial, sees `lab`
 //! and `report`; `report` and `checks` see `timeline` and `scenario` only, and `report` how `mco` reads a config; `mco` sees
 //! how `scenario` reads documents and what it says of node disruption, `lint` sees both, `inspect` and `layering` see `kmod` and `node`, `toolkit` sees
-//! `inspect` and `kmod`, `explain` sees `checks`, `inspect` and `lint`; `timeline` imports nothing of ours. `architecture`,
+//! `inspect` and `kmod`, `explain` sees `checks`, `inspect` and `lint`; `machine` sees `network`, which tells `timeline`; `timeline` imports nothing of ours. `architecture`,
 //! `cache`, `containers`, `input`, `process`, `sarif`, `text` and `within` are the floor under all of it.
 
 pub mod architecture;

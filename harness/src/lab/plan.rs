@@ -518,7 +518,7 @@ fn rollout(
 ) -> Result<Rollout, PlanError> {
     let refuse = |source| PlanError::Change { place: place(scenario, &["boots"]), source };
     let of = |in_force: &[&UnderTest]| {
-        let rendered = render(scenario, pool, in_force, configs, authority)?;
+        let rendered = render(scenario, &Pool::new(pool), in_force, configs, authority)?;
         let node_config = NodeConfig::of(&rendered).map_err(refuse)?;
         Ok::<_, PlanError>((rendered, node_config))
     };
@@ -550,7 +550,7 @@ fn rollout(
 /// Renders the MachineConfigs in force; the node's base knows the repositories of all.
 pub(super) fn render(
     scenario: &Scenario,
-    pool: &str,
+    pool: &Pool,
     in_force: &[&UnderTest],
     configs: &[UnderTest],
     authority: &Authority,
@@ -581,7 +581,7 @@ pub(super) fn render(
     units.extend(own);
     let registry = if scenario.spec.registry.by_name { GATEWAY_NAME } else { GATEWAY_ADDRESS };
     // Of a custom pool the workers' MachineConfigs come first, so that the base does.
-    let base = if pool == MASTER { pool } else { WORKER };
+    let base = if pool.name() == MASTER { MASTER } else { WORKER };
     let prerequisites = Prerequisites {
         role: base,
         registry,
@@ -607,7 +607,7 @@ pub(super) fn render(
     let mut all = vec![prerequisites.machine_config().map_err(refuse)?];
     all.extend(disks::machine_config(base, &node.disks).map_err(refuse)?);
     all.extend(in_force.iter().map(|one| one.config.clone()));
-    mco::render(&Pool::new(pool), &all).map_err(refuse)
+    mco::render(pool, &all).map_err(refuse)
 }
 
 const MASTER: &str = "master";

@@ -106,6 +106,9 @@ pub enum PoolAction {
     Label(Label),
     /// Day-2 management gets a `Module`, or another version of one that it has.
     Module(Module),
+    /// The cluster is updated: from now on this is its operating system's image (`osImageURL`), unless a MachineConfig of a
+    /// pool names another one, as it does where the image of its nodes is layered.
+    OsUpdate(String),
     /// A node's link becomes another.
     Link(MemberLink),
 }
@@ -130,6 +133,7 @@ impl PoolAction {
                 Some(version) => format!("module {} {version}", module.name),
                 None => format!("module {}", module.name),
             },
+            Self::OsUpdate(image) => format!("os-update {image}"),
             Self::Link(link) => format!("link of {}", link.node),
         }
     }

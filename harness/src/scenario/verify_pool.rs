@@ -104,7 +104,7 @@ impl<'s> Verifier<'s> {
                 }
                 PoolAction::Link(link) => self.node_called(&place, &link.node),
                 PoolAction::Module(module) => self.repository(&place, &module.image),
-                PoolAction::Apply(_) | PoolAction::Remove(_) => {}
+                PoolAction::Apply(_) | PoolAction::Remove(_) | PoolAction::OsUpdate(_) => {}
             }
         }
         if let Some(rollout) = &step.rollout {

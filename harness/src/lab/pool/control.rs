@@ -109,6 +109,9 @@ impl<'l> Control<'l> {
         }
         for action in step.actions.iter() {
             self.act(action);
+            if let PoolAction::OsUpdate(image) = action {
+                self.says_who_is_updated(image);
+            }
         }
         self.reconcile(step.deadline().duration()).await;
         self.settle().await;
@@ -126,10 +129,22 @@ impl<'l> Control<'l> {
         }));
     }
 
+    fn says_who_is_updated(&self, image: &str) {
+        for (pool, config) in &self.state.borrow().stage {
+            let text = match config.rendered.os_image_url.as_deref() {
+                Some(own) if own != image => {
+                    format!("pool {pool} keeps its own operating system {own}: a MachineConfig of it names that")
+                }
+                _ => format!("pool {pool} is to have the operating system {image}"),
+            };
+            self.bus.push(What::Note { text });
+        }
+    }
+
     fn act(&self, action: &PoolAction) {
         match action {
             // What they make of the pools is in the stage.
-            PoolAction::Apply(_) | PoolAction::Remove(_) => {}
+            PoolAction::Apply(_) | PoolAction::Remove(_) | PoolAction::OsUpdate(_) => {}
             PoolAction::Pause(pool) => {
                 self.state.borrow_mut().paused.insert(pool.to_string());
             }
@@ -244,6 +259,10 @@ impl<'l> Control<'l> {
             Ok(change) => change,
             Err(error) => return self.degrade(member, &error.to_string()),
         };
+        if let Some(what) = change.differences.system.first() {
+            let why = format!("its {what} is to be another, and the harness changes no node's operating system");
+            return self.degrade(member, &why);
+        }
         if change.drains() {
             member.change(|record| record.cordoned = true);
             member.becomes(NodeState::Cordoned, "nothing new is put on it");

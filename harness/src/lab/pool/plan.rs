@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::on_disk;
 use super::super::plan::{Draft, Plan, PlanError, nics, place, render, start_of};
 use super::super::under_test::{self, UnderTest};
-use crate::mco::{File, NodeConfig, Rendered, Unit};
+use crate::mco::{File, NodeConfig, Pool, Rendered, Unit};
 use crate::network::{PROBE_INTERVAL, SERVICE_PORT, Station, parse_mac};
 use crate::scenario::{self, Id, PoolAction, Scenario, Start, WORKER};
 use crate::services::certs::Authority;
@@ -119,9 +119,10 @@ pub(in crate::lab) fn draft(
     });
     let pools: BTreeSet<String> =
         roles_of.values().cloned().chain(labels).map(|one| pool_of(&one).to_owned()).collect();
-    let stage = |in_force: &[&UnderTest]| -> Result<Stage, PlanError> {
+    let stage = |in_force: &[&UnderTest], os: Option<&str>| -> Result<Stage, PlanError> {
         let of_pool = |pool: &String| {
-            let rendered = render(scenario, pool, in_force, &configs, authority)?;
+            let said = os.into_iter().fold(Pool::new(pool), |pool, image| pool.with_os_image(image));
+            let rendered = render(scenario, &said, in_force, &configs, authority)?;
             let place = place(scenario, &["machine-configs"]);
             let config = NodeConfig::of(&rendered).map_err(|source| PlanError::Change { place, source })?;
             let fact = on_disk::fact(&config);
@@ -129,7 +130,8 @@ pub(in crate::lab) fn draft(
         };
         pools.iter().map(of_pool).collect()
     };
-    let mut stages = vec![stage(&in_force)?];
+    let mut os = None;
+    let mut stages = vec![stage(&in_force, os)?];
     // The configs that each node is to have one after the other.
     let first = |roles: &Vec<String>, stages: &[Stage]| stages[0][pool_of(roles)].clone();
     let mut of_node: BTreeMap<String, Vec<PoolConfig>> =
@@ -146,13 +148,14 @@ pub(in crate::lab) fn draft(
                     in_force.retain(|other| other.config.name != *name);
                     in_force.extend(matches!(action, PoolAction::Apply(_)).then_some(one));
                 }
+                PoolAction::OsUpdate(image) => os = Some(image.as_str()),
                 PoolAction::Label(label) if !label.roles.is_empty() => {
                     roles_of.insert(label.node.to_string(), roles(&label.roles));
                 }
                 _ => {}
             }
         }
-        let next = stage(&in_force)?;
+        let next = stage(&in_force, os)?;
         for (name, configs) in &mut of_node {
             if step.rollout.as_ref().is_some_and(|rollout| rollout.boots(name).is_some()) {
                 configs.push(next[pool_of(&roles_of[name])].clone());

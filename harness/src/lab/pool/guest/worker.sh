@@ -10,7 +10,7 @@ pull "$driver"
 pull "$WORKER"
 podman volume rm --force "$volume"
 podman volume create "$volume"
-trap 'podman volume rm --force "$volume"; rm -f "$file"' EXIT
+trap '{ podman volume rm --force "$volume"; rm -f "$file"; } >/dev/null 2>&1' EXIT
 podman run --rm --network none -v "$volume:/tmp" "$driver" sh -c 'mkdir -p /tmp/opt/lib && cp -R /opt/lib/modules /tmp/opt/lib/'
 podman run --rm --network none --privileged -e DAY1_WORKER_TAKES_OUT="$TAKES_OUT" -v "$volume:/tmp" -v /lib/modules:/lib/modules \
     -v "$file:/etc/kmm-worker/config.yaml" "$WORKER" kmod "$VERB" /etc/kmm-worker/config.yaml
