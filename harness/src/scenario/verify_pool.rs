@@ -189,3 +189,109 @@ impl<'s> Verifier<'s> {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path as FsPath;
+
+    use crate::scenario::{Action, Ends, Scenario};
+
+    const GOOD: &str = "\
+description: d
+nodes:
+  - name: one
+  - {name: two, roles: [worker, infra]}
+machine-configs: []
+registry:
+  images:
+    - {repository: quay.io/day1/day1-nic, modules: [day1_nic]}
+boots:
+  - ends: ready
+steps:
+  - do: {apply: 99-a}
+    rollout:
+      nodes: [one, two]
+      boots:
+        - ends: reboot
+        - ends: ready
+          expect:
+            nic.driver: {nic: test, driver: day1_nic}
+      boots-of:
+        two:
+          - ends: ready
+    expect:
+      rollout.states: {one: updated}
+";
+
+    fn parse(text: &str) -> Result<Scenario, Vec<String>> {
+        match Scenario::parse(FsPath::new("pool/x.yaml"), text) {
+            Ok(mut rows) => Ok(rows.pop().expect("a row")),
+            Err(found) => Err(found.mistakes.iter().map(|one| format!("{}: {}", one.line, one.message)).collect()),
+        }
+    }
+
+    #[test]
+    fn each_node_s_scenario_has_the_boots_that_the_steps_make_of_it() {
+        let scenario = parse(GOOD).expect("good");
+        let ends = |name: &str| scenario.of_member(name).spec.boots.iter().map(|boot| boot.ends).collect::<Vec<_>>();
+        assert_eq!(ends("one"), [Ends::Ready, Ends::Reboot, Ends::Ready]);
+        assert_eq!(ends("two"), [Ends::Ready, Ends::Ready]);
+        let own = scenario.of_member("one").spec;
+        assert!(own.nodes.is_empty() && own.steps.is_empty());
+        assert_eq!(own.boots[0].then.to_vec(), [Action::Apply("apply 99-a".into())]);
+        let place = |name: &str, number| scenario.spec.boot_of_member(name, number).map(|(place, _)| place.to_string());
+        assert_eq!(place("one", 1).as_deref(), Some("boots[0]"));
+        assert_eq!(place("one", 3).as_deref(), Some("steps[0] → rollout → boots[1]"));
+        assert_eq!(place("two", 2).as_deref(), Some("steps[0] → rollout → boots-of → two[0]"));
+        assert_eq!((place("one", 0), place("two", 3)), (None, None));
+    }
+
+    #[test]
+    fn what_can_not_be_is_refused_with_its_line() {
+        let with = |from: &str, to: &str| {
+            assert!(GOOD.contains(from), "{from}");
+            parse(&GOOD.replacen(from, to, 1)).err().unwrap_or_default()
+        };
+        let mut wrong = vec![];
+        for (from, to, told) in [
+            (
+                "nodes:\n  - name: one\n  - {name: two, roles: [worker, infra]}\n",
+                "",
+                "8: `steps` without several nodes",
+            ),
+            ("- name: one", "- name: two", "4: `two` stands twice"),
+            ("machine-configs", "pools: [{name: blue}]\nmachine-configs", "5: no role of a node is called `blue`"),
+            (
+                "machine-configs",
+                "pools: [{name: infra, max-unavailable: 0}]\nmachine-configs",
+                "5: no node may ever be away",
+            ),
+            (
+                "machine-configs",
+                "happens: [{when: {phase: settled}, do: reboot}]\nmachine-configs",
+                "5: it does not say to which",
+            ),
+            ("machine-configs", "start: pulled\nmachine-configs", "5: a checkpoint is one node's"),
+            ("do: {apply: 99-a}", "do: {pause: blue}", "12: no pool is called `blue`"),
+            ("do: {apply: 99-a}", "do: {label: {node: one}}", "12: this label says nothing"),
+            ("do: {apply: 99-a}", "do: {link: {node: three, cut: true}}", "12: no node is called `three`"),
+            ("nodes: [one, two]", "nodes: [one, one]", "14: `one` stands twice"),
+            ("nodes: [one, two]", "nodes: [one]", "20: `two` has no turn in this rollout"),
+            ("- ends: reboot\n        - ends: ready", "- ends: reboot", "16: the boot ends, but no boot follows"),
+            ("{nic: test, driver", "{nic: rest, driver", "19: no network card is called `rest`"),
+            ("{one: updated}", "{three: updated}", "24: no node is called `three`"),
+            ("rollout.states: {one: updated}", "downtime: {of: one}", "24: nothing is expected of this downtime"),
+            (
+                "boots:\n  - ends: ready\n",
+                "boots:\n  - {ends: ready, then: collect-images}\n",
+                "10: these are the first boots",
+            ),
+        ] {
+            let mistakes = with(from, to);
+            if !mistakes.iter().any(|one| one.starts_with(told)) {
+                wrong.push((told, mistakes));
+            }
+        }
+        assert_eq!(wrong, []);
+    }
+}
