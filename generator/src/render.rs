@@ -47,6 +47,29 @@ impl Day1Config {
     }
 }
 
+impl Day1Config {
+    /// The cluster's MachineConfiguration with the policy by which a change of the image needs no reboot: the pull unit
+    /// is restarted, which pulls the new image, and the next boot loads it. For OpenShift 4.17 and later. What else the
+    /// cluster's `nodeDisruptionPolicy` has must be kept beside it.
+    ///
+    /// Scripts and units have no policy: another version of this generator, a parameter that a unit has in its text,
+    /// and the removal reboot the nodes.
+    ///
+    /// # Errors
+    /// Only if it cannot be serialised, which is a fault of this crate.
+    pub fn to_machine_configuration(&self) -> Result<String, Error> {
+        let restart = serde_json::json!({ "type": "Restart", "restart": { "serviceName": self.pull_unit() } });
+        let configuration = serde_json::json!({
+            "apiVersion": "operator.openshift.io/v1",
+            "kind": "MachineConfiguration",
+            "metadata": { "name": "cluster" },
+            "spec": { "nodeDisruptionPolicy": { "files": [{ "path": self.config_path(), "actions": [restart] }] } },
+        });
+        serde_yaml::to_string(&sorted(configuration))
+            .map_err(|error| Error::Render { name: self.machine_config_name().to_string(), message: error.to_string() })
+    }
+}
+
 fn ignition_file(file: NodeFile) -> v3_2::File {
     let source = format!("data:text/plain;charset=utf-8;base64,{}", STANDARD.encode(file.contents));
     v3_2::File {

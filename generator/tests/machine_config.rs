@@ -325,3 +325,31 @@ proptest! {
         prop_assert!(refused);
     }
 }
+
+#[test]
+fn an_image_can_be_changed_without_a_reboot_by_this_policy() {
+    let expected = "\
+apiVersion: operator.openshift.io/v1
+kind: MachineConfiguration
+metadata:
+  name: cluster
+spec:
+  nodeDisruptionPolicy:
+    files:
+    - actions:
+      - restart:
+          serviceName: 99-worker-day1-nic-pull-kernel-module-image.service
+        type: Restart
+      path: /etc/day1/99-worker-day1-nic/config
+";
+    assert_eq!(full().to_machine_configuration().unwrap(), expected);
+    // Which is all that differs where the parameters do.
+    let other = Day1Config::builder("99-worker-day1-nic", "worker", "quay.io/vendor/next", "day1_nic").build().unwrap();
+    let files = |config: &Day1Config| config.ignition().storage.unwrap().files.unwrap();
+    let differ: Vec<String> =
+        files(&full()).into_iter().zip(files(&other)).filter(|(a, b)| a != b).map(|(a, _)| a.path).collect();
+    assert_eq!(differ, ["/etc/day1/99-worker-day1-nic/config"]);
+    let image =
+        Day1Config::builder("99-worker-day1-nic", "worker", "quay.io/vendor/driver", "day1_nic").build().unwrap();
+    assert_eq!(image.ignition().systemd, other.ignition().systemd);
+}

@@ -239,7 +239,7 @@ main() {
     fi
     # Success sets the counter back, so a reboot here could repeat without end.
     if [[ $result == loaded ]]; then
-        say "module $KERNEL_MODULE_NAME is loaded since this boot, no reboot is needed"
+        say "module $KERNEL_MODULE_NAME is loaded since this boot and stays; the next boot loads it from $REFERENCE"
         exit 0
     fi
     reboot_node

@@ -390,6 +390,29 @@ fn a_changed_reference_is_pulled() {
 }
 
 #[test]
+fn a_reference_that_changes_under_a_loaded_module_is_pulled_now_and_loaded_at_the_next_boot() {
+    let mut node = StubNode::new();
+    node.push_good();
+    node = node.with_pulled_image();
+    assert_eq!((node.condition().code, node.load().code), (0, 0));
+    let before = node.read("sys/module/day1_nic/srcversion");
+    node.config = StubNode::with(|builder| builder.tag(KERNEL, "v2")).config.clone();
+    node.install(&node.config);
+    node.push("id2", KERNEL, &[oot().with("srcversion", "NEW")]);
+    // As a node disruption policy restarts the unit.
+    let pull = node.pull();
+    assert_eq!((pull.code, node.reboots_asked()), (0, 0), "{}", pull.log);
+    assert!(pull.log.contains("stays; the next boot loads it from"), "{}", pull.log);
+    assert_eq!(node.read("sys/module/day1_nic/srcversion"), before);
+    // A power cut asks nobody.
+    node.reboot();
+    assert_eq!((node.condition().code, node.load().code), (0, 0));
+    assert_eq!(node.read("sys/module/day1_nic/srcversion"), "NEW\n");
+    assert_eq!(node.pull().code, 0);
+    assert_eq!(node.reboots_asked(), 0);
+}
+
+#[test]
 fn an_image_pulled_earlier_in_this_boot_waits_for_its_reboot() {
     let node = StubNode::new();
     node.push_good();
