@@ -8,8 +8,8 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use crate::scenario::Scenario;
-use crate::timeline::{Timeline, What};
+use crate::scenario::{PoolAction, Scenario};
+use crate::timeline::{Event, Timeline, What};
 
 use super::judge::{Judgement, judge_one, set_aside};
 use super::{Finding, Outcome, Verdict};
@@ -18,9 +18,10 @@ use super::{Finding, Outcome, Verdict};
 pub(super) fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     let mut findings = vec![];
     let mut verdicts = vec![];
+    let of_boots = without_day2(scenario, timeline);
     for node in &scenario.spec.nodes {
         let name = node.name.as_str();
-        let own = judge_one(&scenario.of_member(name), &timeline.of_node(name));
+        let own = judge_one(&scenario.of_member(name), &of_boots.of_node(name));
         verdicts.push(own.verdict);
         findings.extend(own.findings.into_iter().map(|finding| finding.on(name)));
     }
@@ -44,6 +45,22 @@ pub(super) fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     };
     of_all.extend(findings);
     Judgement { verdict, findings: of_all, set_aside: set_aside(scenario) }
+}
+
+/// What of a timeline the boots are judged by: which modules Day-2 management takes out and loads is its steps' matter.
+fn without_day2(scenario: &Scenario, timeline: &Timeline) -> Timeline {
+    let is_day2 = |action: &PoolAction| match action {
+        PoolAction::Module(_) => true,
+        PoolAction::Label(label) => !label.versions.is_empty(),
+        _ => false,
+    };
+    let steps = scenario.spec.steps.iter().enumerate().filter(|(_, step)| step.actions.iter().any(is_day2));
+    let steps: Vec<step::Step<'_>> = steps.filter_map(|(index, _)| step::Step::of(timeline, index)).collect();
+    let is_managed = |event: &Event| {
+        let is_module = matches!(event.what, What::ModuleLoad(_) | What::ModuleFree(_));
+        is_module && steps.iter().any(|step| step.holds(event))
+    };
+    Timeline::from(timeline.events.iter().filter(|event| !is_managed(event)).cloned().collect::<Vec<_>>())
 }
 
 /// A step that the timeline does not have.

@@ -43,6 +43,12 @@ impl<'t> Step<'t> {
         self.timeline.events[self.first..=self.last].iter().map(AsRef::as_ref)
     }
 
+    /// Whether an event was seen in it.
+    pub(super) fn holds(&self, event: &Event) -> bool {
+        let last = self.timeline.events[self.last].seq;
+        (self.span.seq..=last).contains(&event.seq)
+    }
+
     pub(super) fn name(&self) -> String {
         format!("step {} ({})", self.index + 1, self.text)
     }

@@ -2,7 +2,7 @@
 
 use super::fixture::{ENDS, ONE, Pool, TWO, answers, changed, pod, pool_scenario};
 use crate::checks::{Finding, Judgement, Outcome, Verdict, judge};
-use crate::timeline::{Asked, NodeState, PodState, Snapshot, What};
+use crate::timeline::{Asked, ModuleEvent, NodeState, PodState, Snapshot, What};
 
 fn judged(pool: &Pool, expect: &str) -> Judgement {
     judge(&pool_scenario(expect), &pool.timeline())
@@ -160,6 +160,23 @@ fn what_a_node_is_when_a_step_ends_is_read_from_the_look_that_was_taken_then() {
     let outcomes: Vec<_> = of(&judgement, "module.present").iter().map(|one| (one.node.clone(), one.outcome)).collect();
     assert!(outcomes.contains(&(Some("worker-2".into()), Outcome::Fail)), "{outcomes:?}");
     assert!(!outcomes.contains(&(Some("worker-1".into()), Outcome::Fail)), "{outcomes:?}");
+}
+
+#[test]
+fn what_day_2_management_does_to_modules_is_no_late_swap_and_what_others_do_is() {
+    let taken_out = || {
+        let change = ModuleEvent { module: "day1_nic".into(), mono_us: 90_000_000, ..ModuleEvent::default() };
+        What::ModuleFree(change)
+    };
+    let verdict = |action: &str| {
+        let mut scenario = pool_scenario("{}");
+        scenario.spec.steps[0].actions = crate::checks::fixture::expect(action);
+        let mut pool = Pool::rolled_out();
+        pool.tell(150, TWO, taken_out());
+        judge(&scenario, &pool.timeline()).verdict
+    };
+    assert_eq!(verdict("{label: {node: worker-2, versions: {nic: '2'}}}"), Verdict::Pass);
+    assert_eq!(verdict("{apply: 99-worker-day1-nic}"), Verdict::Fail);
 }
 
 #[test]
