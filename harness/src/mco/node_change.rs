@@ -51,6 +51,9 @@ pub enum ChangeError {
 
 /// The file whose presence makes the daemon skip its own checks.
 const FORCE: &str = "/run/machine-config-daemon-force";
+/// Which units Ignition enabled. The daemon removes it when it takes over (`IgnitionSystemdPresetFile` in `constants.go`), so
+/// that `preset` gives a unit back its state from before all MachineConfigs.
+const IGNITION_PRESETS: &str = "/etc/systemd/system-preset/20-ignition.preset";
 /// Where it writes the SSH keys of user `core`.
 const KEYS: &str = "/home/core/.ssh/authorized_keys.d/ignition";
 /// As the daemon does it, but for the ordering behind ostree's own service.
@@ -146,6 +149,7 @@ impl NodeConfig {
             "set -e\n\
              write() { mkdir -p \"${2%/*}\"; base64 -d >\"$2.mcd\"; chmod \"$1\" \"$2.mcd\"; mv \"$2.mcd\" \"$2\"; }\n",
         );
+        line(&mut script, &format!("rm -f {IGNITION_PRESETS}"));
         for (path, file) in &new.files {
             write(&mut script, path, file.mode, &file.contents);
         }
@@ -304,6 +308,7 @@ mod tests {
         let change = changed(&after, &before);
         let at =
             |text: &str| change.script.find(text).unwrap_or_else(|| panic!("{text:?} is not in {}", change.script));
+        assert!(at("rm -f /etc/systemd/system-preset/20-ignition.preset") < at("systemctl preset 'x.service'"));
         assert!(at("systemctl preset 'x.service'") < at("rm -f '/etc/systemd/system/x.service'"));
         assert!(at("rm -f '/usr/local/bin/x'") < at("rm -f '/etc/systemd/system/y.service'"));
     }
