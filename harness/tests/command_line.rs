@@ -54,6 +54,18 @@ fn upstreams_flags_and_a_boot_module_config_give_the_same() {
 }
 
 #[test]
+fn the_policy_that_is_printed_is_the_one_that_is_tried() {
+    let (code, text, _) = outcome(day1().arg("generate").args(PARAMETERS).arg("--node-disruption-policy"));
+    assert_eq!(code, 0);
+    let printed: serde_yaml::Value = serde_yaml::from_str(&text).expect("YAML");
+    assert_eq!(printed["kind"], "MachineConfiguration");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/handover/image-change.yaml");
+    let tried = std::fs::read_to_string(path).expect("read").replace("99-worker-day1-nic", "99-worker-nic");
+    let tried: serde_yaml::Value = serde_yaml::from_str(&tried).expect("YAML");
+    assert_eq!(printed["spec"]["nodeDisruptionPolicy"], tried["node-disruption-policy"]);
+}
+
+#[test]
 fn an_image_with_a_tag_is_refused_with_what_would_be_right() {
     let mut parameters = PARAMETERS;
     parameters[5] = "quay.io/vendor/driver:v1";
@@ -110,6 +122,60 @@ fn a_missing_machine_config_file_is_refused_with_its_place() {
         run_scenario("description: x\nmachine-configs:\n  - file: absent.yaml\nboots:\n  - ends: ready\n");
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("name.yaml:3:11") && error.contains("absent.yaml"), "{error}");
+}
+
+/// A driver whose image changes while the node runs: a second MachineConfig of its name.
+fn change_of_image(then: &str, policy: &str) -> String {
+    let config = |image: &str| {
+        format!(
+            "  - generate:\n      machine_config_name: 99-a\n      machine_config_pool_ref: worker\n      \
+             kernel_module_image: {image}\n      kernel_module_name: m\n"
+        )
+    };
+    let (old, new) = (config("quay.io/v/d"), config("quay.io/v/e"));
+    format!(
+        "description: x\nmachine-configs:\n{old}{new}    later: true\nnode-disruption-policy: {policy}\n\
+         boots:\n  - ends: ready\n    then: {then}\n    expect:\n      unit.result: {{unit: load, result: success}}\n  - ends: ready\n"
+    )
+}
+
+const POLICY: &str = "{files: [{path: /etc/day1/99-a/config, actions: [{type: Restart, restart: {serviceName: 99-a-pull-kernel-module-image.service}}]}]}";
+
+#[test]
+fn whether_a_change_reboots_is_the_mco_s_to_say() {
+    let live = "[{apply: {machine-config: 99-a, reboots: false}}, power-cut]";
+    let (code, _, error) = run_scenario(&change_of_image(live, "{}"));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("name.yaml:17:5"), "{error}");
+    assert!(error.contains("file /etc/day1/99-a/config has no node disruption policy"), "{error}");
+    let (code, _, error) = run_scenario(&change_of_image("[{apply: 99-a}]", POLICY));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("does not reboot the node") && error.contains("reboots: false"), "{error}");
+    // It does nothing more to the node's files than the first one.
+    let again = change_of_image("[{apply: {machine-config: 99-a, reboots: false}}, {apply: 99-b}]", POLICY);
+    let (code, _, error) = run_scenario(&again);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("no MachineConfig under test is called \"99-b\""), "{error}");
+    let (code, _, error) = run_scenario(&change_of_image("[{apply: {machine-config: 99-a, reboot: false}}]", POLICY));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("there is no key `reboot` here") && error.contains("Did you mean `reboots`"), "{error}");
+}
+
+#[test]
+fn bad_policies_are_refused_with_their_place() {
+    let live = "[{apply: {machine-config: 99-a, reboots: false}}, power-cut]";
+    let refused = |policy: &str| {
+        let (code, _, error) = run_scenario(&change_of_image(live, policy));
+        assert_eq!(code, 2, "{error}");
+        error
+    };
+    let error = refused("{files: [{path: /a, actions: [{type: Restart}]}]}");
+    assert!(error.contains("name.yaml:14:55") && error.contains("it is not clear what is restarted"), "{error}");
+    assert!(!error.contains("without an action"), "it was taken out, since it was wrong itself: {error}");
+    let error = refused("{files: [{path: /a, actions: [{type: Reboot}, {type: Drain}]}]}");
+    assert!(error.contains("`Reboot` stands alone"), "{error}");
+    let error = refused("{files: [{path: etc/a, actions: [{type: None}]}]}");
+    assert!(error.contains("`etc/a` is not an absolute path"), "{error}");
 }
 
 /// As `day1 run` and `day1 verify` say it, and before anything is listed or read.

@@ -99,13 +99,15 @@ pub(super) fn modes(timeline: &Timeline) -> Option<Finding> {
 /// What the config in force puts on the node is on its disk, as the MCO's daemon looks at it after each boot.
 pub(super) fn on_disk(timeline: &Timeline, boot: &Boot<'_>) -> Finding {
     let number = boot.number;
-    let changes = timeline.events.iter().filter(|event| event.boot < number);
-    let changes = changes.filter(|event| matches!(&event.what, What::Happened(happened) if happened.changes_config()));
-    let config = boot.facts.and_then(|facts| facts.configs.get(changes.count()));
     let seen = boot.events.iter().rev().find_map(|event| match &event.what {
         What::OnDisk(seen) => Some((*event, seen)),
         _ => None,
     });
+    // The node may get another one in the middle of a boot.
+    let before = seen.map_or(0, |(seen, _)| seen.seq);
+    let changes = timeline.events.iter().filter(|event| event.seq < before);
+    let changes = changes.filter(|event| matches!(&event.what, What::Happened(happened) if happened.changes_config()));
+    let config = boot.facts.and_then(|facts| facts.configs.get(changes.count()));
     // A config without a file is none.
     let config = config.filter(|config| !config.files.is_empty());
     let (Some(config), Some((event, seen))) = (config, seen) else {
@@ -269,6 +271,30 @@ mod tests {
         assert_eq!(judged(&node).outcome, Outcome::Pass);
         node.boot(2).remove(|what| matches!(what, What::OnDisk(_)));
         assert_eq!(judged(&node).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_config_that_comes_in_the_middle_of_a_boot_is_looked_for_after_it() {
+        use crate::checks::fixture::boot_of;
+        use crate::timeline::{Happened, OnDisk};
+        let judged = |node: &Node| {
+            let timeline = node.timeline();
+            on_disk(&timeline, &boot_of(&timeline, 2))
+        };
+        let mut node = Node::pulled_and_loaded();
+        let mut next = node.facts().configs[0].clone();
+        next.name = "rendered-worker-next".into();
+        next.files.insert("/usr/local/bin/load.sh".into(), "0755 a5a5".into());
+        node.facts().configs.push(next.clone());
+        assert_eq!(judged(&node).outcome, Outcome::Pass);
+        node.boot(2).push(What::Happened(Happened { action: "apply".into(), ..Happened::default() }));
+        assert_eq!(judged(&node).outcome, Outcome::Pass, "what was seen before it was the old one");
+        node.boot(2).push(What::OnDisk(OnDisk { files: next.files.clone(), units: next.units.clone() }));
+        let finding = judged(&node);
+        assert!(finding.outcome == Outcome::Pass && finding.message.contains("rendered-worker-next"), "{finding:?}");
+        let old = node.facts().configs[0].files.clone();
+        node.boot(2).push(What::OnDisk(OnDisk { files: old, units: next.units }));
+        assert_eq!(judged(&node).outcome, Outcome::Fail);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::hands::{Hands, REBOOT};
 use crate::checks::{bad_pattern, is_shutdown};
 use crate::machine::{WaitError, wait};
-use crate::scenario::{Boot, Ends, Spec};
+use crate::scenario::{Action, Boot, Ends, Spec};
 use crate::timeline::{Cursor, Event, LOOKED, Snapshot, What, message_id};
 
 /// A loop of reboots is followed this many boots past the plan: enough to call it a loop.
@@ -143,6 +143,12 @@ impl<'m> Driver<'m> {
         for action in planned.into_iter().flat_map(|boot| boot.then.iter()) {
             if !self.hands.perform(action, None, None).await {
                 return false;
+            }
+            if let Action::Apply(_) | Action::Withdraw(_) = action
+                && !action.ends_the_boot()
+            {
+                self.hands.look_at_config().await;
+                self.say_that_it_has_looked().await;
             }
         }
         // A node that settled where it had to reboot, or before the last planned boot, goes nowhere.

@@ -12,6 +12,8 @@ use crate::timeline::{Bus, Cursor, Event, FileSeen, Happened, What};
 
 /// Times at reference speed, before they are stretched to the host's.
 const SCRIPT: Duration = Duration::from_secs(60);
+/// For what a node disruption policy restarts: a pull, say.
+const SERVICES: Duration = Duration::from_secs(300);
 /// From the first word of a reboot to the reset.
 pub(super) const REBOOT: Duration = Duration::from_secs(120);
 pub(super) const RESET: Duration = Duration::from_secs(30);
@@ -86,6 +88,9 @@ impl Hands<'_> {
                 let changes = &self.surroundings.plan().changes;
                 let change = changes.get(self.changes_made()).ok_or("this change was not planned")?;
                 self.script(&change.script).await?;
+                if !change.reboots() {
+                    return self.script_within(&change.end(), SERVICES).await;
+                }
                 let events = self.bus.from_now();
                 self.script(&change.end()).await?;
                 self.reset_in(events, "reboot of the MCO's daemon", REBOOT).await
@@ -110,7 +115,11 @@ impl Hands<'_> {
     }
 
     async fn script(&self, script: &str) -> Result<(), String> {
-        let output = self.machine.run(script, self.stretched(SCRIPT)).await.map_err(|error| error.to_string())?;
+        self.script_within(script, SCRIPT).await
+    }
+
+    async fn script_within(&self, script: &str, deadline: Duration) -> Result<(), String> {
+        let output = self.machine.run(script, self.stretched(deadline)).await.map_err(|error| error.to_string())?;
         match output.status {
             0 => Ok(()),
             status => Err(format!("status {status}: {}", output.text.trim_end())),

@@ -138,6 +138,14 @@ pub enum PlanError {
         /// Why.
         source: mco::ChangeError,
     },
+    /// The node reboots for a change, and the scenario says that it does not, or the other way round.
+    #[error("{place}: {}", reboots(.why.as_deref()))]
+    Reboots {
+        /// Where the scenario says it, `file:line:column`.
+        place: String,
+        /// Why it reboots; none where it does not.
+        why: Option<String>,
+    },
     /// The node image has no such kernel.
     #[error("{place}: it is about kernel {kernel}, and the node image {node} has, counted from 1: {known}")]
     NoKernel {
@@ -258,6 +266,19 @@ pub enum PlanError {
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] cache::Error),
+}
+
+fn reboots(why: Option<&str>) -> String {
+    match why {
+        Some(why) => format!(
+            "the MCO reboots the node for this change, since {why}; add one to `node-disruption-policy`, or leave out `reboots: false`"
+        ),
+        None => {
+            "the MCO does not reboot the node for this change: all that differs has a node disruption policy; write \
+                 `{machine-config: NAME, reboots: false}`, and what ends the boot after it"
+                .to_owned()
+        }
+    }
 }
 
 impl PlanError {
@@ -526,22 +547,37 @@ fn rollout(
     let (rendered, first) = of(&in_force)?;
     let (mut node_configs, mut changes) = (vec![first], vec![]);
     let then = scenario.spec.boots.iter().enumerate();
+    // The last one of each name that the pool has had.
+    let mut last: BTreeMap<&str, usize> = BTreeMap::new();
+    last.extend(
+        configs.iter().enumerate().filter(|(_, one)| !one.later).map(|(at, one)| (one.config.name.as_str(), at)),
+    );
     for (index, action) in then.flat_map(|(index, boot)| boot.then.iter().map(move |action| (index, action))) {
-        let (name, is_in_force) = match action {
-            Action::Apply(name) => (name, true),
-            Action::Withdraw(name) => (name, false),
+        let (wanted, is_in_force) = match action {
+            Action::Apply(wanted) => (wanted, true),
+            Action::Withdraw(wanted) => (wanted, false),
             _ => continue,
         };
-        let one = configs.iter().find(|one| one.config.name == *name);
-        let one = one.ok_or_else(|| PlanError::NoConfig {
-            place: scenario.document.place(&scenario::Path::default().key("boots").index(index).key("then")),
-            name: name.clone(),
-        })?;
-        in_force.retain(|other| other.config.name != *name);
-        in_force.extend(is_in_force.then_some(one));
+        let name = wanted.machine_config.as_str();
+        let place = || scenario.document.place(&scenario::Path::default().key("boots").index(index).key("then"));
+        let of_name = || configs.iter().enumerate().filter(|(_, one)| one.config.name == name);
+        let (at, one) = match last.get(name) {
+            Some(before) => of_name().find(|(at, _)| at > before).or_else(|| of_name().next_back()),
+            None => of_name().next(),
+        }
+        .ok_or_else(|| PlanError::NoConfig { place: place(), name: name.to_owned() })?;
+        in_force.retain(|other| other.config.name != name);
+        if is_in_force {
+            in_force.push(one);
+            last.insert(name, at);
+        }
         let (_, next) = of(&in_force)?;
         let change = node_configs.last().map(|before| before.change_to(&next, &scenario.spec.node_disruption_policy));
-        changes.extend(change.transpose().map_err(refuse)?);
+        let change = change.transpose().map_err(refuse)?;
+        if let Some(change) = change.as_ref().filter(|change| change.reboots() != wanted.reboots) {
+            return Err(PlanError::Reboots { place: place(), why: change.disruption.reboot.clone() });
+        }
+        changes.extend(change);
         node_configs.push(next);
     }
     Ok(Rollout { rendered, configs: node_configs, changes })

@@ -155,10 +155,11 @@ fn of_the_mco(patch: &scenario::Patch, roles: &Roles) -> mco::Patch {
 /// Units by role; with several MachineConfigs, by role and the MachineConfig's name.
 pub(super) fn units(configs: &[UnderTest]) -> BTreeMap<String, String> {
     let mut units = BTreeMap::new();
+    let is_one = configs.windows(2).all(|pair| pair[0].config.name == pair[1].config.name);
     for one in configs {
         for (role, unit) in [("load", &one.load), ("pull", &one.pull)] {
             let Some(unit) = unit else { continue };
-            let key = if configs.len() == 1 { role.to_owned() } else { format!("{role}/{}", one.config.name) };
+            let key = if is_one { role.to_owned() } else { format!("{role}/{}", one.config.name) };
             units.insert(key, unit.clone());
         }
     }

@@ -188,10 +188,11 @@ pub enum Action {
     Damage(Damage),
     /// From the next boot on the node runs another of its kernels, counted from 1, the one that its image boots.
     BootKernel(usize),
-    /// The pool gets a MachineConfig, by its name; the MCO's daemon writes it to the running node, and reboots.
-    Apply(String),
+    /// The pool gets a MachineConfig, or the next one of that name in the place of the one that it has; the MCO's daemon
+    /// writes it to the running node, and reboots.
+    Apply(ConfigChange),
     /// A MachineConfig is removed from the pool; the MCO's daemon takes it off the running node, and reboots.
-    Withdraw(String),
+    Withdraw(ConfigChange),
     /// All images in the node's own store are removed, as kubelet does when its disk runs full.
     CollectImages,
     /// A shell script runs as root in the guest. For what no other action does.
@@ -201,7 +202,11 @@ pub enum Action {
 impl Action {
     /// Whether the node is switched off or rebooted by it.
     pub fn ends_the_boot(&self) -> bool {
-        matches!(self, Self::PowerCut | Self::Reboot | Self::Apply(_) | Self::Withdraw(_))
+        match self {
+            Self::PowerCut | Self::Reboot => true,
+            Self::Apply(change) | Self::Withdraw(change) => change.reboots,
+            _ => false,
+        }
     }
 
     /// As the scenario names it.
@@ -222,6 +227,53 @@ impl Action {
             Self::CollectImages => "collect-images",
             Self::Run(_) => "run",
         }
+    }
+}
+
+/// A MachineConfig that a pool gets or loses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigChange {
+    /// Its `metadata.name`.
+    pub machine_config: String,
+    /// Whether the node reboots for it, which it does unless `node-disruption-policy` spares it.
+    pub reboots: bool,
+}
+
+/// A MachineConfig that a pool gets or loses.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ConfigChangeForm {
+    /// Its `metadata.name`.
+    machine_config: String,
+    /// Whether the node reboots for it; where `node-disruption-policy` spares it the reboot, this must be `false`.
+    #[serde(default = "yes")]
+    reboots: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl<'de> Deserialize<'de> for ConfigChange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ChangeVisitor;
+        impl<'de> Visitor<'de> for ChangeVisitor {
+            type Value = ConfigChange;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a MachineConfig's name, or `{machine-config: NAME, reboots: false}`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<ConfigChange, E> {
+                Ok(ConfigChange { machine_config: name.to_owned(), reboots: true })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ConfigChange, A::Error> {
+                let form = ConfigChangeForm::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(ConfigChange { machine_config: form.machine_config, reboots: form.reboots })
+            }
+        }
+        deserializer.deserialize_any(ChangeVisitor)
     }
 }
 

@@ -42,8 +42,8 @@ pub use expect::{
     UnitBefore, UnitOutcome, UnitResult,
 };
 pub use happening::{
-    Action, After, Clock, Damage, Delay, Fill, Filling, Happening, Harm, JournalTrigger, LinkAction, LinkState,
-    ModuleMoment, ModuleTrigger, Phase, PulledTrigger, Reach, Trigger, UnitMoment, UnitTrigger,
+    Action, After, Clock, ConfigChange, Damage, Delay, Fill, Filling, Happening, Harm, JournalTrigger, LinkAction,
+    LinkState, ModuleMoment, ModuleTrigger, Phase, PulledTrigger, Reach, Trigger, UnitMoment, UnitTrigger,
 };
 pub use load::{Listing, Scenario, list};
 pub use mistake::{Mistake, Mistakes};

@@ -6,13 +6,13 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::disruption::DisruptionActionForm;
-use super::happening::Random;
+use super::happening::{ConfigChangeForm, Random};
 use super::patch::PatchForm;
 use super::spec::MachineConfigForm;
 use super::{
-    AbsolutePath, After, Clock, Day, DisruptionAction, FileMode, HostPath, Id, KernelArgument, MachineConfig, Many,
-    ModuleName, Network, Patch, Pattern, Percent, Repository, Seconds, Size, Snooze, Spec, TagTemplate, Tracker,
-    TrialPattern, UnitName, UnitRef,
+    AbsolutePath, After, Clock, ConfigChange, Day, DisruptionAction, FileMode, HostPath, Id, KernelArgument,
+    MachineConfig, Many, ModuleName, Network, Patch, Pattern, Percent, Repository, Seconds, Size, Snooze, Spec,
+    TagTemplate, Tracker, TrialPattern, UnitName, UnitRef,
 };
 
 /// The schema of a scenario file (JSON Schema, draft 2020-12).
@@ -145,6 +145,17 @@ impl JsonSchema for After {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let (fixed, random) = (generator.subschema_for::<Seconds>(), generator.subschema_for::<Random>());
         json_schema!({ "anyOf": [fixed, random] })
+    }
+}
+
+impl JsonSchema for ConfigChange {
+    fn schema_name() -> Cow<'static, str> {
+        "ConfigChange".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (name, form) = (generator.subschema_for::<String>(), generator.subschema_for::<ConfigChangeForm>());
+        json_schema!({ "anyOf": [name, form], "description": "A MachineConfig, by its `metadata.name`, and whether the node reboots for it." })
     }
 }
 

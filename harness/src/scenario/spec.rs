@@ -145,7 +145,8 @@ pub struct MachineConfig {
     pub units: Roles,
     /// Changes to it.
     pub patch: Vec<Patch>,
-    /// Whether the node comes up without it, and gets it by the action `apply`.
+    /// Whether the node comes up without it, and gets it by the action `apply`; in the place of the one of that name, if
+    /// it has one.
     pub later: bool,
 }
 
@@ -171,7 +172,8 @@ pub(super) struct MachineConfigForm {
     /// Changes to it.
     #[serde(default)]
     patch: Vec<Patch>,
-    /// Whether the node comes up without it, and gets it by the action `apply`.
+    /// Whether the node comes up without it, and gets it by the action `apply`; in the place of the one of that name, if
+    /// it has one.
     #[serde(default)]
     later: bool,
 }

@@ -3,7 +3,7 @@
 use super::decode::nearest;
 use super::{
     Action, BASE_CHECKS, Base, Boot, ConfigSource, Document, Ends, Expectation, Expectations, JOURNAL_PATTERNS,
-    Mistake, Origin, Path, Reach, Repository, Spec, Start, Trigger, UnitRef,
+    MachineConfig, Mistake, Origin, Path, Reach, Repository, Spec, Start, Trigger, UnitRef,
 };
 
 /// Every mistake that no single value shows. Where a part was taken out since it was wrong itself, what refers
@@ -38,6 +38,14 @@ pub(super) fn at(key: &str) -> Path {
 fn words<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
     let words: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+/// The name of one that is generated.
+fn generated_name(config: &MachineConfig) -> Option<&str> {
+    match &config.source {
+        ConfigSource::Generate(parameters) => parameters.text("machine_config_name"),
+        ConfigSource::File(_) => None,
+    }
 }
 
 impl<'s> Verifier<'s> {
@@ -168,25 +176,31 @@ impl<'s> Verifier<'s> {
         }
     }
 
+    /// The names of those that are generated, each once.
     fn names(&self) -> Vec<&'s str> {
-        let name = |config: &'s super::MachineConfig| match &config.source {
-            ConfigSource::Generate(parameters) => parameters.text("machine_config_name"),
-            ConfigSource::File(_) => None,
-        };
-        self.spec.machine_configs.iter().filter_map(name).collect()
+        let mut names: Vec<&str> = vec![];
+        for name in self.spec.machine_configs.iter().filter_map(generated_name) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     fn machine_configs(&mut self) {
         for (place, message, help) in self.spec.node_disruption_policy.mistakes(&at("node-disruption-policy")) {
-            self.wrong(&place, message, help);
+            if self.is_whole(&place) {
+                self.wrong(&place, message, help);
+            }
         }
-        let names = self.names();
-        for (index, name) in names.iter().enumerate() {
-            if names[..index].contains(name) {
+        let configs = &self.spec.machine_configs;
+        for (index, config) in configs.iter().enumerate() {
+            let Some(name) = generated_name(config).filter(|_| !config.later) else { continue };
+            if configs[..index].iter().any(|other| generated_name(other) == Some(name)) {
                 self.wrong(
                     &at("machine-configs"),
                     format!("two MachineConfigs are called `{name}`"),
-                    "The MCO knows them by name; the second would replace the first.",
+                    "The MCO knows them by name; the second would replace the first. If it is to do so on the running node, give it `later: true`.",
                 );
             }
         }
@@ -504,7 +518,7 @@ impl<'s> Verifier<'s> {
                     "Name a unit in full, or add a MachineConfig.",
                 );
             }
-            None if configs.len() > 1 => {
+            None if configs.len() > 1 && (any_file || self.names().len() > 1) => {
                 let known: Vec<String> = self.names().iter().map(|name| format!("{role}/{name}")).collect();
                 self.wrong(
                     place,

@@ -14,7 +14,8 @@ use super::out::print;
 #[command(after_long_help = "\
 Examples:
   day1 generate --machine-config 99-nic --machine-config-pool worker --image quay.io/vendor/driver --kernel-module nic
-  day1 generate -f boot-module-config.yaml")]
+  day1 generate -f boot-module-config.yaml
+  day1 generate -f boot-module-config.yaml --node-disruption-policy")]
 pub struct Generate {
     /// Read the parameters from a BootModuleConfig.
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["machine_config", "machine_config_pool", "image", "kernel_module"])]
@@ -33,6 +34,10 @@ pub struct Generate {
     kernel_module: Option<String>,
     #[command(flatten)]
     more: More,
+    /// Print the policy instead by which a change of the image needs no reboot (OpenShift 4.17 and later): a
+    /// MachineConfiguration, whose nodeDisruptionPolicy goes beside what the cluster's has.
+    #[arg(long)]
+    node_disruption_policy: bool,
     /// Write here instead of to standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -74,7 +79,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 impl Generate {
     pub fn perform(self) -> ExitCode {
         let output = self.output.clone();
-        let text = match self.machine_config_text() {
+        let text = match self.text() {
             Ok(text) => text,
             Err(message) => {
                 eprintln!("error: {message}");
@@ -91,7 +96,8 @@ impl Generate {
         }
     }
 
-    fn machine_config_text(self) -> Result<String, String> {
+    fn text(self) -> Result<String, String> {
+        let policy = self.node_disruption_policy;
         let config = match &self.file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -105,7 +111,8 @@ impl Generate {
             }
             None => self.config_of_flags().map_err(|error| error.to_string())?,
         };
-        config.to_machine_config().map_err(|error| error.to_string())
+        let text = if policy { config.to_machine_configuration() } else { config.to_machine_config() };
+        text.map_err(|error| error.to_string())
     }
 
     fn config_of_flags(self) -> Result<Day1Config, Error> {
