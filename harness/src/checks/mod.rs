@@ -23,7 +23,7 @@ mod module;
 mod nic;
 mod obstacle;
 mod ordering;
-mod pool;
+pub(crate) mod pool;
 mod ready;
 mod reboot;
 mod units;

@@ -43,6 +43,11 @@ impl Clock {
         clock
     }
 
+    /// When the harness saw each event, whatever the guest's clock says.
+    pub(super) fn of_host() -> Self {
+        Self { began: BTreeMap::new(), recorded: BTreeMap::new() }
+    }
+
     /// When the guest's clock of a boot began; `None` where nothing tells.
     pub(super) fn zero_of(&self, boot: u32) -> Option<i64> {
         self.began.get(&boot).copied()

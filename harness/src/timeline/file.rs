@@ -114,6 +114,12 @@ impl Timeline {
         Self { events: self.events.iter().filter(|event| event.node.as_deref() == Some(name)).cloned().collect() }
     }
 
+    /// The event with that number: its place, unless this is a part of a timeline.
+    pub fn numbered(&self, seq: u64) -> Option<&Event> {
+        let place = self.events.binary_search_by_key(&seq, |event| event.seq).ok()?;
+        self.events.get(place).map(Arc::as_ref)
+    }
+
     /// What the trial knows of its nodes, where it has several.
     pub fn pool(&self) -> Option<&PoolFacts> {
         self.facts()?.pool.as_ref()

@@ -10,21 +10,21 @@ use crate::timeline::{
 };
 
 /// When the step begins and ends, in seconds of the timeline's clock.
-pub(in crate::checks) const BEGINS: u64 = 100;
-pub(in crate::checks) const ENDS: u64 = 200;
+pub(crate) const BEGINS: u64 = 100;
+pub(crate) const ENDS: u64 = 200;
 
 /// Two nodes, `worker-1` and `worker-2`, in one pool, and a step.
-pub(in crate::checks) struct Pool {
-    pub(in crate::checks) nodes: [Node; 2],
+pub(crate) struct Pool {
+    pub(crate) nodes: [Node; 2],
     /// What is told of the step: when, of which node, and what. What comes before it is told first.
-    pub(in crate::checks) told: Vec<(u64, Option<&'static str>, What)>,
+    pub(crate) told: Vec<(u64, Option<&'static str>, What)>,
 }
 
-pub(in crate::checks) const ONE: Option<&str> = Some("worker-1");
-pub(in crate::checks) const TWO: Option<&str> = Some("worker-2");
+pub(crate) const ONE: Option<&str> = Some("worker-1");
+pub(crate) const TWO: Option<&str> = Some("worker-2");
 
 /// The scenario that the good pool follows: `worker-1` is updated without a reboot, `worker-2` is left alone.
-pub(in crate::checks) fn pool_scenario(expect_of_step: &str) -> Scenario {
+pub(crate) fn pool_scenario(expect_of_step: &str) -> Scenario {
     let mut scenario = scenario();
     scenario.spec.nodes = expect("[{name: worker-1}, {name: worker-2}]");
     scenario.spec.steps = expect(&format!(
@@ -33,20 +33,20 @@ pub(in crate::checks) fn pool_scenario(expect_of_step: &str) -> Scenario {
     scenario
 }
 
-pub(in crate::checks) fn changed(to: NodeState) -> What {
+pub(crate) fn changed(to: NodeState) -> What {
     What::NodeChanged(NodeChanged { to, why: String::new() })
 }
 
-pub(in crate::checks) fn answers(asked: Asked, answers: bool, since_s: u64) -> What {
+pub(crate) fn answers(asked: Asked, answers: bool, since_s: u64) -> What {
     What::Answering(Answering { asked, answers, since_us: since_s * 1_000_000 })
 }
 
-pub(in crate::checks) fn pod(name: &str, is: PodState) -> What {
+pub(crate) fn pod(name: &str, is: PodState) -> What {
     What::Pod(Pod { name: name.into(), is, why: String::new() })
 }
 
 impl Pool {
-    pub(in crate::checks) fn rolled_out() -> Self {
+    pub(crate) fn rolled_out() -> Self {
         let step =
             |ended| What::Step(Step { index: 0, text: "apply 99-worker-day1-nic".into(), ended, unfinished: vec![] });
         let rendered = RenderedFor {
@@ -81,16 +81,16 @@ impl Pool {
     }
 
     /// Tells one thing more, in its place.
-    pub(in crate::checks) fn tell(&mut self, at_s: u64, node: Option<&'static str>, what: What) {
+    pub(crate) fn tell(&mut self, at_s: u64, node: Option<&'static str>, what: What) {
         let place = self.told.iter().position(|(at, ..)| *at > at_s).unwrap_or(self.told.len());
         self.told.insert(place, (at_s, node, what));
     }
 
-    pub(in crate::checks) fn forget(&mut self, which: impl Fn(&What) -> bool) {
+    pub(crate) fn forget(&mut self, which: impl Fn(&What) -> bool) {
         self.told.retain(|(.., what)| !which(what));
     }
 
-    pub(in crate::checks) fn timeline(&self) -> Timeline {
+    pub(crate) fn timeline(&self) -> Timeline {
         let member = |name: &str| MemberFact { name: name.into(), address: "10.0.2.11".into(), pool: "worker".into() };
         let pool = PoolFacts {
             nodes: vec![member("worker-1"), member("worker-2")],

@@ -1,7 +1,7 @@
 //! A trial with several nodes: each node judged as if it stood alone, and what is true of all of them together.
 
 #[cfg(test)]
-pub(super) mod fixture;
+pub(crate) mod fixture;
 mod rollout;
 mod serving;
 mod step;

@@ -8,7 +8,7 @@ use super::lanes::is_out_of_tree;
 use super::{Lane, LaneKind, Mark, MarkKind, State};
 
 /// More findings than that are not marked: the first ones tell where to look.
-const FINDINGS: usize = 6;
+pub(super) const FINDINGS: usize = 6;
 
 pub(super) fn all(timeline: &Timeline, findings: &[Finding], clock: &Clock, lanes: &[Lane]) -> Vec<Mark> {
     let mut marks: Vec<Mark> = reboots(timeline, clock);
@@ -21,11 +21,11 @@ pub(super) fn all(timeline: &Timeline, findings: &[Finding], clock: &Clock, lane
 }
 
 fn mark(event: &Event, at_us: i64, kind: MarkKind, text: String) -> Mark {
-    Mark { boot: event.boot, at_us, kind, text, seq: Some(event.seq) }
+    Mark { node: None, boot: event.boot, at_us, kind, text, seq: Some(event.seq) }
 }
 
 /// Why each boot ended, where that was seen first.
-fn reboots(timeline: &Timeline, clock: &Clock) -> Vec<Mark> {
+pub(super) fn reboots(timeline: &Timeline, clock: &Clock) -> Vec<Mark> {
     // A person knows the units under test by what they do.
     let name = |unit: String| {
         let known = timeline.facts().into_iter().flat_map(|facts| &facts.units).find(|(_, known)| **known == unit);
@@ -39,7 +39,7 @@ fn reboots(timeline: &Timeline, clock: &Clock) -> Vec<Mark> {
             Cause::Harness => "the machine was reset".to_owned(),
             Cause::Running => return None,
         };
-        let event = timeline.events.get(usize::try_from(end.evidence.first()?.seq).ok()?)?;
+        let event = timeline.numbered(end.evidence.first()?.seq)?;
         Some(Mark { boot: end.boot, ..mark(event, clock.of_event(event), MarkKind::Reboot, text) })
     });
     ends.collect()
@@ -90,6 +90,7 @@ fn starts(lanes: &[Lane]) -> Vec<Mark> {
     let mut marks: Vec<Mark> = manager
         .iter()
         .map(|span| Mark {
+            node: None,
             boot: span.boot,
             at_us: span.from_us,
             kind: MarkKind::NetworkManager,
@@ -100,6 +101,7 @@ fn starts(lanes: &[Lane]) -> Vec<Mark> {
     for lane in lanes.iter().filter(|lane| lane.kind == LaneKind::Link) {
         let after = lane.spans.iter().filter(|span| first(span.boot).is_some_and(|start| span.from_us >= start));
         marks.extend(after.map(|span| Mark {
+            node: None,
             boot: span.boot,
             at_us: span.from_us,
             kind: MarkKind::Link,
@@ -114,7 +116,7 @@ fn starts(lanes: &[Lane]) -> Vec<Mark> {
 fn of_findings(timeline: &Timeline, findings: &[Finding], clock: &Clock) -> Vec<Mark> {
     let failed = findings.iter().filter(|finding| finding.outcome == Outcome::Fail);
     let marks = failed.filter_map(|finding| {
-        let event = timeline.events.get(usize::try_from(finding.evidence.first()?.seq).ok()?)?;
+        let event = timeline.numbered(finding.evidence.first()?.seq)?;
         Some(mark(event, clock.of_event(event), MarkKind::Finding, format!("✗ {}", finding.check)))
     });
     marks.take(FINDINGS).collect()

@@ -5,6 +5,7 @@
 mod lanes;
 mod marks;
 mod order;
+mod pool;
 mod svg;
 mod terminal;
 #[cfg(test)]
@@ -15,8 +16,12 @@ use crate::checks::Finding;
 use crate::scenario::Scenario;
 use crate::timeline::{Event, Timeline, What};
 
+pub use pool::STYLE as POOL_STYLE;
 pub use svg::{PALETTE, STYLE, drawing, standalone, time};
 pub use terminal::text;
+
+/// The group of what is true of all nodes together.
+pub const CLUSTER: &str = "cluster";
 
 /// Said in the place of a picture of nothing.
 pub const NOTHING: &str = "The machine never started, so there is nothing to draw.";
@@ -35,12 +40,27 @@ pub struct Picture {
     pub marks: Vec<Mark>,
     /// Which unit had to be done before which, and whether anything guarantees it.
     pub orders: Vec<Order>,
+    /// Of a trial with several nodes: the cluster and each node, in the order of their lanes. Empty for one with a single node.
+    pub groups: Vec<Group>,
+    /// When the steps of a trial with several nodes ran.
+    pub steps: Vec<(i64, i64)>,
     clock: Clock,
+}
+
+/// The lanes of a node, or those of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The node's name, or [`CLUSTER`].
+    pub name: String,
+    /// How long it was down, for a person.
+    pub says: String,
 }
 
 /// One boot on the axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Strip {
+    /// Of a trial with several nodes: the node that boots.
+    pub node: Option<String>,
     /// Its number, from 1.
     pub number: u32,
     /// Where it begins.
@@ -56,6 +76,8 @@ pub struct Strip {
 pub struct Lane {
     /// What it is about.
     pub kind: LaneKind,
+    /// The name of the group that it belongs to, where there are several.
+    pub group: Option<String>,
     /// What a person reads before it.
     pub name: String,
     /// The unit, module or interface itself.
@@ -79,6 +101,14 @@ pub enum LaneKind {
     Module,
     /// A network interface.
     Link,
+    /// A node's boots.
+    Boots,
+    /// What the network's observer is answered.
+    Answers,
+    /// What the control plane knows of a node.
+    ControlPlane,
+    /// Pods of Day-2 management.
+    Pods,
 }
 
 /// A stretch of a lane.
@@ -94,6 +124,8 @@ pub struct Span {
     pub state: State,
     /// What it is, for a person.
     pub text: String,
+    /// What is written into it where there is room; empty for what its lane's kind always has there.
+    pub label: String,
     /// The timeline's event with which it begins.
     pub seq: Option<u64>,
 }
@@ -133,13 +165,35 @@ pub enum State {
     Answered,
     /// A request that did not.
     Refused,
-    /// A link that carries.
+    /// A link that carries, or a node that answers.
     Up,
+    /// Some nodes serve, and some do not.
+    Partly,
+    /// Nobody answers, and that counts as downtime.
+    Silent,
+    /// What has not begun: nobody answers before the first step, or a pod waits for its node.
+    Waiting,
+    /// A node that is Ready and has nothing to do.
+    Ready,
+    /// A node that nothing new is put on.
+    Cordoned,
+    /// The daemon changes the node, or a pod runs.
+    Working,
+    /// The daemon reboots the node.
+    Rebooting,
+    /// The kubelet is not heard.
+    NotReady,
+    /// The daemon could not bring the node to its config.
+    Degraded,
+    /// A pod that succeeded.
+    Succeeded,
 }
 
 /// Something that happened at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mark {
+    /// Of a trial with several nodes: the node that it is about; none for what is about all of them.
+    pub node: Option<String>,
     /// The boot that it is in.
     pub boot: u32,
     /// When.
@@ -171,6 +225,10 @@ pub enum MarkKind {
     Happened,
     /// A check found something wrong.
     Finding,
+    /// A step of the scenario began or ended.
+    Step,
+    /// A pool got another rendered config.
+    Rendered,
 }
 
 /// One unit's place before another's.
@@ -189,14 +247,19 @@ pub struct Order {
 impl Picture {
     /// The picture of a timeline. The scenario says which units and modules matter besides those under test; findings that
     /// did not pass are marked where their evidence is.
+    ///
+    /// Of a trial with several nodes it is that of all of them; [`Timeline::of_node`] has a node's own.
     pub fn of(timeline: &Timeline, scenario: Option<&Scenario>, findings: &[Finding]) -> Self {
+        if let Some(pool) = timeline.pool() {
+            return pool::picture(timeline, pool, scenario, findings);
+        }
         let clock = Clock::of(timeline);
         let boots = strips(timeline, &clock);
         let orders = order::all(timeline, scenario);
         let lanes = lanes::all(timeline, scenario, &clock, &boots, &orders);
         let marks = marks::all(timeline, findings, &clock, &lanes);
         let trial = timeline.facts().map(|facts| facts.trial.clone()).unwrap_or_default();
-        Self { trial, boots, lanes, marks, orders, clock }
+        Self { trial, boots, lanes, marks, orders, groups: Vec::new(), steps: Vec::new(), clock }
     }
 
     /// Where an event of its timeline stands on its axis, in microseconds.
@@ -204,16 +267,43 @@ impl Picture {
         self.clock.of_event(event)
     }
 
+    /// The picture of one node of several, from its own part of the timeline.
+    pub fn of_node(own: &Timeline, scenario: Option<&Scenario>, findings: &[Finding], node: &str) -> Self {
+        let scenario = scenario.map(|scenario| scenario.of_member(node));
+        let findings: Vec<Finding> =
+            findings.iter().filter(|finding| finding.node.as_deref() == Some(node)).cloned().collect();
+        let mut picture = Self::of(own, scenario.as_ref(), &findings);
+        picture.trial = format!("{node} in {}", picture.trial);
+        picture
+    }
+
+    /// What a mark is about: a boot, or, of several nodes, one of them or all.
+    pub fn subject(&self, mark: &Mark) -> String {
+        match &mark.node {
+            Some(node) => node.clone(),
+            None if self.groups.is_empty() => format!("boot {}", mark.boot),
+            None => CLUSTER.to_owned(),
+        }
+    }
+
     /// The whole axis; `None` for a trial whose machine never started.
     pub fn extent(&self) -> Option<(i64, i64)> {
-        let from = self.boots.iter().map(|boot| boot.from_us).min()?;
-        let to = self.boots.iter().map(|boot| boot.to_us).max()?;
+        // A machine that never started has no steps either, and a step may go on when the last machine is gone.
+        self.boots.first()?;
+        let boots = self.boots.iter().map(|boot| (boot.from_us, boot.to_us));
+        let all: Vec<(i64, i64)> = boots.chain(self.steps.iter().copied()).collect();
+        let from = all.iter().map(|(from, _)| *from).min()?;
+        let to = all.iter().map(|(_, to)| *to).max()?;
         (to > from).then_some((from, to))
     }
 
     /// The stretch around a module's change before the network, where most is to see in least time: from the first unit of an
     /// ordering, or the first change of a module, to a little after NetworkManager's start. Of the last boot that has it.
     pub fn close_up(&self) -> Option<(i64, i64)> {
+        // Of several nodes none has its own numbers of boots.
+        if !self.groups.is_empty() {
+            return None;
+        }
         let boot = self.boots.iter().rev().find(|boot| {
             let has = |kind| self.marks.iter().any(|mark| mark.boot == boot.number && mark.kind == kind);
             has(MarkKind::Load) || has(MarkKind::Unload)
@@ -262,7 +352,7 @@ fn strips(timeline: &Timeline, clock: &Clock) -> Vec<Strip> {
             Some(start) => (kernel.unwrap_or(start).min(start), None),
         };
         let to = if seen.0.is_none() { last } else { to.unwrap_or(last) };
-        strips.push(Strip { number, from_us: from, to_us: to.max(from), taken_until_us: taken });
+        strips.push(Strip { node: None, number, from_us: from, to_us: to.max(from), taken_until_us: taken });
     }
     strips
 }

@@ -1,8 +1,10 @@
 //! A picture as SVG: in a page, or as a file of its own.
 
+mod groups;
+
 use maud::{Markup, PreEscaped, html};
 
-use super::{Lane, LaneKind, MarkKind, NOTHING, Order, Picture, Span, State};
+use super::{Lane, LaneKind, MarkKind, NOTHING, Order, POOL_STYLE, Picture, Span, State};
 use crate::text::printable_lines;
 
 /// Colours of light and dark, for pages that hold a [`drawing`] as well.
@@ -54,7 +56,7 @@ pub fn drawing(picture: &Picture) -> Markup {
         with_orders: true,
     });
     let height = close_up.as_ref().map_or_else(|| whole.bottom(), Panel::bottom) + 4.0;
-    let title = format!("The boots of {}", picture.trial);
+    let title = format!("The {} of {}", if picture.groups.is_empty() { "boots" } else { "nodes" }, picture.trial);
     html! {
         svg xmlns="http://www.w3.org/2000/svg" class="picture" viewBox=(format!("0 0 {WIDTH} {height:.0}")) width=(WIDTH) height=(format!("{height:.0}")) role="img" aria-label=(title) {
             title { (title) }
@@ -81,16 +83,20 @@ pub fn standalone(picture: &Picture) -> Option<String> {
     picture.extent()?;
     // Of what a guest says XML can't hold all.
     let markup = printable_lines(&drawing(picture).into_string()).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
-    let style = format!("<style>{PALETTE}{STYLE}</style><title>");
+    let of_pool = if picture.groups.is_empty() { "" } else { POOL_STYLE };
+    let style = format!("<style>{PALETTE}{STYLE}{of_pool}</style><title>");
     Some(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}\n", markup.replacen("<title>", &style, 1)))
 }
 
 /// What a person hears who can't see it.
 fn description(picture: &Picture) -> String {
-    let marks =
-        picture.marks.iter().map(|mark| format!("boot {}, {}: {}", mark.boot, time(mark.at_us, 1_000), mark.text));
+    let groups = picture.groups.iter().map(|group| format!("{}: {}", group.name, group.says));
+    let marks = picture
+        .marks
+        .iter()
+        .map(|mark| format!("{}, {}: {}", picture.subject(mark), time(mark.at_us, 1_000), mark.text));
     let orders = picture.orders.iter().map(|order| format!("boot {}, {}", order.boot, order.text));
-    marks.chain(orders).collect::<Vec<_>>().join(". ")
+    groups.chain(marks).chain(orders).collect::<Vec<_>>().join(". ")
 }
 
 fn head(id: &str, class: &str) -> Markup {
@@ -147,23 +153,30 @@ impl Panel<'_> {
     }
 
     fn lanes_bottom(&self) -> f64 {
-        self.lanes_top() + count(self.lanes().len()) * LANE
+        let lanes = self.lanes();
+        self.lane_y(&lanes, lanes.len())
+    }
+
+    /// Where a lane begins, of those that the panel shows.
+    fn lane_y(&self, lanes: &[&Lane], index: usize) -> f64 {
+        self.lanes_top() + count(index) * LANE + self.headers(lanes, index)
     }
 
     fn bottom(&self) -> f64 {
-        self.lanes_bottom() + AXIS
+        self.lanes_bottom() + AXIS + self.legend_height()
     }
 
     fn draw(&self) -> Markup {
         let lanes = self.lanes();
         html! {
-            (self.bands())
-            @for (index, lane) in lanes.iter().enumerate() { (self.lane(lane, index)) }
+            @if self.picture.groups.is_empty() { (self.bands()) } @else { (self.grounds()) }
+            @for (index, lane) in lanes.iter().enumerate() { (self.lane(lane, self.lane_y(&lanes, index))) }
             (self.flags())
             @if self.with_orders {
                 @for order in &self.picture.orders { (self.order(order, &lanes)) }
             }
             (self.axis())
+            (self.names_of_groups(&lanes))
         }
     }
 
@@ -188,11 +201,11 @@ impl Panel<'_> {
         }
     }
 
-    fn lane(&self, lane: &Lane, index: usize) -> Markup {
-        let y = self.lanes_top() + count(index) * LANE;
+    fn lane(&self, lane: &Lane, y: f64) -> Markup {
+        let x = if lane.group.is_some() { "14" } else { "4" };
         html! {
             g {
-                text x="4" y=(n(y + 14.0)) { title { (lane.of) } (short(&lane.name, NAME)) }
+                text x=(x) y=(n(y + 14.0)) { title { (lane.of) } (short(&lane.name, NAME)) }
                 line class="rule" x1=(n(GUTTER)) x2=(n(WIDTH - RIGHT)) y1=(n(y + LANE)) y2=(n(y + LANE)) {}
                 @for span in lane.spans.iter().filter(|span| span.to_us >= self.from_us && span.from_us <= self.to_us) {
                     (self.span(lane, span, y))
@@ -206,10 +219,13 @@ impl Panel<'_> {
         // What is short is drawn all the same.
         let width = (to - from).max(2.0);
         // A unit that is active is drawn thinner than one that works: it is there, and does nothing to be seen.
-        let (top, height) = if span.state == State::Active { (y + 7.0, 7.0) } else { (y + 4.0, BAR) };
+        let is_thin = span.state == State::Active || (lane.group.is_some() && groups::is_usual(span.state));
+        let (top, height) = if is_thin { (y + 7.0, 7.0) } else { (y + 4.0, BAR) };
         let length = time(span.to_us - span.from_us, 1);
         let words = format!("{}: {} to {}, {length}", span.text, time(span.from_us, 1_000), time(span.to_us, 1_000));
         let inner = match span.state {
+            _ if lane.group.is_some() && is_thin => String::new(),
+            _ if lane.group.is_some() => span.label.clone(),
             State::Failed => "✗ failed".to_owned(),
             State::Skipped => "skipped".to_owned(),
             _ if lane.kind == LaneKind::Ignition => {
@@ -218,12 +234,13 @@ impl Panel<'_> {
             _ if span.state == State::Active || lane.kind == LaneKind::Registry => String::new(),
             _ => length,
         };
-        let has_room = width > self::length(inner.chars().count()) + 6.0;
+        let has_room = |inner: &str| width > self::length(inner.chars().count()) + 6.0;
+        let inner = if has_room(&inner) { inner } else { groups::shorter(lane, span).unwrap_or(inner) };
         html! {
             g data-seq=[span.seq] {
                 title { (words) }
                 (rect(class(span.state), from, top, width, height))
-                @if has_room && !inner.is_empty() {
+                @if has_room(&inner) && !inner.is_empty() {
                     text class="inner" x=(n(from + 4.0)) y=(n(y + 14.0)) { (inner) }
                 } @else if span.state == State::Skipped {
                     text class="faint" x=(n(from + width + 3.0)) y=(n(y + 14.0)) { (inner) }
@@ -234,13 +251,14 @@ impl Panel<'_> {
 
     /// The marks' lines through all lanes, with their texts above.
     fn flags(&self) -> Markup {
-        let (rows, bottom) = (count(self.mark_rows()), self.lanes_bottom());
+        let rows = count(self.mark_rows());
         html! {
             @for (mark, row, is_before) in self.marks() {
+                @let bottom = self.bottom_of(mark.node.as_deref());
                 @let x = self.x(mark.at_us);
                 @let y = self.top + 18.0 + row.map_or(rows, count) * MARK_ROW;
                 g data-seq=[mark.seq] {
-                    title { (mark.text) " at " (time(mark.at_us, 1_000)) }
+                    title { @if let Some(node) = &mark.node { (node) ": " } (mark.text) " at " (time(mark.at_us, 1_000)) }
                     line class=(format!("flag {}", mark_class(mark.kind))) x1=(n(x)) x2=(n(x)) y1=(n(y)) y2=(n(bottom)) {}
                     @if row.is_some() {
                         @let (x, anchor) = if is_before { (x - 3.0, Some("end")) } else { (x + 2.0, None) };
@@ -264,7 +282,7 @@ impl Panel<'_> {
             .filter_map(|unit| {
                 let index = lane(unit)?;
                 let span = span(index)?;
-                let y = self.lanes_top() + count(index) * LANE + 10.5;
+                let y = self.lane_y(lanes, index) + 10.5;
                 // A target is done the moment it is reached.
                 let done = if span.state == State::Active { span.from_us } else { span.to_us };
                 self.holds(span.from_us).then(|| (self.x(span.from_us), self.x(done), y))
@@ -377,6 +395,16 @@ fn class(state: State) -> &'static str {
         State::Answered => "answered",
         State::Refused => "refused",
         State::Up => "up",
+        State::Partly => "partly",
+        State::Silent => "silent",
+        State::Waiting => "waiting",
+        State::Ready => "ready",
+        State::Cordoned => "cordoned",
+        State::Working => "working",
+        State::Rebooting => "rebooting",
+        State::NotReady => "not-ready",
+        State::Degraded => "degraded",
+        State::Succeeded => "succeeded",
     }
 }
 
@@ -390,5 +418,7 @@ fn mark_class(kind: MarkKind) -> &'static str {
         MarkKind::Link => "link",
         MarkKind::Happened => "happened",
         MarkKind::Finding => "finding",
+        MarkKind::Step => "step",
+        MarkKind::Rendered => "rendered",
     }
 }

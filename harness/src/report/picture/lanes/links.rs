@@ -26,6 +26,7 @@ pub(super) fn all(source: &Source<'_>) -> Vec<Lane> {
     let cards = cards(source);
     let lane = |(name, spans): (String, Vec<Span>)| Lane {
         kind: LaneKind::Link,
+        group: None,
         name: cards.get(&name).map_or_else(|| name.clone(), |card| format!("{name} ({card})")),
         of: name,
         spans,
@@ -63,7 +64,15 @@ fn of_boot(source: &Source<'_>, boot: u32) -> Vec<(String, Span)> {
                 let name = found[1].to_owned();
                 if &found[2] == "connected" {
                     let text = format!("{name} carries");
-                    let span = Span { boot, from_us: at, to_us: at, state: State::Up, text, seq: Some(event.seq) };
+                    let span = Span {
+                        boot,
+                        from_us: at,
+                        to_us: at,
+                        state: State::Up,
+                        text,
+                        label: String::new(),
+                        seq: Some(event.seq),
+                    };
                     open.entry(name).or_insert(span);
                 } else if let Some(span) = open.remove(&name) {
                     spans.push((name, Span { to_us: at, ..span }));

@@ -1,7 +1,7 @@
 //! What ran when: one lane for each phase, unit, module and link that matters.
 
 mod links;
-mod modules;
+pub(super) mod modules;
 mod units;
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use super::{Lane, LaneKind, Order, Span, State, Strip};
 pub(super) use modules::is_out_of_tree;
 
 /// What every lane is made from.
-struct Source<'t> {
+pub(super) struct Source<'t> {
     timeline: &'t Timeline,
     clock: &'t Clock,
     boots: &'t [Strip],
@@ -47,7 +47,7 @@ pub(super) fn all(
 }
 
 impl<'t> Source<'t> {
-    fn new(timeline: &'t Timeline, clock: &'t Clock, boots: &'t [Strip]) -> Self {
+    pub(super) fn new(timeline: &'t Timeline, clock: &'t Clock, boots: &'t [Strip]) -> Self {
         let (mut events, mut real_roots) = (BTreeMap::<u32, Vec<(i64, &Event)>>::new(), BTreeMap::new());
         for event in &timeline.events {
             events.entry(event.boot).or_default().push((clock.of_event(event), event));
@@ -90,6 +90,7 @@ fn phase_lanes(source: &Source<'_>) -> Vec<Lane> {
     let name = |name: &str| if name == phases::AFTER { "settled".to_owned() } else { name.to_owned() };
     let lane = |(phase, _): &(&str, State)| Lane {
         kind: LaneKind::Phase,
+        group: None,
         name: name(phase),
         of: (*phase).to_owned(),
         spans: Vec::new(),
@@ -116,6 +117,7 @@ fn phase_lanes(source: &Source<'_>) -> Vec<Lane> {
                 to_us: to,
                 state: all[index].1,
                 text,
+                label: String::new(),
                 seq,
             });
         }
@@ -133,9 +135,23 @@ fn registry(source: &Source<'_>) -> Lane {
         let to_us = source.clock.of_event(event);
         let state = if is_answered(request) { State::Answered } else { State::Refused };
         let from_us = to_us - signed(request.took_us);
-        Span { boot: event.boot, from_us, to_us, state, text: describe(request), seq: Some(event.seq) }
+        Span {
+            boot: event.boot,
+            from_us,
+            to_us,
+            state,
+            text: describe(request),
+            label: String::new(),
+            seq: Some(event.seq),
+        }
     });
-    Lane { kind: LaneKind::Registry, name: "registry".into(), of: "registry".into(), spans: spans.collect() }
+    Lane {
+        kind: LaneKind::Registry,
+        group: None,
+        name: "registry".into(),
+        of: "registry".into(),
+        spans: spans.collect(),
+    }
 }
 
 /// Whether a request got what it asked for; the first one, without a password, asks how to log in.

@@ -10,7 +10,7 @@ use super::{Lane, LaneKind, Source, Span, State};
 /// A module that lives for a shorter time did not find its device: udev tries many.
 const LIVED_US: i64 = 1_000_000;
 
-pub(super) fn all(source: &Source<'_>, scenario: Option<&Scenario>) -> Vec<Lane> {
+pub(in crate::report::picture) fn all(source: &Source<'_>, scenario: Option<&Scenario>) -> Vec<Lane> {
     let facts = source.timeline.facts();
     let of_images: BTreeSet<&str> = facts
         .iter()
@@ -31,6 +31,7 @@ pub(super) fn all(source: &Source<'_>, scenario: Option<&Scenario>) -> Vec<Lane>
     names.sort_by_key(|name| (of_images.contains(name), *name));
     let lane = |name: &str| Lane {
         kind: LaneKind::Module,
+        group: None,
         name: name.to_owned(),
         of: name.to_owned(),
         spans: spans.iter().filter(|(of, _)| of == name).map(|(_, span)| span.clone()).collect(),
@@ -59,7 +60,8 @@ fn changes(source: &Source<'_>, boot: u32) -> Vec<(String, Span)> {
             What::ModuleLoad(change) => {
                 let text = format!("{} was loaded by {}", change.module, change.comm);
                 let state = if is_out_of_tree(change) { State::OutOfTree } else { State::InTree };
-                let span = Span { boot, from_us: at, to_us: at, state, text, seq: Some(event.seq) };
+                let span =
+                    Span { boot, from_us: at, to_us: at, state, text, label: String::new(), seq: Some(event.seq) };
                 open.push((change.module.clone(), span));
             }
             What::ModuleFree(change) => {

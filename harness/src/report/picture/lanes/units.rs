@@ -21,7 +21,7 @@ pub(super) fn all(source: &Source<'_>, scenario: Option<&Scenario>, orders: &[Or
     let mut add = |name: &str, of: &str| {
         if !lanes.iter().any(|lane| lane.of == of) {
             let (name, of) = (name.to_owned(), of.to_owned());
-            lanes.push(Lane { kind: LaneKind::Unit, name, of, spans: Vec::new() });
+            lanes.push(Lane { kind: LaneKind::Unit, group: None, name, of, spans: Vec::new() });
         }
     };
     let units = source.timeline.facts().map(|facts| &facts.units);
@@ -97,7 +97,7 @@ pub(super) fn ignition(source: &Source<'_>) -> Lane {
         }
     }
     all.sort_by_key(|span| span.from_us);
-    Lane { kind: LaneKind::Ignition, name: "Ignition".into(), of: "ignition".into(), spans: all }
+    Lane { kind: LaneKind::Ignition, group: None, name: "Ignition".into(), of: "ignition".into(), spans: all }
 }
 
 /// A unit's states in the real root of a boot.
@@ -116,7 +116,7 @@ fn changes(source: &Source<'_>, boot: u32, unit: &str, wanted: impl Fn(i64) -> b
         let Some(record) = of_unit(&event.what, unit) else { continue };
         let begin = |state, text: &str| {
             let text = format!("{unit} {text}");
-            Span { boot, from_us: at, to_us: at, state, text, seq: Some(event.seq) }
+            Span { boot, from_us: at, to_us: at, state, text, label: String::new(), seq: Some(event.seq) }
         };
         let next = match record.message_id() {
             message_id::UNIT_STARTING => {
