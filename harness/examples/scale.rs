@@ -78,6 +78,7 @@ fn trial(number: usize, random: &mut fastrand::Rng) -> TrialResult {
             Evidence { seq: u64::from(index) * 100, text: "systemd[1]: Started something of this node".into() };
         Finding {
             check: "unit.before".into(),
+            node: None,
             boot: Some(index / 11 + 1),
             outcome,
             message: "99-worker-day1-nic-load-kernel-module was done 13 ms before network-pre.target".into(),
