@@ -14,7 +14,6 @@ pub struct PoolStatus<'p> {
 
 /// A node of that pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "a node's conditions, each by itself")]
 pub struct NodeStatus<'p> {
     /// Its name.
     pub name: &'p str,

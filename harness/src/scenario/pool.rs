@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Action, Boot, Expectation, Expectations, Id, Many, ModuleName, Path, Repository, Seconds, Size, Spec};
+use super::{
+    Action, Boot, ConfigChange, Expectation, Expectations, Id, Many, ModuleName, Path, Repository, Seconds, Size, Spec,
+};
 
 /// The role that every node has unless it is said otherwise, and the pool that it is in then.
 pub const WORKER: &str = "worker";
@@ -223,7 +225,7 @@ impl Spec {
             let Some(boots) = step.rollout.as_ref().and_then(|rollout| rollout.boots(name)) else { continue };
             if let (Some(last), false) = (own.boots.last_mut(), boots.is_empty()) {
                 // The control plane does it, and says so as the action would.
-                last.then = vec![Action::Apply(step.describe())].into();
+                last.then = vec![Action::Apply(ConfigChange { machine_config: step.describe(), reboots: true })].into();
                 last.at_most = None;
             }
             own.boots.extend(boots.iter().cloned());

@@ -194,7 +194,7 @@ impl<'s> Verifier<'s> {
 mod tests {
     use std::path::Path as FsPath;
 
-    use crate::scenario::{Action, Ends, Scenario};
+    use crate::scenario::{Action, ConfigChange, Ends, Scenario};
 
     const GOOD: &str = "\
 description: d
@@ -238,7 +238,10 @@ steps:
         assert_eq!(ends("two"), [Ends::Ready, Ends::Ready]);
         let own = scenario.of_member("one").spec;
         assert!(own.nodes.is_empty() && own.steps.is_empty());
-        assert_eq!(own.boots[0].then.to_vec(), [Action::Apply("apply 99-a".into())]);
+        assert_eq!(
+            own.boots[0].then.to_vec(),
+            [Action::Apply(ConfigChange { machine_config: "apply 99-a".into(), reboots: true })]
+        );
         let place = |name: &str, number| scenario.spec.boot_of_member(name, number).map(|(place, _)| place.to_string());
         assert_eq!(place("one", 1).as_deref(), Some("boots[0]"));
         assert_eq!(place("one", 3).as_deref(), Some("steps[0] → rollout → boots[1]"));

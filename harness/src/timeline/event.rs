@@ -133,7 +133,7 @@ pub struct Facts {
     pub nics: Vec<NicFact>,
     /// The trial's nodes, where it has several: in the trial's own facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pool: Option<PoolFacts>,
+    pub pool: Option<Box<PoolFacts>>,
     /// What is layered into the node image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<LayerFact>,

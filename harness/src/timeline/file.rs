@@ -122,7 +122,7 @@ impl Timeline {
 
     /// What the trial knows of its nodes, where it has several.
     pub fn pool(&self) -> Option<&PoolFacts> {
-        self.facts()?.pool.as_ref()
+        self.facts()?.pool.as_deref()
     }
 
     /// The number of boots seen.

@@ -14,8 +14,10 @@ use crate::timeline::{Asked, FileSeen, NodeState, PodState, What};
 /// The good trial spoilt so that the check does not pass, and the boot whose `expect` has the check's line.
 type Spoilt = (&'static str, usize, fn(&mut Node, &mut Scenario));
 
-/// The good pool spoilt so that the check of a step does not pass.
-const SPOILT_POOLS: [(&str, &str, fn(&mut Pool)); 6] = [
+/// The good pool spoilt so that the check of a step does not pass: its id, what the step expects, and how.
+type SpoiltPool = (&'static str, &'static str, fn(&mut Pool));
+
+const SPOILT_POOLS: [SpoiltPool; 6] = [
     ("downtime", "{downtime: {none: true}}", |pool| pool.tell(111, TWO, answers(Asked::Service, false, 110))),
     ("pod.result", "{pod.result: {node: worker-1, pod: load, is: succeeded}}", |pool| {
         pool.tell(106, ONE, pod("load-nic-2", PodState::Pending));

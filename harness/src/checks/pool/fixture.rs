@@ -97,7 +97,7 @@ impl Pool {
             max_unavailable: [("worker".to_owned(), 1)].into(),
             asked_every_ms: 250,
         };
-        let facts = Facts { trial: "pool/rollout@debian-13".into(), pool: Some(pool), ..Facts::default() };
+        let facts = Facts { trial: "pool/rollout@debian-13".into(), pool: Some(Box::new(pool)), ..Facts::default() };
         let mut events =
             vec![Event { seq: 0, at_us: 0, boot: 0, node: None, recorded: false, what: What::Facts(facts) }];
         for (node, name) in self.nodes.iter().zip(["worker-1", "worker-2"]) {

@@ -230,6 +230,6 @@ pub(in crate::lab) fn plan(
         plan.station = station;
         members.push(MemberPlan { name: member.name.clone(), roles: member.roles.clone(), plan });
     }
-    facts.pool = Some(pool);
+    facts.pool = Some(Box::new(pool));
     PoolPlan { members, stages: draft.stages.clone() }
 }
