@@ -242,7 +242,7 @@ impl Panel<'_> {
                 (rect(class(span.state), from, top, width, height))
                 @if has_room(&inner) && !inner.is_empty() {
                     text class="inner" x=(n(from + 4.0)) y=(n(y + 14.0)) { (inner) }
-                } @else if span.state == State::Skipped {
+                } @else if span.state == State::Skipped || self.has_room_beside(lane, span) {
                     text class="faint" x=(n(from + width + 3.0)) y=(n(y + 14.0)) { (inner) }
                 }
             }

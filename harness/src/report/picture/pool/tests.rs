@@ -124,6 +124,7 @@ fn drawing_and_letters_name_the_nodes_and_what_each_was_down() {
     assert!(
         svg.contains("<text class=\"inner\"") && svg.contains("class=\"ground\"") && svg.contains("class=\"silent\"")
     );
+    assert!(svg.contains(">load-nic-2</text>"), "the pod was too short to hold its name: {svg}");
     assert!(!drawing(&picture).into_string().contains("Close-up"));
     assert_eq!(svg.matches("http").count(), svg.matches("http://www.w3.org/2000/svg").count());
 }

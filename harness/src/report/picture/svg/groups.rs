@@ -47,6 +47,14 @@ impl Panel<'_> {
         last.map_or_else(|| self.lanes_bottom(), |index| self.lane_y(&lanes, index) + LANE)
     }
 
+    /// Whether the name of a pod that has ended finds room behind it: most end too soon to hold it.
+    pub(super) fn has_room_beside(&self, lane: &Lane, span: &Span) -> bool {
+        let is_end = lane.kind == LaneKind::Pods && matches!(span.state, State::Succeeded | State::Failed);
+        let next = lane.spans.iter().map(|other| other.from_us).filter(|from| *from > span.to_us).min();
+        let until = next.map_or(WIDTH, |next| self.x(next));
+        is_end && self.x(span.to_us) + 8.0 + length(span.label.chars().count()) < until
+    }
+
     /// The steps, each on ground of its own.
     pub(super) fn grounds(&self) -> Markup {
         let (top, bottom) = (self.lanes_top(), self.lanes_bottom());
@@ -80,7 +88,7 @@ impl Panel<'_> {
         let mut x = 4.0;
         let places = COLOURS.map(|(state, words)| {
             let place = x;
-            x += 18.0 + length(words.chars().count()) + 10.0;
+            x += 18.0 + length(words.chars().count()) + 14.0;
             (place, state, words)
         });
         html! {
