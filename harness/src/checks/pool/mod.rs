@@ -7,6 +7,9 @@ mod serving;
 mod step;
 #[cfg(test)]
 mod tests;
+mod told;
+
+pub use told::{NodeTold, StepTold, steps_told};
 
 use crate::scenario::{PoolAction, Scenario};
 use crate::timeline::{Event, Timeline, What};

@@ -99,7 +99,7 @@ impl Step<'_> {
     }
 
     /// What a node is when the step ends, and where that is seen.
-    fn state_of(&self, name: &str) -> (Option<MemberState>, Vec<Evidence>) {
+    pub(super) fn state_of(&self, name: &str) -> (Option<MemberState>, Vec<Evidence>) {
         let of_node = |event: &&Event| event.node.as_deref() == Some(name);
         let changes = |events: Vec<&Event>| -> Vec<(NodeState, u64, Evidence)> {
             let changes = events.into_iter().filter_map(|event| match &event.what {

@@ -20,23 +20,29 @@ pub(super) struct Step<'t> {
     pub(super) last: usize,
     pub(super) span: Span,
     /// What it did.
-    text: String,
+    pub(super) text: String,
 }
 
 impl<'t> Step<'t> {
     /// None of one that did not begin or end.
     pub(super) fn of(timeline: &'t Timeline, index: usize) -> Option<Self> {
+        Self::so_far(timeline, index).filter(|(_, ended)| *ended).map(|(step, _)| step)
+    }
+
+    /// One that began, and whether it has an end; without one it is all that comes after its beginning.
+    pub(super) fn so_far(timeline: &'t Timeline, index: usize) -> Option<(Self, bool)> {
         let at = |ended: bool| {
             timeline
                 .events
                 .iter()
                 .position(|event| matches!(&event.what, What::Step(step) if step.index == index && step.ended == ended))
         };
-        let (first, last) = (at(false)?, at(true)?);
+        let (first, end) = (at(false)?, at(true));
+        let last = end.unwrap_or(timeline.events.len() - 1);
         let What::Step(step) = &timeline.events[first].what else { return None };
         let (begins, ends) = (&timeline.events[first], &timeline.events[last]);
         let span = Span { from_us: begins.at_us, to_us: ends.at_us, seq: begins.seq };
-        Some(Self { timeline, index, first, last, span, text: step.text.clone() })
+        Some((Self { timeline, index, first, last, span, text: step.text.clone() }, end.is_some()))
     }
 
     pub(super) fn events(&self) -> impl Iterator<Item = &'t Event> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::checks::bad_pattern;
-use crate::report::picture::Picture;
+use crate::report::picture::{CLUSTER, Picture};
 use crate::timeline::{Event, Timeline, What};
 
 /// The rows, a list for each column: they pack far better than a list of rows, and read faster.
@@ -16,6 +16,9 @@ pub(super) struct Log {
     /// Milliseconds on the trial's clock.
     at: Vec<i64>,
     boot: Vec<u32>,
+    /// Of a trial with several nodes: the node, by its place in `names`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    node: Vec<usize>,
     /// `j` journal, `c` console, `e` everything else.
     kind: String,
     /// Syslog priority, 0 to 7.
@@ -33,6 +36,7 @@ impl Log {
     pub(super) fn of(timeline: &Timeline, picture: &Picture) -> Self {
         let mut log = Self { names: vec![String::new()], ..Self::default() };
         let mut known = HashMap::from([(String::new(), 0)]);
+        let is_pool = timeline.pool().is_some();
         for event in &timeline.events {
             let Row { kind, priority, who, unit, text } = row(event);
             log.seq.push(event.seq);
@@ -46,6 +50,9 @@ impl Log {
                     log.names.len() - 1
                 })
             };
+            if is_pool {
+                log.node.push(place(event.node.as_deref().unwrap_or(CLUSTER)));
+            }
             log.who.push(place(&who));
             log.unit.push(place(&unit));
             log.text.push(text);

@@ -8,6 +8,7 @@ mod browser;
 mod compare;
 mod log;
 mod overview;
+mod pool;
 mod trial;
 
 use std::io::{self, Write};
@@ -61,7 +62,7 @@ fn page(results: &RunResults, earlier: Option<&RunResults>, packed: &[String]) -
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (overview::title(results)) }
-                style { (PreEscaped(picture::PALETTE)) (PreEscaped(picture::STYLE)) (PreEscaped(PAGE_STYLE)) }
+                style { (PreEscaped(picture::PALETTE)) (PreEscaped(picture::STYLE)) (PreEscaped(picture::POOL_STYLE)) (PreEscaped(PAGE_STYLE)) }
             }
             body {
                 a class="skip" href="#main" { "Skip to the content" }
@@ -128,7 +129,8 @@ mod tests {
     use super::super::{Phase, fixture};
     use super::*;
     use crate::checks::fixture::{Node, scenario};
-    use crate::timeline::files;
+    use crate::checks::pool::fixture::{Pool, TWO, answers};
+    use crate::timeline::{Asked, files};
 
     /// What the page has of each trial.
     fn parts(results: &RunResults, earlier: Option<&RunResults>, dir: &Path, room: usize) -> Vec<Value> {
@@ -231,5 +233,32 @@ mod tests {
             html.contains("It ran 3 times, and passed the last time:") && html.contains("attempt 2 INFRA"),
             "{html}"
         );
+    }
+
+    #[test]
+    fn of_several_nodes_each_step_tells_what_each_came_to_and_each_line_of_the_log_whose_it_is() {
+        let mut results = fixture::run();
+        results.trials.truncate(1);
+        let dir = recorded(&results);
+        let timeline = dir.path().join(&results.trials[0].trial).join(files::TIMELINE);
+        let mut pool = Pool::rolled_out();
+        pool.tell(111, TWO, answers(Asked::Service, false, 110));
+        fs::write(&timeline, browser::lines(&pool.timeline())).expect("written");
+        let shown = &parts(&results, None, dir.path(), ROOM)[0];
+        let html = shown["html"].as_str().expect("HTML");
+        let cells = |row: &str| {
+            let (_, rest) = html.split_once(row).unwrap_or_else(|| panic!("no {row} in {html}"));
+            let row = rest.split("</tr>").next().unwrap_or_default().replace("</td>", "|");
+            regex::Regex::new("<[^>]*>").expect("valid").replace_all(&row, "").into_owned()
+        };
+        assert_eq!(cells("<th scope=\"row\">worker-1</th>"), "updated|10.0 s|never|");
+        assert_eq!(cells("<th scope=\"row\">worker-2</th>"), "untouched|90.0 s|never|");
+        assert_eq!(cells("<th scope=\"row\"><b>cluster</b></th>"), "|2.0 s|never|");
+        assert!(html.contains("The boots and units of worker-2") && html.contains("<select name=\"node\">"), "{html}");
+        let names: Vec<&str> =
+            shown["log"]["names"].as_array().expect("names").iter().filter_map(Value::as_str).collect();
+        let of: Vec<usize> = serde_json::from_value(shown["log"]["node"].clone()).expect("nodes");
+        assert_eq!((names[of[0]], names[of[1]]), (picture::CLUSTER, "worker-1"));
+        assert_eq!(of.len(), pool.timeline().events.len());
     }
 }

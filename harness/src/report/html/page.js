@@ -100,13 +100,15 @@
       units.append(new Option(unit, unit));
     }
     let found = [], from = 0, to = 0, aim = null;
+    // Of a trial with several nodes.
+    const node = (index) => (log.node ? log.names[log.node[index]] : "");
     const line = (index) => {
       const row = document.createElement("tr"), priority = log.priority[index];
       row.className = priority <= 3 ? "error" : priority === 4 ? "warning" : priority === 5 && log.kind[index] === "e" ? "notice-row" : "";
       row.dataset.row = log.seq[index];
       row.title = `${log.names[log.unit[index]]}  timeline.jsonl:${log.seq[index] + 1}`;
       if (log.seq[index] === aim) row.className += " aim";
-      for (const text of [(log.at[index] / 1000).toFixed(3), log.boot[index], log.names[log.who[index]], log.text[index]]) {
+      for (const text of [(log.at[index] / 1000).toFixed(3), `${node(index)} ${log.boot[index] || !log.node ? log.boot[index] : ""}`.trim(), log.names[log.who[index]], log.text[index]]) {
         row.insertCell().textContent = text;
       }
       return row;
@@ -120,11 +122,12 @@
       const matches = matcher(form.elements.text.value);
       if (!matches) return void (output.textContent = "This is no regular expression.");
       const kinds = new Set($$("[name=kind]:checked", form).map((box) => box.value));
-      const boot = form.elements.boot.value, unit = form.elements.unit.value, priority = Number(form.elements.priority.value);
+      const own = form.elements.node?.value ?? "", boot = form.elements.boot.value, unit = form.elements.unit.value, priority = Number(form.elements.priority.value);
       found = order.filter(
         (index) =>
           kinds.has(log.kind[index]) &&
           (log.kind[index] !== "j" || log.priority[index] <= priority) &&
+          (own === "" || node(index) === own) &&
           (boot === "" || log.boot[index] === Number(boot)) &&
           (unit === "" || log.names[log.unit[index]].includes(unit)) &&
           matches(log.text[index]),

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use super::log::Log;
+use super::pool::{self, Member};
 use crate::checks::{Finding, Outcome, Verdict};
 use crate::mco::NodeConfig;
 use crate::report::picture::{self, LaneKind, Picture, State, time};
@@ -35,8 +36,7 @@ struct Axis<'t> {
 impl Axis<'_> {
     /// An event's time on the axis.
     fn at(&self, seq: u64) -> Option<String> {
-        let event = self.timeline.events.get(usize::try_from(seq).ok()?)?;
-        Some(time(self.picture.time_of(event), 1_000))
+        Some(time(self.picture.time_of(self.timeline.numbered(seq)?), 1_000))
     }
 }
 
@@ -53,6 +53,7 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>, before: Option<&T
     let picture = timeline.map(|timeline| Picture::of(timeline, scenario, &trial.findings));
     let axis = timeline.zip(picture.as_ref()).map(|(timeline, picture)| Axis { timeline, picture });
     let log = axis.as_ref().map(|axis| Log::of(axis.timeline, axis.picture));
+    let members = timeline.map(|timeline| Member::all(timeline, scenario, &trial.findings)).unwrap_or_default();
     let drawn = html! {
         @if let Some(picture) = &picture {
             section aria-labelledby="picture-heading" {
@@ -60,18 +61,20 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>, before: Option<&T
                 div class="scroll" tabindex="0" role="region" aria-label="Picture of the boots" {
                     (picture::drawing(picture))
                 }
-                p class="faint" {
-                    "Thin bars: the unit is active. Hatched: what the machine did before it was forked from a template. Green arrows: an \
-                     order that systemd guarantees; dashed red ones: one that only happened."
+                @match timeline.filter(|_| !members.is_empty()) {
+                    Some(timeline) => { (pool::explained(timeline)) (pool::steps(timeline)) }
+                    None => (how_to_read()),
                 }
                 (happened(picture))
-                (phases(trial, before))
+                @for member in &members { (member.drawn()) }
+                @if members.is_empty() { (phases(trial, before)) }
             }
         }
     };
     let found = html! {
         (findings(trial, axis.as_ref()))
-        @if let Some(axis) = &axis { (failed_units(axis.timeline, axis.picture)) }
+        @if let (Some(axis), true) = (&axis, members.is_empty()) { (failed_units(axis.timeline, axis.picture, None)) }
+        @for member in &members { (failed_units(&member.timeline, &member.picture, Some(&member.name))) }
     };
     // Of what is red the reason comes first; of the rest, how it went.
     let (first, second) = if trial.verdict == Verdict::Pass { (drawn, found) } else { (found, drawn) };
@@ -82,7 +85,10 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>, before: Option<&T
         (second)
         @if log.is_some() { (log_place(picture.as_ref())) }
         @if let (Some(missing), false) = (&missing, trial.never_ran) { p class="notice" { (missing) } }
-        @if let Some(dir) = dir { (config(dir)) }
+        @if let (Some(dir), true) = (dir, members.is_empty()) { (config(dir, None)) }
+        @if let Some(dir) = dir {
+            @for member in &members { (config(&dir.join(files::NODES).join(&member.name), Some(&member.name))) }
+        }
         @if let Some(scenario) = scenario {
             section {
                 h3 { "Scenario" }
@@ -91,6 +97,16 @@ pub(super) fn details(trial: &TrialResult, dir: Option<&Path>, before: Option<&T
         }
     };
     Details { html: html.into_string(), log }
+}
+
+/// What the lines and colours of a picture are.
+pub(super) fn how_to_read() -> Markup {
+    html! {
+        p class="faint" {
+            "Thin bars: the unit is active. Hatched: what the machine did before it was forked from a template. Green arrows: an \
+             order that systemd guarantees; dashed red ones: one that only happened."
+        }
+    }
 }
 
 fn heading(trial: &TrialResult, before: Option<&TrialResult>) -> Markup {
@@ -153,7 +169,7 @@ fn folded(findings: &[&Finding], what: &str, open: bool, axis: Option<&Axis<'_>>
 }
 
 /// The last words of each unit that failed: more often than not they are the cause.
-fn failed_units(timeline: &Timeline, picture: &Picture) -> Markup {
+fn failed_units(timeline: &Timeline, picture: &Picture, node: Option<&str>) -> Markup {
     let units = picture.lanes.iter().filter(|lane| lane.kind == LaneKind::Unit);
     let failures = units
         .flat_map(|lane| lane.spans.iter().filter(|span| span.state == State::Failed).map(move |span| (lane, span)));
@@ -170,7 +186,7 @@ fn failed_units(timeline: &Timeline, picture: &Picture) -> Markup {
     html! {
         @for (lane, span) in failures {
             section {
-                h3 { "Last words of " code { (lane.of) } ", which failed in boot " (span.boot) }
+                h3 { "Last words of " code { (lane.of) } ", which failed in boot " (span.boot) @if let Some(node) = node { " of " (node) } }
                 ul class="evidence" {
                     @for (seq, record) in said(&lane.of, span.boot) { li { a href="#" data-seq=(seq) { (record.message()) } } }
                     @if let Some(seq) = span.seq { li { a href="#" data-seq=(seq) { (span.text) } } }
@@ -212,15 +228,18 @@ fn one(finding: &Finding, axis: Option<&Axis<'_>>) -> Markup {
 
 /// The picture's marks and orderings, in words.
 fn happened(picture: &Picture) -> Markup {
+    let is_pool = !picture.groups.is_empty();
+    let place = if is_pool { "Node" } else { "Boot" };
     html! {
         details {
             summary { "The same as a table" }
             table {
-                thead { tr { th scope="col" { "Time" } th scope="col" { "Boot" } th scope="col" { "What happened" } } }
+                thead { tr { th scope="col" { "Time" } th scope="col" { (place) } th scope="col" { "What happened" } } }
                 tbody {
                     @for mark in &picture.marks {
                         tr {
-                            td class="number" { (time(mark.at_us, 1_000)) } td class="number" { (mark.boot) }
+                            td class="number" { (time(mark.at_us, 1_000)) }
+                            td class="number" { @if is_pool { (picture.subject(mark)) } @else { (mark.boot) } }
                             td { @if let Some(seq) = mark.seq { a href="#" data-seq=(seq) { (mark.text) } } @else { (mark.text) } }
                         }
                     }
@@ -232,7 +251,8 @@ fn happened(picture: &Picture) -> Markup {
                 tbody {
                     @for lane in &picture.lanes { @for span in &lane.spans {
                         tr {
-                            th scope="row" { (lane.name) } td class="number" { (span.boot) }
+                            th scope="row" { @if let Some(group) = &lane.group { (group) ": " } (lane.name) }
+                            td class="number" { @if span.boot > 0 { (span.boot) } }
                             td class="number" { (time(span.from_us, 1_000)) } td class="number" { (time(span.to_us, 1_000)) } td { (span.text) }
                         }
                     } }
@@ -270,13 +290,17 @@ fn phases(trial: &TrialResult, before: Option<&TrialResult>) -> Markup {
 
 /// Where the page's script puts the log, and what it is searched and filtered with.
 fn log_place(picture: Option<&Picture>) -> Markup {
-    let boots = picture.map(|picture| picture.boots.as_slice()).unwrap_or_default();
+    let last = picture.into_iter().flat_map(|picture| &picture.boots).map(|boot| boot.number).max().unwrap_or_default();
+    let groups = picture.map(|picture| picture.groups.as_slice()).unwrap_or_default();
     html! {
         section id="log" aria-labelledby="log-heading" {
             h3 id="log-heading" { "Journal, console and events" }
             form class="filters" role="search" aria-label="Search the log" {
                 label { "Search " input type="search" name="text" placeholder="words or /regular expression/"; }
-                label { "Boot " select name="boot" { option value="" { "all" } @for boot in boots { option value=(boot.number) { (boot.number) } } } }
+                @if !groups.is_empty() {
+                    label { "Node " select name="node" { option value="" { "all" } @for group in groups { option value=(group.name) { (group.name) } } } }
+                }
+                label { "Boot " select name="boot" { option value="" { "all" } @for boot in 1..=last { option value=(boot) { (boot) } } } }
                 label { "Unit " input name="unit" list="log-units" size="24"; datalist id="log-units" {} }
                 label { "At least " select name="priority" {
                     option value="7" { "debug" } option value="6" selected { "info" } option value="5" { "notice" }
@@ -291,7 +315,7 @@ fn log_place(picture: Option<&Picture>) -> Markup {
                 output aria-live="polite" {}
             }
             div class="scroll rows" tabindex="0" role="region" aria-label="Log" {
-                table { thead { tr { th scope="col" { "Time" } th scope="col" { "Boot" } th scope="col" { "From" } th scope="col" { "Text" } } } tbody {} }
+                table { thead { tr { th scope="col" { "Time" } th scope="col" { @if groups.is_empty() { "Boot" } @else { "Node, boot" } } th scope="col" { "From" } th scope="col" { "Text" } } } tbody {} }
                 button type="button" class="more" hidden { "Show more" }
             }
         }
@@ -299,16 +323,20 @@ fn log_place(picture: Option<&Picture>) -> Markup {
 }
 
 /// The files and units that the node was given.
-fn config(dir: &Path) -> Markup {
+fn config(dir: &Path, node: Option<&str>) -> Markup {
+    let heading = node.map_or_else(|| "config-heading".to_owned(), |node| format!("config-heading-{node}"));
     let Ok(bytes) = std::fs::read(dir.join(files::RENDERED)) else { return html! {} };
     let config = match NodeConfig::read("", &bytes) {
         Ok(config) => config,
         Err(error) => return html! { p class="notice" { "The rendered config can't be shown: " (error) } },
     };
     html! {
-        section aria-labelledby="config-heading" {
-            h3 id="config-heading" { "Rendered config" }
-            p class="faint" { (bytes.len()) " bytes of Ignition, as " code { (files::RENDERED) } " in the trial's directory." }
+        section aria-labelledby=(heading) {
+            h3 id=(heading) { "Rendered config" @if let Some(node) = node { " of " (node) ", when it was installed" } }
+            p class="faint" {
+                (bytes.len()) " bytes of Ignition, as " code { @if let Some(node) = node { (files::NODES) "/" (node) "/" } (files::RENDERED) }
+                " in the trial's directory."
+            }
             @for (path, file) in &config.files {
                 details {
                     summary { code { (path) } " " span class="faint" { (format!("{:04o}", file.mode)) } }
