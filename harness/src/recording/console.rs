@@ -32,6 +32,9 @@ pub enum Error {
     /// The timeline, which knows the boots, can't be read.
     #[error(transparent)]
     Timeline(#[from] ReadError),
+    /// Of several nodes none is meant.
+    #[error(transparent)]
+    Node(#[from] super::NodeError),
     /// There is no such boot.
     #[error("the trial has no boot {number}: {}", if *boots == 0 { "it never began one".to_owned() } else { format!("its boots are 1 to {boots}") })]
     Boot {
@@ -42,10 +45,33 @@ pub enum Error {
     },
 }
 
+/// What of a console is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'w> {
+    /// Of a trial with several nodes: whose.
+    pub node: Option<&'w str>,
+    /// Only this boot's, from 1.
+    pub boot: Option<u32>,
+    /// Every byte as it came.
+    pub raw: bool,
+    /// What comes as long as the machine runs, too.
+    pub follow: bool,
+}
+
 /// Writes the console of the trial with that directory: of one boot, if one is named. Control characters are left out, unless
 /// `raw`. With `follow`, what comes is written as long as the machine runs.
-pub fn show(dir: &Path, boot: Option<u32>, raw: bool, follow: bool, to: &mut impl Write) -> Result<(), Error> {
-    let path = dir.join(files::CONSOLE);
+pub fn show(dir: &Path, wanted: Wanted<'_>, to: &mut impl Write) -> Result<(), Error> {
+    let Wanted { node, boot, raw, follow } = wanted;
+    // The timeline knows the nodes and the boots; a console alone can be read without it.
+    let timeline = (boot.is_some() || node.is_some() || dir.join(files::NODES).is_dir())
+        .then(|| Timeline::read_so_far(&dir.join(files::TIMELINE)))
+        .transpose()?
+        .map(|timeline| super::of_node(timeline, node))
+        .transpose()?;
+    let path = match node {
+        Some(node) => dir.join(files::NODES).join(node).join(files::CONSOLE),
+        None => dir.join(files::CONSOLE),
+    };
     let failed = |source| Error::Read { path: path.clone(), source };
     // Before the file is read: what comes in between is told, too.
     let live = if follow { Live::of(dir, &path).map_err(failed)? } else { None };
@@ -53,9 +79,8 @@ pub fn show(dir: &Path, boot: Option<u32>, raw: bool, follow: bool, to: &mut imp
     let mut log = Vec::new();
     file.read_to_end(&mut log).map_err(failed)?;
     let mut screen = Screen { raw, line: Vec::new() };
-    let last = match boot {
-        Some(number) => {
-            let timeline = Timeline::read_so_far(&dir.join(files::TIMELINE))?;
+    let last = match boot.zip(timeline) {
+        Some((number, timeline)) => {
             let boots = timeline.boots();
             if number == 0 || number > boots {
                 return Err(Error::Boot { number, boots });
@@ -233,7 +258,8 @@ mod tests {
         std::fs::write(dir.path().join(files::TIMELINE), text + "{\"seq\":").expect("written");
         let shown = |boot, raw| {
             let mut out = Vec::new();
-            show(dir.path(), boot, raw, true, &mut out).map(|()| String::from_utf8_lossy(&out).into_owned())
+            show(dir.path(), Wanted { boot, raw, follow: true, node: None }, &mut out)
+                .map(|()| String::from_utf8_lossy(&out).into_owned())
         };
         assert_eq!(shown(Some(2), false).expect("shown"), "SeaBIOS\n[    0.0] Linux version 2\nhalf\n");
         let all = shown(None, false).expect("shown");
@@ -241,5 +267,23 @@ mod tests {
         assert_eq!(shown(None, true).expect("shown").as_bytes(), LOG);
         assert!(matches!(shown(Some(3), false), Err(Error::Boot { number: 3, boots: 2 })));
         assert!(matches!(shown(Some(0), false), Err(Error::Boot { .. })));
+    }
+
+    #[test]
+    fn of_several_nodes_one_s_console_is_shown() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let own = dir.path().join(files::NODES).join("worker-2");
+        std::fs::create_dir_all(&own).expect("made");
+        std::fs::write(own.join(files::CONSOLE), LOG).expect("written");
+        let lines = crate::checks::pool::fixture::Pool::rolled_out().timeline().events;
+        let lines = lines.iter().map(|event| serde_json::to_string(event.as_ref()).expect("JSON") + "\n");
+        std::fs::write(dir.path().join(files::TIMELINE), lines.collect::<String>()).expect("written");
+        let shown = |node| {
+            let mut out = Vec::new();
+            show(dir.path(), Wanted { node, raw: true, ..Wanted::default() }, &mut out).map(|()| out)
+        };
+        assert_eq!(shown(Some("worker-2")).expect("shown"), LOG);
+        assert!(matches!(shown(None), Err(Error::Node(_))));
+        assert!(matches!(shown(Some("../worker-2")), Err(Error::Node(_))), "a name is no path");
     }
 }

@@ -2,9 +2,11 @@
 
 mod console;
 mod journal;
+mod of_node;
 
-pub use console::{Error as ConsoleError, show as show_console};
+pub use console::{Error as ConsoleError, Wanted as WantedConsole, show as show_console};
 pub use journal::{Error as JournalError, Journal};
+pub use of_node::{Error as NodeError, of_node};
 
 use std::fs;
 use std::io;

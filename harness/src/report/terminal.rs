@@ -52,7 +52,7 @@ pub fn painted_trial(result: &TrialResult) -> String {
     if result.verdict != Verdict::Pass
         && let Some(dir) = &result.dir
     {
-        for (what, command) in ["journal", "console"].iter().zip(words::commands(result, dir)) {
+        for (what, command) in ["journal", "console", "picture"].iter().zip(words::commands(result, dir)) {
             let _ = writeln!(text, "  {what}   {command}");
         }
         let _ = writeln!(text, "  timeline  {}", dir.join(files::TIMELINE).display());

@@ -155,18 +155,29 @@ pub(super) fn began(start: &str) -> Option<&'static str> {
     }
 }
 
-/// Commands that show why a trial in `dir` is no pass, in the boot that tells most.
+/// Commands that show why a trial in `dir` is no pass, of the node and in the boot that tell most.
 pub(super) fn commands(result: &TrialResult, dir: &Path) -> Vec<String> {
     let (program, trial) = (this_program(), pasted(&dir.display().to_string()));
-    let boot = telling_boot(result).map(|boot| format!(" --boot {boot}")).unwrap_or_default();
-    ["journal", "console"].iter().map(|what| format!("{program} {what} {trial}{boot}")).collect()
+    let (node, boot) = telling_place(result);
+    let node = node.map(|node| format!(" --of {}", pasted(node))).unwrap_or_default();
+    let boot = boot.map(|boot| format!(" --boot {boot}")).unwrap_or_default();
+    // How its nodes went together stands in no finding.
+    let picture = (!node.is_empty()).then(|| format!("{program} report picture {trial}"));
+    let of_one = ["journal", "console"].map(|what| format!("{program} {what} {trial}{node}{boot}"));
+    of_one.into_iter().chain(picture).collect()
 }
 
-/// The first boot in which something fell short.
-fn telling_boot(result: &TrialResult) -> Option<u32> {
-    let findings = result.findings.iter();
-    let of = |outcome| findings.clone().filter(move |finding| finding.outcome == outcome).filter_map(|one| one.boot);
-    of(Outcome::Fail).min().or_else(|| of(Outcome::Inconclusive).min())
+/// The first boot in which something fell short; of several nodes, that of the first of them.
+fn telling_place(result: &TrialResult) -> (Option<&str>, Option<u32>) {
+    let first_node = result.findings.iter().find_map(|finding| finding.node.as_deref());
+    let place = |outcome| {
+        let of = result.findings.iter().filter(move |finding| finding.outcome == outcome);
+        // The commands want a node where there are several, and a boot is one of its own.
+        let places = of.map(|one| (one.node.as_deref(), one.boot));
+        let places = places.filter(|(node, boot)| node.is_some() || (boot.is_some() && first_node.is_none()));
+        places.min_by_key(|(node, boot)| (boot.is_none(), *node, *boot))
+    };
+    place(Outcome::Fail).or_else(|| place(Outcome::Inconclusive)).unwrap_or((first_node, None))
 }
 
 /// What had to come of a mutant.
@@ -209,6 +220,27 @@ mod tests {
             MutantOutcome::Unclear,
         ];
         assert!(all.iter().all(|outcome| WORDS.contains(&mutant_word(*outcome))));
+    }
+
+    #[test]
+    fn of_several_nodes_the_commands_name_the_one_that_fell_short() {
+        let mut result = TrialResult::new("pool/a@b", Path::new("a.yaml"), Verdict::Fail, None);
+        let finding = |node: Option<&str>, boot, outcome| {
+            let finding = Finding { node: node.map(str::to_owned), ..fixture::finding("evidence", 1, outcome, "") };
+            Finding { boot, ..finding }
+        };
+        result.findings = vec![
+            finding(None, None, Outcome::Fail),
+            finding(Some("worker-1"), Some(1), Outcome::Pass),
+            finding(Some("worker-2"), Some(3), Outcome::Inconclusive),
+        ];
+        let said = |result: &TrialResult| commands(result, Path::new("x"))[0].clone();
+        assert!(said(&result).ends_with(" journal x --of worker-2 --boot 3"), "{}", said(&result));
+        assert!(commands(&result, Path::new("x"))[2].ends_with(" report picture x"));
+        result.findings.push(finding(Some("worker-3"), None, Outcome::Fail));
+        assert!(said(&result).ends_with(" journal x --of worker-3"), "{}", said(&result));
+        result.findings.truncate(2);
+        assert!(said(&result).ends_with(" journal x --of worker-1"), "{}", said(&result));
     }
 
     #[test]

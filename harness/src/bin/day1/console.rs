@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use day1_harness::recording::{self, ConsoleError};
+use day1_harness::recording::{self, ConsoleError, WantedConsole};
 
 use super::trial;
 
@@ -12,10 +12,14 @@ use super::trial;
 #[command(after_long_help = "\
 Examples:
   day1 console pull-then-reboot --boot 2
+  day1 console pool/rollout --of worker-1 --boot 3
   day1 console pull-then-reboot --follow")]
 pub struct Console {
     #[command(flatten)]
     trial: trial::OfRun,
+    /// Of a trial with several nodes: the node whose console it is.
+    #[arg(long, value_name = "NODE")]
+    of: Option<String>,
     /// Only this boot's, from 1.
     #[arg(long, short, value_name = "N")]
     boot: Option<u32>,
@@ -37,7 +41,9 @@ impl Console {
             }
         };
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        let shown = recording::show_console(&dir, self.boot, self.raw, self.follow, &mut out);
+        let Self { boot, raw, follow, .. } = self;
+        let wanted = WantedConsole { node: self.of.as_deref(), boot, raw, follow };
+        let shown = recording::show_console(&dir, wanted, &mut out);
         match shown.and_then(|()| Ok(out.flush()?)) {
             Ok(()) => ExitCode::SUCCESS,
             // A pager that was closed, say.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use day1_harness::lab::files;
-use day1_harness::recording::{Journal, JournalError};
+use day1_harness::recording::{self, Journal, JournalError};
 use day1_harness::runner::Scratch;
 use day1_harness::timeline::Timeline;
 
@@ -17,10 +17,14 @@ const SIGPIPE: i32 = nix::sys::signal::Signal::SIGPIPE as i32;
 #[command(after_long_help = "\
 Examples:
   day1 journal pull-then-reboot -b 2 -u NetworkManager
-  day1 journal pull-then-reboot --boot 1 -p err -o json")]
+  day1 journal pull-then-reboot --boot 1 -p err -o json
+  day1 journal pool/rollout --of worker-1 -b 3 -u kubelet")]
 pub struct JournalOf {
     #[command(flatten)]
     trial: trial::OfRun,
+    /// Of a trial with several nodes: the node whose journal it is.
+    #[arg(long, value_name = "NODE")]
+    of: Option<String>,
     /// Options of journalctl.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
     options: Vec<String>,
@@ -39,10 +43,12 @@ impl JournalOf {
         let own = |error: &dyn std::error::Error| (3, error.to_string());
         let dir = self.trial.find().map_err(|message| (2, message))?;
         let timeline = Timeline::read_so_far(&dir.join(files::TIMELINE)).map_err(|error| bad(&error))?;
+        let (of, options) = self.options_of_node();
+        let timeline = recording::of_node(timeline, of.as_deref()).map_err(|error| bad(&error))?;
         let day1 = std::env::current_exe().map_err(|error| own(&error))?;
         // It is as long as the timeline's, and goes with this process however that ends.
         let scratch = Scratch::new(&day1).map_err(|error| own(&error))?;
-        let status = Journal::of(&timeline).read(scratch.dir(), &self.options);
+        let status = Journal::of(&timeline).read(scratch.dir(), &options);
         match status {
             // Its pipe was closed: a pager that is done, or `head`.
             Ok(status) if status.signal() == Some(SIGPIPE) => Ok(ExitCode::SUCCESS),
@@ -50,5 +56,19 @@ impl JournalOf {
             Err(error @ JournalError::Boot { .. }) => Err(bad(&error)),
             Err(error) => Err(own(&error)),
         }
+    }
+
+    /// The node, also where it stands among journalctl's options, and the rest of these.
+    fn options_of_node(&self) -> (Option<String>, Vec<String>) {
+        let (mut of, mut rest) = (self.of.clone(), Vec::new());
+        let mut options = self.options.iter();
+        while let Some(option) = options.next() {
+            match option.strip_prefix("--of=") {
+                Some(node) => of = Some(node.to_owned()),
+                None if option == "--of" => of = options.next().cloned().or(of),
+                None => rest.push(option.clone()),
+            }
+        }
+        (of, rest)
     }
 }

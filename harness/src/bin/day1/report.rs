@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use day1_harness::recording;
 use day1_harness::report::picture::{self, Picture};
 use day1_harness::report::{self, Recorded, RunResults, html};
 
@@ -49,14 +50,18 @@ Examples:
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Draw a trial: what ran when, over all its boots, and what happened.
+    /// Draw a trial: what ran when, over all its boots, and what happened. Of several nodes: who served when.
     #[command(after_long_help = "\
 Examples:
   day1 report picture pull-then-reboot
-  day1 report picture target/day1-results/pull/pull-then-reboot@debian-13 --svg boots.svg")]
+  day1 report picture target/day1-results/pull/pull-then-reboot@debian-13 --svg boots.svg
+  day1 report picture pool/rollout --of worker-1")]
     Picture {
         #[command(flatten)]
         trial: trial::OfRun,
+        /// Of a trial with several nodes: this one's own boots and units, in the place of all nodes.
+        #[arg(long, value_name = "NODE")]
+        of: Option<String>,
         /// Write an SVG file in the place of lines for a terminal.
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
@@ -102,7 +107,7 @@ impl Report {
         match self.form {
             Form::Text { run } => text(&run),
             Form::Html { run, compare, output } => page(&run, compare.as_deref(), output),
-            Form::Picture { trial, svg, width } => picture(&trial, svg.as_deref(), width),
+            Form::Picture { trial, of, svg, width } => picture(&trial, of.as_deref(), svg.as_deref(), width),
             Form::Merge(merge) => merge.perform(),
             Form::Github { run } => github(&run),
             Form::Sarif { run } => sarif(&run),
@@ -137,14 +142,9 @@ fn page(dir: &Path, compare: Option<&Path>, output: Option<PathBuf>) -> ExitCode
     }
 }
 
-fn picture(trial: &trial::OfRun, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
-    let seen = trial.find().and_then(|dir| Recorded::read_so_far(&dir).map_err(|error| error.to_string()));
-    let picture = match seen {
-        Ok((timeline, Ok(recorded))) => Picture::of(&timeline, Some(&recorded.scenario), &recorded.judge().findings),
-        Ok((timeline, Err(error))) => {
-            eprintln!("warning: without the scenario: {error}");
-            Picture::of(&timeline, None, &[])
-        }
+fn picture(trial: &trial::OfRun, of: Option<&str>, svg: Option<&Path>, width: Option<u16>) -> ExitCode {
+    let picture = match drawn(trial, of) {
+        Ok(picture) => picture,
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::from(2);
@@ -167,6 +167,19 @@ fn picture(trial: &trial::OfRun, svg: Option<&Path>, width: Option<u16>) -> Exit
             eprintln!("error: cannot write {}: {error}", file.display());
             ExitCode::from(3)
         }
+    }
+}
+
+fn drawn(trial: &trial::OfRun, of: Option<&str>) -> Result<Picture, String> {
+    let (timeline, recorded) = Recorded::read_so_far(&trial.find()?).map_err(|error| error.to_string())?;
+    let recorded = recorded.inspect_err(|error| eprintln!("warning: without the scenario: {error}")).ok();
+    let findings = recorded.as_ref().map(|recorded| recorded.judge().findings).unwrap_or_default();
+    let scenario = recorded.map(|recorded| recorded.scenario);
+    match of {
+        None => Ok(Picture::of(&timeline, scenario.as_ref(), &findings)),
+        Some(_) => recording::of_node(timeline, of)
+            .map(|own| Picture::of_node(&own, scenario.as_ref(), &findings, of.unwrap_or_default()))
+            .map_err(|error| error.to_string()),
     }
 }
 
