@@ -103,10 +103,10 @@ const SCENARIO: &str = "description: x\nmachine-configs:\n  - generate:\n      m
 
 #[test]
 fn an_unknown_key_is_refused_with_its_place() {
-    let (code, _, error) = run_scenario(&format!("{SCENARIO}nodes: {{}}\n"));
+    let (code, _, error) = run_scenario(&format!("{SCENARIO}nods: {{}}\n"));
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("name.yaml:10:1"), "{error}");
-    assert!(error.contains("`nodes`") && error.contains("node"), "{error}");
+    assert!(error.contains("`nods`") && error.contains("node"), "{error}");
 }
 
 #[test]
