@@ -137,8 +137,11 @@ impl<'m> Driver<'m> {
         }
         if let Some(seen) = self.seen {
             seen.send_modify(|seen| seen.looked = number);
-            reset(&mut self.hands.bus.from_start(), number).await;
-            return true;
+            let (mut next, mut end) = (self.hands.bus.from_start(), self.hands.bus.from_start());
+            return tokio::select! {
+                () = reset(&mut next, number) => true,
+                () = ended(&mut end) => false,
+            };
         }
         for action in planned.into_iter().flat_map(|boot| boot.then.iter()) {
             if !self.hands.perform(action, None, None).await {
@@ -276,6 +279,11 @@ fn in_boot(event: &Event, number: u32) -> bool {
 /// Waits for the end of a boot.
 async fn reset(events: &mut Cursor, number: u32) {
     while !begins_after(&*events.next().await, number) {}
+}
+
+/// Waits for the machine's end.
+pub(super) async fn ended(events: &mut Cursor) {
+    while !matches!(events.next().await.what, What::MachineExited(_)) {}
 }
 
 /// The unit whose job systemd says to be done, however it ended.

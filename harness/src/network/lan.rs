@@ -1,9 +1,11 @@
 //! The switch: which frame goes where, over which link.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -54,6 +56,8 @@ pub(super) struct Port {
     link: Mutex<Link>,
     to_node: Direction,
     from_node: Direction,
+    /// How many times the observer has asked it.
+    pub(super) asked: AtomicU64,
 }
 
 /// Frames on their way in one direction.
@@ -82,7 +86,8 @@ impl Lan {
         let nic = Arc::new(nic);
         let (to_node, mut arriving) = Direction::new();
         let (from_node, mut leaving) = Direction::new();
-        let port = Arc::new(Port { station, router, link: Mutex::default(), to_node, from_node });
+        let port =
+            Arc::new(Port { station, router, link: Mutex::default(), to_node, from_node, asked: AtomicU64::new(0) });
         lock(&self.switch.ports).push(Arc::clone(&port));
         let (hears, listener) = (Arc::clone(&port), Arc::clone(&nic));
         self.tasks.spawn(async move {
@@ -118,6 +123,12 @@ impl Lan {
     /// How a node's link is.
     pub fn link(&self, name: &str) -> Option<Link> {
         Some(*lock(&self.switch.port(|port| port.station.name == name)?.link))
+    }
+
+    /// How many times the observer has asked each node.
+    pub fn asked(&self) -> BTreeMap<String, u64> {
+        let ports = self.switch.ports().into_iter();
+        ports.map(|port| (port.station.name.clone(), port.asked.load(Ordering::Relaxed))).collect()
     }
 
     /// Lets something go on for as long as the network is there.

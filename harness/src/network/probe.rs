@@ -1,6 +1,7 @@
 //! Who answers when: a host of the network asks every node again and again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -42,8 +43,10 @@ async fn observe(mut nodes: Vec<Observed>, mut inbox: mpsc::Receiver<Vec<u8>>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            // Answers first: what has come must not count as silence because it was not read in time.
+            biased;
             frame = inbox.recv() => match frame {
-                Some(frame) => nodes.iter_mut().for_each(|node| node.hears(&frame)),
+                Some(frame) => nodes.iter_mut().for_each(|node| node.hears(&frame, Instant::now())),
                 None => return,
             },
             _ = ticks.tick() => nodes.iter_mut().for_each(|node| node.asks(Instant::now())),
@@ -73,10 +76,9 @@ impl Observed {
 
     fn asks(&mut self, now: Instant) {
         for (asked, watch) in [(Asked::Ping, &mut self.ping), (Asked::Service, &mut self.service)] {
-            if let Some(change) = watch.looks(now) {
-                tell(&self.bus, asked, change);
-            }
+            tell(&self.bus, asked, watch.looks(now));
         }
+        self.port.asked.fetch_add(1, Ordering::Relaxed);
         // Below the number of ports, so that an answer tells which question it is for.
         self.number = (self.number + 1) % PORTS;
         self.ping.asks(self.number, now);
@@ -85,30 +87,38 @@ impl Observed {
         Switch::to_node(&self.port, self.to.knock(Self::port_of(self.number), SERVICE_PORT));
     }
 
-    fn hears(&mut self, frame: &[u8]) {
+    fn hears(&mut self, frame: &[u8], now: Instant) {
         let is_mine = frame.get(6..12) == Some(self.to.mac.as_slice());
-        let (change, asked) = match said(frame).filter(|_| is_mine) {
+        let (changes, asked) = match said(frame).filter(|_| is_mine) {
             Some(Said::WhereAreYou(_, _)) => {
                 Switch::to_node(&self.port, self.to.here_i_am());
                 return;
             }
-            Some(Said::Pong(number)) => (self.ping.hears(number, true), Asked::Ping),
+            Some(Said::Pong(number)) => (self.ping.hears(number, true, now), Asked::Ping),
             Some(Said::Serves(port, theirs)) => {
                 Switch::to_node(&self.port, self.to.never_mind(port, SERVICE_PORT, theirs));
-                (self.service.hears(port.wrapping_sub(FIRST_PORT), true), Asked::Service)
+                (self.service.hears(port.wrapping_sub(FIRST_PORT), true, now), Asked::Service)
             }
-            Some(Said::Refuses(port)) => (self.service.hears(port.wrapping_sub(FIRST_PORT), false), Asked::Service),
+            Some(Said::Refuses(port)) => {
+                (self.service.hears(port.wrapping_sub(FIRST_PORT), false, now), Asked::Service)
+            }
             None => return,
         };
-        if let Some(change) = change {
-            tell(&self.bus, asked, change);
-        }
+        tell(&self.bus, asked, changes);
     }
 }
 
-fn tell(bus: &Bus, asked: Asked, (answers, since): (bool, Instant)) {
-    bus.push(What::Answering(Answering { asked, answers, since_us: bus.at_us(since) }));
+fn tell(bus: &Bus, asked: Asked, changes: Vec<Change>) {
+    for (answers, since) in changes {
+        bus.push(What::Answering(Answering { asked, answers, since_us: bus.at_us(since) }));
+    }
 }
+
+/// Whether it is answered from a moment on.
+type Change = (bool, Instant);
+
+/// As many questions in a row without an answer, and the next one with one, are a silence, however short.
+const LOST: usize = 2;
 
 /// Whether one thing that is asked again and again is answered.
 struct Watch {
@@ -127,28 +137,29 @@ impl Watch {
         self.open.push((number, now));
     }
 
-    /// An answer; tells whether that is new, and since which question.
-    fn hears(&mut self, number: u16, yes: bool) -> Option<(bool, Instant)> {
-        let index = self.open.iter().position(|(open, _)| *open == number)?;
-        let (_, asked) = self.open[index];
-        // Whoever answers a later question has had the earlier ones.
+    /// An answer; tells what is new by it.
+    fn hears(&mut self, number: u16, yes: bool, now: Instant) -> Vec<Change> {
+        let Some(index) = self.open.iter().position(|(open, _)| *open == number) else { return vec![] };
+        let (_, oldest) = self.open[0];
         self.open.drain(..=index);
-        self.becomes(yes, asked)
+        // Those before it were lost.
+        let lost = if index >= LOST { self.becomes(false, oldest) } else { None };
+        lost.into_iter().chain(self.becomes(yes, now)).collect()
     }
 
     /// Whether questions have been open for too long.
-    fn looks(&mut self, now: Instant) -> Option<(bool, Instant)> {
-        let (_, oldest) = *self.open.first()?;
+    fn looks(&mut self, now: Instant) -> Vec<Change> {
+        let Some((_, oldest)) = self.open.first().copied() else { return vec![] };
         if now.duration_since(oldest) < self.patience {
-            return None;
+            return vec![];
         }
         // What is known of them is known; an answer that comes after all is one to a later question at best.
         let patience = self.patience;
         self.open.retain(|(_, asked)| now.duration_since(*asked) < patience);
-        self.becomes(false, oldest)
+        self.becomes(false, oldest).into_iter().collect()
     }
 
-    fn becomes(&mut self, answers: bool, since: Instant) -> Option<(bool, Instant)> {
+    fn becomes(&mut self, answers: bool, since: Instant) -> Option<Change> {
         let is_new = self.answers.replace(answers) != Some(answers);
         is_new.then_some((answers, since))
     }
@@ -161,19 +172,36 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_node_is_silent_from_its_first_question_without_an_answer() {
+    fn a_node_is_silent_from_its_first_question_without_an_answer_to_its_next_answer() {
         let began = Instant::now();
         let at = |ms: u32| began + MS * ms;
         let mut watch = Watch::new(MS * 1000);
         watch.asks(1, at(0));
-        assert_eq!(watch.hears(1, true), Some((true, at(0))));
+        assert_eq!(watch.hears(1, true, at(10)), [(true, at(10))]);
         watch.asks(2, at(250));
         watch.asks(3, at(500));
-        assert_eq!(watch.looks(at(1000)), None);
-        assert_eq!(watch.looks(at(1250)), Some((false, at(250))));
-        assert_eq!(watch.looks(at(1500)), None);
+        assert_eq!(watch.looks(at(1000)), []);
+        assert_eq!(watch.looks(at(1250)), [(false, at(250))]);
+        assert_eq!(watch.looks(at(1500)), []);
         watch.asks(4, at(1500));
-        assert_eq!(watch.hears(4, true), Some((true, at(1500))));
+        assert_eq!(watch.hears(4, true, at(1510)), [(true, at(1510))]);
+    }
+
+    #[test]
+    fn a_silence_that_is_shorter_than_the_patience_is_seen_by_its_lost_questions() {
+        let began = Instant::now();
+        let at = |ms: u32| began + MS * ms;
+        let mut watch = Watch::new(MS * 1000);
+        watch.asks(1, at(0));
+        assert_eq!(watch.hears(1, true, at(10)), [(true, at(10))]);
+        for (number, ms) in [(2, 250), (3, 500), (4, 750)] {
+            watch.asks(number, at(ms));
+        }
+        assert_eq!(watch.hears(4, true, at(760)), [(false, at(250)), (true, at(760))]);
+        // One that is lost by itself is no silence.
+        watch.asks(5, at(1000));
+        watch.asks(6, at(1250));
+        assert_eq!(watch.hears(6, true, at(1260)), []);
     }
 
     #[test]
@@ -183,11 +211,11 @@ mod tests {
         let mut watch = Watch::new(MS * 1000);
         watch.asks(1, at(0));
         watch.asks(2, at(250));
-        assert_eq!(watch.hears(7, true), None);
-        assert_eq!(watch.hears(2, true), Some((true, at(250))));
+        assert_eq!(watch.hears(7, true, at(300)), []);
+        assert_eq!(watch.hears(2, true, at(900)), [(true, at(900))]);
         // Nothing is open before it any more.
-        assert_eq!(watch.looks(at(2000)), None);
+        assert_eq!(watch.looks(at(2000)), []);
         watch.asks(3, at(2000));
-        assert_eq!(watch.hears(3, false), Some((false, at(2000))));
+        assert_eq!(watch.hears(3, false, at(2010)), [(false, at(2010))]);
     }
 }

@@ -15,7 +15,7 @@ use super::kept::{self, Kept};
 use super::lease::{self, Lease};
 use super::ledger::Ledger;
 use super::selection::Planned;
-use super::{Options, attempts, interrupt, progress};
+use super::{Keep, Options, attempts, interrupt, progress};
 use crate::checks::{self, Verdict};
 use crate::lab::{self, Draft, Host, Keeper, Plan, PlanError, Workshop};
 use crate::machine::Acceleration;
@@ -292,6 +292,12 @@ impl Performance<'_> {
             Err(error) => return Some(infra(format!("cannot start the trial's event loop: {error}"))),
         };
         let break_at = ready.options.break_at.as_ref();
+        if plan.members.is_some() && (ready.options.keep != Keep::Never || break_at.is_some()) {
+            let name = &ready.name;
+            progress::tell(&format!(
+                "{name} has several nodes: none of them is kept or stopped, and nobody can come in"
+            ));
+        }
         let host =
             Host { acceleration: &ready.acceleration, workshop: &ready.workshop, tell: &progress::tell, break_at };
         let origin = match lab::origin(plan, &host, interrupt::wait) {

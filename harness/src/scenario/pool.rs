@@ -182,12 +182,12 @@ pub struct Module {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TakesOut {
-    /// Those that are loaded.
-    #[default]
-    Loaded,
     /// Those that have a file in the node's `/lib/modules`, as KMM's worker does it: a module that came by an image has none
     /// there.
+    #[default]
     WithFile,
+    /// Those that are loaded.
+    Loaded,
 }
 
 impl TakesOut {
@@ -323,7 +323,7 @@ pub struct Downtime {
     /// What is asked.
     #[serde(default)]
     pub asked: AskedFor,
-    /// The most, at reference speed.
+    /// The most, in the host's own time.
     pub at_most: Option<Seconds>,
     /// Whether there must be none at all.
     #[serde(default)]

@@ -432,6 +432,9 @@ pub struct Step {
     pub text: String,
     /// Whether this is its end.
     pub ended: bool,
+    /// How many times the network's observer has asked each node by then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<String, u64>,
     /// What did not come in its time; none for a step that came to its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unfinished: Vec<String>,

@@ -47,8 +47,12 @@ pub(crate) fn pod(name: &str, is: PodState) -> What {
 
 impl Pool {
     pub(crate) fn rolled_out() -> Self {
-        let step =
-            |ended| What::Step(Step { index: 0, text: "apply 99-worker-day1-nic".into(), ended, unfinished: vec![] });
+        let step = |ended| {
+            // Four times a second.
+            let asked = if ended { 4 * ENDS } else { 4 * BEGINS };
+            let asked = ["worker-1", "worker-2"].map(|node| (node.to_owned(), asked)).into();
+            What::Step(Step { index: 0, text: "apply 99-worker-day1-nic".into(), ended, asked, unfinished: vec![] })
+        };
         let rendered = RenderedFor {
             pool: "worker".into(),
             config: "rendered-worker-2".into(),

@@ -11,8 +11,8 @@ mod told;
 
 pub use told::{NodeTold, StepTold, steps_told};
 
-use crate::scenario::{PoolAction, Scenario};
-use crate::timeline::{Event, Timeline, What};
+use crate::scenario::{PodKind, Scenario};
+use crate::timeline::{Event, PodState, Timeline, What};
 
 use super::judge::{Judgement, judge_one, set_aside};
 use super::{Finding, Outcome, Verdict};
@@ -21,7 +21,7 @@ use super::{Finding, Outcome, Verdict};
 pub(super) fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     let mut findings = vec![];
     let mut verdicts = vec![];
-    let of_boots = without_day2(scenario, timeline);
+    let of_boots = without_day2(timeline);
     for node in &scenario.spec.nodes {
         let name = node.name.as_str();
         let own = judge_one(&scenario.of_member(name), &of_boots.of_node(name));
@@ -50,18 +50,34 @@ pub(super) fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     Judgement { verdict, findings: of_all, set_aside: set_aside(scenario) }
 }
 
-/// What of a timeline the boots are judged by: which modules Day-2 management takes out and loads is its steps' matter.
-fn without_day2(scenario: &Scenario, timeline: &Timeline) -> Timeline {
-    let is_day2 = |action: &PoolAction| match action {
-        PoolAction::Module(_) => true,
-        PoolAction::Label(label) => !label.versions.is_empty(),
-        _ => false,
-    };
-    let steps = scenario.spec.steps.iter().enumerate().filter(|(_, step)| step.actions.iter().any(is_day2));
-    let steps: Vec<step::Step<'_>> = steps.filter_map(|(index, _)| step::Step::of(timeline, index)).collect();
+/// How long after a pod's end the trace of what it did to a module may still come.
+const STRAGGLER_US: u64 = 5_000_000;
+
+/// What of a timeline the boots are judged by: which modules Day-2 management's pods take out and load is its steps' matter.
+fn without_day2(timeline: &Timeline) -> Timeline {
+    let mut works: Vec<(Option<&str>, &str, u64, u64)> = vec![];
+    for event in &timeline.events {
+        let What::Pod(pod) = &event.what else { continue };
+        if ![PodKind::Load, PodKind::Unload].iter().any(|kind| pod.name.starts_with(&format!("{}-", kind.as_str()))) {
+            continue;
+        }
+        let node = event.node.as_deref();
+        match pod.is {
+            // Of one whose end is never heard of, the rest is its own.
+            PodState::Scheduled => works.push((node, &pod.name, event.at_us, u64::MAX)),
+            PodState::Succeeded | PodState::Failed => {
+                let open = works.iter_mut().rev().find(|(of, name, ..)| *of == node && *name == pod.name);
+                open.into_iter().for_each(|(.., until)| *until = event.at_us.saturating_add(STRAGGLER_US));
+            }
+            PodState::Pending => {}
+        }
+    }
     let is_managed = |event: &Event| {
         let is_module = matches!(event.what, What::ModuleLoad(_) | What::ModuleFree(_));
-        is_module && steps.iter().any(|step| step.holds(event))
+        let in_work = |(node, _, from, until): &(Option<&str>, &str, u64, u64)| {
+            *node == event.node.as_deref() && (*from..=*until).contains(&event.at_us)
+        };
+        is_module && works.iter().any(in_work)
     };
     Timeline::from(timeline.events.iter().filter(|event| !is_managed(event)).cloned().collect::<Vec<_>>())
 }

@@ -6,11 +6,11 @@ use crate::scenario::MemberState;
 use crate::timeline::{Asked, Event, NodeState, PoolFacts, Timeline, What};
 
 use super::super::{Evidence, Finding, span};
-use super::serving::{Span, most_at_once, silences};
+use super::serving::{Span, most_at_once};
 use super::step::Step;
 use crate::scenario::PoolStep;
 
-/// How often a node's boots can't be mended by waiting: see `advice`.
+/// What a rollout that went otherwise is looked at by.
 const LOOK: &str = "`day1 report picture` draws the rollout; the node's own findings tell what kept it.";
 
 impl Step<'_> {
@@ -41,10 +41,9 @@ impl Step<'_> {
         for (name, most) in &pool.max_unavailable {
             let nodes: Vec<&str> =
                 pool.nodes.iter().filter(|node| node.pool == *name).map(|node| node.name.as_str()).collect();
-            let away: Option<Vec<Vec<Span>>> =
-                nodes.iter().map(|node| silences(self.timeline, node, Asked::Service, self.span)).collect();
+            let away: Option<Vec<Vec<Span>>> = nodes.iter().map(|node| self.silences(node, Asked::Service)).collect();
             let Some(away) = away else {
-                let message = format!("{}: not every node of {name} was asked before the step began", self.name());
+                let message = format!("{}: not every node of {name} was asked often enough to tell", self.name());
                 findings.push(Finding::inconclusive(CHECK, None, message));
                 continue;
             };

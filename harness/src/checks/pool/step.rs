@@ -1,6 +1,6 @@
 //! One step of a timeline, and what is expected of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scenario::{AskedFor, Downtime, Id, PodOutcome, PodResult, PoolStep};
 use crate::timeline::{Asked, Event, PodState, Timeline, What};
@@ -21,7 +21,12 @@ pub(super) struct Step<'t> {
     pub(super) span: Span,
     /// What it did.
     pub(super) text: String,
+    /// How often each node was asked in it.
+    asked: BTreeMap<String, u64>,
 }
+
+/// The least share of the questions that must have been asked for their answers to tell anything.
+const ASKED_PERCENT: u64 = 50;
 
 impl<'t> Step<'t> {
     /// None of one that did not begin or end.
@@ -40,19 +45,30 @@ impl<'t> Step<'t> {
         let (first, end) = (at(false)?, at(true));
         let last = end.unwrap_or(timeline.events.len() - 1);
         let What::Step(step) = &timeline.events[first].what else { return None };
+        let counts = match &timeline.events[last].what {
+            What::Step(end) => end.asked.clone(),
+            _ => BTreeMap::new(),
+        };
+        let before = |node: &String| step.asked.get(node).copied().unwrap_or_default();
+        let asked = counts.into_iter().map(|(node, count)| {
+            let count = count.saturating_sub(before(&node));
+            (node, count)
+        });
+        let asked = asked.collect();
         let (begins, ends) = (&timeline.events[first], &timeline.events[last]);
         let span = Span { from_us: begins.at_us, to_us: ends.at_us, seq: begins.seq };
-        Some((Self { timeline, index, first, last, span, text: step.text.clone() }, end.is_some()))
+        Some((Self { timeline, index, first, last, span, text: step.text.clone(), asked }, end.is_some()))
     }
 
     pub(super) fn events(&self) -> impl Iterator<Item = &'t Event> {
         self.timeline.events[self.first..=self.last].iter().map(AsRef::as_ref)
     }
 
-    /// Whether an event was seen in it.
-    pub(super) fn holds(&self, event: &Event) -> bool {
-        let last = self.timeline.events[self.last].seq;
-        (self.span.seq..=last).contains(&event.seq)
+    /// When a node did not answer in it; none where too little was asked to tell.
+    pub(super) fn silences(&self, node: &str, asked: Asked) -> Option<Vec<Span>> {
+        let every_us = self.timeline.pool()?.asked_every_ms.max(1) * 1000;
+        let (due, were) = (self.span.length_us() / every_us, self.asked.get(node).copied().unwrap_or_default());
+        (were * 100 >= due * ASKED_PERCENT).then(|| silences(self.timeline, node, asked, self.span)).flatten()
     }
 
     pub(super) fn name(&self) -> String {
@@ -135,10 +151,9 @@ impl<'t> Step<'t> {
             }
         };
         let who = wanted.of.as_ref().map_or("the cluster", Id::as_str);
-        let lists: Option<Vec<Vec<Span>>> =
-            nodes.iter().map(|node| silences(self.timeline, node, asked, self.span)).collect();
+        let lists: Option<Vec<Vec<Span>>> = nodes.iter().map(|node| self.silences(node, asked)).collect();
         let Some(lists) = lists.filter(|lists| !lists.is_empty()) else {
-            let message = format!("{}: {who} was not asked before the step began", self.name());
+            let message = format!("{}: {who} was not asked often enough to tell", self.name());
             return Finding::inconclusive(CHECK, None, message);
         };
         let down = common(&lists);
@@ -184,15 +199,24 @@ impl<'t> Step<'t> {
             None => all.collect(),
         };
         let kind = format!("{}-", wanted.pod.as_str());
-        let judged = nodes.into_iter().map(|node| {
-            let told: Vec<(&Event, &crate::timeline::Pod)> = self
-                .events()
-                .filter(|event| event.node.as_deref() == Some(node))
-                .filter_map(|event| match &event.what {
-                    What::Pod(pod) if pod.name.starts_with(&kind) => Some((event, pod)),
-                    _ => None,
-                })
-                .collect();
+        let told_of = |node: &str| -> Vec<(&Event, &crate::timeline::Pod)> {
+            let of_node = self.events().filter(|event| event.node.as_deref() == Some(node));
+            let pods = of_node.filter_map(|event| match &event.what {
+                What::Pod(pod) if pod.name.starts_with(&kind) => Some((event, pod)),
+                _ => None,
+            });
+            pods.collect()
+        };
+        // Each pod of the kind by itself; a node without any has that to tell.
+        let each = nodes.into_iter().flat_map(|node| {
+            let told = told_of(node);
+            let names: BTreeSet<&str> = told.iter().map(|(_, pod)| pod.name.as_str()).collect();
+            let of = |name: &str| told.iter().copied().filter(|(_, pod)| pod.name == name).collect::<Vec<_>>();
+            let each: Vec<_> = names.into_iter().map(of).collect();
+            let each = if each.is_empty() { vec![vec![]] } else { each };
+            each.into_iter().map(move |told| (node, told))
+        });
+        let judged = each.map(|(node, told)| {
             let outcome = match told.last().map(|(_, pod)| pod.is) {
                 None => PodOutcome::Never,
                 Some(PodState::Pending) => PodOutcome::Pending,

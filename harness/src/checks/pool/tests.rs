@@ -128,6 +128,19 @@ fn downtime_is_the_sum_of_the_silences_and_the_cluster_s_is_what_they_have_in_co
 }
 
 #[test]
+fn an_observer_that_was_held_up_proves_nothing() {
+    let mut pool = Pool::rolled_out();
+    for (.., what) in &mut pool.told {
+        if let What::Step(step) = what {
+            step.asked.insert("worker-2".into(), 0);
+        }
+    }
+    assert_eq!(one(&pool, "{}", "rollout.unavailable").0, Outcome::Inconclusive);
+    assert_eq!(one(&pool, "{downtime: {none: true}}", "downtime").0, Outcome::Inconclusive);
+    assert_eq!(one(&pool, "{downtime: {of: worker-1, at-least: 10s}}", "downtime").0, Outcome::Pass);
+}
+
+#[test]
 fn a_pod_ended_as_its_last_word_says() {
     let result = |pool: &Pool, is: &str| {
         one(pool, &format!("{{pod.result: {{node: worker-1, pod: load, is: {is}}}}}"), "pod.result").0
@@ -168,15 +181,30 @@ fn what_day_2_management_does_to_modules_is_no_late_swap_and_what_others_do_is()
         let change = ModuleEvent { module: "day1_nic".into(), mono_us: 90_000_000, ..ModuleEvent::default() };
         What::ModuleFree(change)
     };
-    let verdict = |action: &str| {
-        let mut scenario = pool_scenario("{}");
-        scenario.spec.steps[0].actions = crate::checks::fixture::expect(action);
+    let verdict = |node, until: u64| {
         let mut pool = Pool::rolled_out();
+        pool.tell(149, node, pod("unload-nic-1", PodState::Scheduled));
         pool.tell(150, TWO, taken_out());
-        judge(&scenario, &pool.timeline()).verdict
+        pool.tell(until, node, pod("unload-nic-1", PodState::Succeeded));
+        judge(&pool_scenario("{}"), &pool.timeline()).verdict
     };
-    assert_eq!(verdict("{label: {node: worker-2, versions: {nic: '2'}}}"), Verdict::Pass);
-    assert_eq!(verdict("{apply: 99-worker-day1-nic}"), Verdict::Fail);
+    assert_eq!(verdict(TWO, 151), Verdict::Pass);
+    // Another node's pod, or one that was long done.
+    assert_eq!(verdict(ONE, 151), Verdict::Fail);
+    let mut pool = Pool::rolled_out();
+    pool.tell(120, TWO, pod("unload-nic-1", PodState::Scheduled));
+    pool.tell(121, TWO, pod("unload-nic-1", PodState::Succeeded));
+    pool.tell(150, TWO, taken_out());
+    assert_eq!(judge(&pool_scenario("{}"), &pool.timeline()).verdict, Verdict::Fail);
+}
+
+#[test]
+fn of_several_pods_each_is_judged() {
+    let mut pool = Pool::rolled_out();
+    pool.tell(104, ONE, pod("load-other", PodState::Failed));
+    let judgement = judged(&pool, "{pod.result: {node: worker-1, pod: load, is: succeeded}}");
+    let outcomes: Vec<_> = of(&judgement, "pod.result").iter().map(|finding| finding.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Pass, Outcome::Fail]);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::super::on_disk;
 use super::day2::{self, Job};
@@ -38,6 +40,8 @@ pub(super) struct Control<'l> {
     bus: &'l Bus,
     factor: f64,
     state: RefCell<State>,
+    /// A node became Ready, or is no more.
+    news: Notify,
 }
 
 /// What the cluster is to be.
@@ -45,6 +49,8 @@ struct State {
     stage: Stage,
     paused: BTreeSet<String>,
     modules: BTreeMap<String, Module>,
+    /// Whether nodes will be Ready, where a step has changed their links.
+    awaited: BTreeMap<String, bool>,
 }
 
 type Work<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
@@ -59,8 +65,8 @@ impl<'l> Control<'l> {
         factor: f64,
     ) -> Self {
         let paused = spec.pools.iter().filter(|pool| pool.paused).map(|pool| pool.name.to_string()).collect();
-        let state = State { stage: plan.stages[0].clone(), paused, modules: BTreeMap::new() };
-        Self { plan, spec, members, lan, bus, factor, state: RefCell::new(state) }
+        let state = State { stage: plan.stages[0].clone(), paused, modules: BTreeMap::new(), awaited: BTreeMap::new() };
+        Self { plan, spec, members, lan, bus, factor, state: RefCell::new(state), news: Notify::new() }
     }
 
     fn stretched(&self, at_reference: Duration) -> Duration {
@@ -99,7 +105,7 @@ impl<'l> Control<'l> {
 
     async fn step(&self, index: usize, step: &PoolStep) {
         let text = step.describe();
-        self.bus.push(What::Step(Step { index, text: text.clone(), ..Step::default() }));
+        self.bus.push(What::Step(Step { index, text: text.clone(), asked: self.lan.asked(), ..Step::default() }));
         let before = self.state.borrow().stage.clone();
         self.state.borrow_mut().stage.clone_from(&self.plan.stages[index + 1]);
         for (pool, config) in &self.plan.stages[index + 1] {
@@ -117,7 +123,13 @@ impl<'l> Control<'l> {
         self.settle().await;
         let label = step_label(index);
         join_all(self.members.iter().map(|member| self.look(member, &label))).await;
-        self.bus.push(What::Step(Step { index, text, ended: true, unfinished: self.unfinished() }));
+        self.bus.push(What::Step(Step {
+            index,
+            text,
+            ended: true,
+            asked: self.lan.asked(),
+            unfinished: self.unfinished(),
+        }));
     }
 
     fn says_what_is_rendered(&self, pool: &str, config: &PoolConfig) {
@@ -170,7 +182,11 @@ impl<'l> Control<'l> {
                     delay: link.delay.map(|delay| delay.duration()).unwrap_or_default(),
                     bytes_per_second: link.bytes_per_second.map(|size| size.bytes()),
                 };
+                let was = self.lan.link(link.node.as_str()).unwrap_or_default();
                 self.lan.set_link(link.node.as_str(), link_of);
+                if was.cut != link_of.cut {
+                    self.state.borrow_mut().awaited.insert(link.node.to_string(), !link_of.cut);
+                }
             }
         }
     }
@@ -183,6 +199,7 @@ impl<'l> Control<'l> {
     async fn reconcile(&self, deadline: Duration) {
         let deadline = self.stretched(deadline);
         let mut works: FuturesUnordered<Work<'_>> = FuturesUnordered::new();
+        let mut since = Instant::now();
         loop {
             for member in self.next_updates() {
                 member.busy.set(true);
@@ -198,10 +215,34 @@ impl<'l> Control<'l> {
                     member.busy.set(false);
                 }));
             }
-            if works.next().await.is_none() {
+            if works.is_empty() && !self.awaits_more() {
                 return;
             }
+            tokio::select! {
+                Some(()) = works.next() => {}
+                () = self.news.notified() => {}
+                () = tokio::time::sleep_until(since + deadline), if works.is_empty() => return,
+            }
+            since = Instant::now();
         }
+    }
+
+    /// Whether something may still come though nothing is being done: what a link's change makes of a node, and the return of
+    /// one that keeps others from their turn.
+    fn awaits_more(&self) -> bool {
+        let state = self.state.borrow();
+        let links = self
+            .members
+            .iter()
+            .any(|member| state.awaited.get(member.name).is_some_and(|ready| *ready != member.record.borrow().ready));
+        let is_kept = |pool: &String, target: &str| {
+            let of_pool = self.members.iter().filter(|member| member.pool() == *pool);
+            let records: Vec<_> = of_pool.map(|member| member.record.borrow()).collect();
+            let waits = records.iter().any(|record| record.current != target && !record.degraded);
+            waits && records.iter().any(|record| !record.ready && !record.lost)
+        };
+        let mut pools = state.stage.iter().filter(|(pool, _)| !state.paused.contains(*pool));
+        links || pools.any(|(pool, config)| is_kept(pool, &config.rendered.name))
     }
 
     /// The nodes whose turn it is to get another config.
@@ -280,7 +321,8 @@ impl<'l> Control<'l> {
         let longest = if change.reboots() { self.stretched(POD) } else { deadline };
         let failed = match pods::run(member, "machine-config-daemon", script, longest).await {
             // The end of one that reboots the node may be lost.
-            Err(PodError::Rebooted | PodError::Unknown) if change.reboots() => None,
+            Err(PodError::Rebooted) if change.reboots() => None,
+            Err(PodError::Unknown) if change.reboots() && member.hands.bus.boot() > boot => None,
             Err(error) => Some(error.to_string()),
             Ok(_) => None,
         };
@@ -293,8 +335,12 @@ impl<'l> Control<'l> {
             member.becomes(NodeState::Rebooting, "");
             let mut heard = member.api.heard();
             let another = heard.wait_for(|heard| heard.as_ref().is_some_and(|heard| heard.boot_id != old_boot_id));
-            let came_back = tokio::time::timeout(deadline, another).await;
-            if !came_back.is_ok_and(|came| came.is_ok()) {
+            let came_back = tokio::select! {
+                came = tokio::time::timeout(deadline, another) => came.is_ok_and(|came| came.is_ok()),
+                () = member.ended() => false,
+            };
+            if !came_back {
+                member.change(|record| record.lost = true);
                 // It stays cordoned, and is what it is: nobody hears of it.
                 return;
             }
@@ -423,12 +469,16 @@ impl<'l> Control<'l> {
             let (Some(last), Ok(Ok(()))) = (last, news) else {
                 if ready {
                     member.change(|record| record.ready = false);
+                    self.news.notify_one();
                     member.becomes(NodeState::NotReady, format!("its kubelet is silent for {} s", grace.as_secs()));
                 }
                 continue;
             };
             let is_new_boot = member.record.borrow().boot_id != last.boot_id;
-            member.change(|record| (record.ready, record.boot_id) = (true, last.boot_id));
+            member.change(|record| (record.ready, record.lost, record.boot_id) = (true, false, last.boot_id));
+            if !ready {
+                self.news.notify_one();
+            }
             if !ready || is_new_boot {
                 member.becomes(NodeState::Ready, "");
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
-use super::super::drive::{Driver, Seen};
+use super::super::drive::{Driver, Seen, ended};
 use super::super::hands::Hands;
 use super::plan::{MemberPlan, pool_of};
 use crate::scenario::Module;
@@ -60,6 +60,8 @@ pub(super) struct Record {
     pub(super) ready: bool,
     /// The boot in which it was heard last.
     pub(super) boot_id: String,
+    /// Whether it was waited for in vain.
+    pub(super) lost: bool,
     pub(super) cordoned: bool,
     pub(super) degraded: bool,
     /// The version that it is to have of Day-2 management's modules, by their names.
@@ -83,6 +85,11 @@ impl<'l> Member<'l> {
             record: RefCell::new(record),
             busy: Cell::new(false),
         })
+    }
+
+    /// Waits for the end of its machine.
+    pub(super) async fn ended(&self) {
+        ended(&mut self.hands.bus.from_start()).await;
     }
 
     /// The pool that it is in.

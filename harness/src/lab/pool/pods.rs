@@ -54,6 +54,7 @@ pub(super) async fn run(
     let mut taken_in = None;
     let ended = tokio::time::timeout(deadline, async {
         let mut heard = member.api.heard();
+        let mut gone = std::pin::pin!(member.ended());
         loop {
             let state = ordered.state().borrow_and_update().clone();
             match state {
@@ -75,6 +76,7 @@ pub(super) async fn run(
             tokio::select! {
                 _ = ordered.state().changed() => {}
                 _ = heard.changed() => {}
+                () = &mut gone => return Err(if taken_in.is_some() { PodError::Unknown } else { PodError::NotTaken }),
             }
         }
     });

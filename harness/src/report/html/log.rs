@@ -105,7 +105,7 @@ mod pool {
     use crate::timeline::{Answering, Asked, NodeChanged, NodeState, Pod, PodState, RenderedFor, Step};
 
     pub(super) fn step(step: &Step) -> (&'static str, u8, String) {
-        let Step { index, text, ended, unfinished } = step;
+        let Step { index, text, ended, unfinished, .. } = step;
         let number = index + 1;
         match (ended, unfinished.as_slice()) {
             (false, _) => ("day1", 5, format!("step {number} begins: {text}")),

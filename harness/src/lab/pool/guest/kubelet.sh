@@ -9,11 +9,18 @@ boot=$(cat /proc/sys/kernel/random/boot_id)
 work=/run/day1-kubelet
 mkdir -p "$work"
 
-ask() { curl --silent --show-error --fail --connect-timeout 5 --max-time 30 --header "X-Boot: $boot" "$@"; }
+ask() { curl --silent --show-error --fail --connect-timeout 5 --max-time 10 --header "X-Boot: $boot" "$@"; }
 
-# Tells something until it was heard.
+# Tells something until it was heard; fails where nobody wants to hear it (curl's 22: a status of 400 and above).
 tell() {
-    until ask --output /dev/null "$@"; do
+    local status
+    while :; do
+        ask --output /dev/null "$@"
+        status=$?
+        case $status in
+        0) return 0 ;;
+        22) return 1 ;;
+        esac
         sleep 1
     done
 }
@@ -31,6 +38,6 @@ while :; do
     number=$(sed -n 's/^x-pod: *\([0-9]*\).*/\1/Ip' "$work/head")
     [[ -n $number ]] || continue
     mv "$work/pod" "$work/$number"
-    tell --data '' "$api/pods/$number/taken"
-    run "$number" &
+    # One that was withdrawn meanwhile is not run.
+    tell --data '' "$api/pods/$number/taken" && run "$number" &
 done
