@@ -36,7 +36,7 @@ pub use explain::{ALL, Asked, Explanation, explain, page, pattern};
 pub use journal::{BAD_PATTERNS, BadPattern, Where, bad_pattern};
 pub use judge::{Judgement, SetAside, judge};
 pub use ordering::{Guarantee, guarantee};
-pub use pool::{NodeTold, StepTold, steps_told};
+pub use pool::{NodeTold, StepTold, Stretch, steps_told, stretches};
 pub use reboot::{BootEnd, boot_ends, is_shutdown};
 
 use crate::timeline::Event;

@@ -9,6 +9,7 @@ mod step;
 mod tests;
 mod told;
 
+pub use serving::{Stretch, stretches};
 pub use told::{NodeTold, StepTold, steps_told};
 
 use crate::scenario::{PodKind, Scenario};

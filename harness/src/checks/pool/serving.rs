@@ -22,29 +22,46 @@ impl Span {
     }
 }
 
-/// When a node did not answer what it is asked, within a span; none where nobody asked it before.
-pub(super) fn silences(timeline: &Timeline, node: &str, asked: Asked, within: Span) -> Option<Vec<Span>> {
+/// A stretch of the timeline's clock with one answer, in microseconds, and the event that tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Where it begins.
+    pub from_us: u64,
+    /// Where it ends; the last one does not.
+    pub to_us: u64,
+    /// Whether the node answers.
+    pub answers: bool,
+    /// The event's number.
+    pub seq: u64,
+}
+
+/// What a node answered to what it is asked, over the whole trial.
+pub fn stretches(timeline: &Timeline, node: &str, asked: Asked) -> Vec<Stretch> {
     let of_node = timeline.events.iter().filter(|event| event.node.as_deref() == Some(node));
     let told = of_node.filter_map(|event| match &event.what {
-        What::Answering(one) if one.asked == asked => Some((one.answers, one.since_us, event.seq)),
+        What::Answering(one) if one.asked == asked => Some((one.since_us, one.answers, event.seq)),
         _ => None,
     });
-    let mut silences = vec![];
-    let mut silent_since: Option<(u64, u64)> = None;
-    let mut is_known = false;
-    for (answers, since_us, seq) in told {
-        is_known |= since_us <= within.from_us;
-        match (answers, silent_since) {
-            (false, None) => silent_since = Some((since_us, seq)),
-            (true, Some((from_us, first))) => {
-                silences.push(Span { from_us, to_us: since_us, seq: first });
-                silent_since = None;
+    let mut stretches: Vec<Stretch> = vec![];
+    for (from_us, answers, seq) in told {
+        if let Some(last) = stretches.last_mut() {
+            if last.answers == answers {
+                continue;
             }
-            _ => {}
+            last.to_us = from_us;
         }
+        stretches.push(Stretch { from_us, to_us: u64::MAX, answers, seq });
     }
-    silences.extend(silent_since.map(|(from_us, seq)| Span { from_us, to_us: u64::MAX, seq }));
-    let cut = silences.iter().filter_map(|silence| silence.and(&Span { seq: silence.seq, ..within }));
+    stretches
+}
+
+/// When a node did not answer what it is asked, within a span; none where nobody asked it before.
+pub(super) fn silences(timeline: &Timeline, node: &str, asked: Asked, within: Span) -> Option<Vec<Span>> {
+    let stretches = stretches(timeline, node, asked);
+    let is_known = stretches.iter().any(|one| one.from_us <= within.from_us);
+    let silent = stretches.iter().filter(|one| !one.answers);
+    let cut = silent
+        .filter_map(|&Stretch { from_us, to_us, seq, .. }| Span { from_us, to_us, seq }.and(&Span { seq, ..within }));
     is_known.then(|| cut.collect())
 }
 

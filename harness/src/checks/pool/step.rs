@@ -45,16 +45,13 @@ impl<'t> Step<'t> {
         let (first, end) = (at(false)?, at(true));
         let last = end.unwrap_or(timeline.events.len() - 1);
         let What::Step(step) = &timeline.events[first].what else { return None };
-        let counts = match &timeline.events[last].what {
+        let mut asked = match &timeline.events[last].what {
             What::Step(end) => end.asked.clone(),
             _ => BTreeMap::new(),
         };
-        let before = |node: &String| step.asked.get(node).copied().unwrap_or_default();
-        let asked = counts.into_iter().map(|(node, count)| {
-            let count = count.saturating_sub(before(&node));
-            (node, count)
-        });
-        let asked = asked.collect();
+        for (node, count) in &mut asked {
+            *count = count.saturating_sub(step.asked.get(node).copied().unwrap_or_default());
+        }
         let (begins, ends) = (&timeline.events[first], &timeline.events[last]);
         let span = Span { from_us: begins.at_us, to_us: ends.at_us, seq: begins.seq };
         Some((Self { timeline, index, first, last, span, text: step.text.clone(), asked }, end.is_some()))
@@ -62,6 +59,15 @@ impl<'t> Step<'t> {
 
     pub(super) fn events(&self) -> impl Iterator<Item = &'t Event> {
         self.timeline.events[self.first..=self.last].iter().map(AsRef::as_ref)
+    }
+
+    /// The node of that name, or all of them.
+    pub(super) fn nodes<'n>(&self, one: Option<&'n Id>) -> Vec<&'n str>
+    where
+        't: 'n,
+    {
+        let all = self.timeline.pool().into_iter().flat_map(|pool| &pool.nodes).map(|node| node.name.as_str());
+        one.map_or_else(|| all.collect(), |node| vec![node.as_str()])
     }
 
     /// When a node did not answer in it; none where too little was asked to tell.
@@ -85,8 +91,8 @@ impl<'t> Step<'t> {
         findings.extend(self.merged(&expect.merged));
         findings.extend(expect.downtime.iter().map(|downtime| self.downtime(downtime)));
         findings.extend(expect.pods.iter().flat_map(|pod| self.pods(pod)));
-        for node in self.timeline.pool().into_iter().flat_map(|pool| &pool.nodes) {
-            findings.extend(self.of_node(planned, &node.name));
+        for node in self.nodes(None) {
+            findings.extend(self.of_node(planned, node));
         }
         findings
     }
@@ -144,12 +150,7 @@ impl<'t> Step<'t> {
             AskedFor::Service => Asked::Service,
             AskedFor::Ping => Asked::Ping,
         };
-        let nodes: Vec<&str> = match &wanted.of {
-            Some(node) => vec![node.as_str()],
-            None => {
-                self.timeline.pool().into_iter().flat_map(|pool| &pool.nodes).map(|node| node.name.as_str()).collect()
-            }
-        };
+        let nodes = self.nodes(wanted.of.as_ref());
         let who = wanted.of.as_ref().map_or("the cluster", Id::as_str);
         let lists: Option<Vec<Vec<Span>>> = nodes.iter().map(|node| self.silences(node, asked)).collect();
         let Some(lists) = lists.filter(|lists| !lists.is_empty()) else {
@@ -193,11 +194,7 @@ impl<'t> Step<'t> {
 
     fn pods(&self, wanted: &PodResult) -> Vec<Finding> {
         const CHECK: &str = "pod.result";
-        let all = self.timeline.pool().into_iter().flat_map(|pool| &pool.nodes).map(|node| node.name.as_str());
-        let nodes: Vec<&str> = match &wanted.node {
-            Some(node) => vec![node.as_str()],
-            None => all.collect(),
-        };
+        let nodes = self.nodes(wanted.node.as_ref());
         let kind = format!("{}-", wanted.pod.as_str());
         let told_of = |node: &str| -> Vec<(&Event, &crate::timeline::Pod)> {
             let of_node = self.events().filter(|event| event.node.as_deref() == Some(node));

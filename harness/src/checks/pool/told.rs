@@ -52,8 +52,7 @@ pub fn steps_told(timeline: &Timeline) -> Vec<StepTold> {
 
 impl Step<'_> {
     fn told(&self, ended: bool) -> StepTold {
-        let names: Vec<&str> =
-            self.timeline.pool().into_iter().flat_map(|pool| &pool.nodes).map(|node| node.name.as_str()).collect();
+        let names = self.nodes(None);
         let down = |names: &[&str], asked| {
             let lists: Option<Vec<Vec<Span>>> =
                 names.iter().map(|name| silences(self.timeline, name, asked, self.span)).collect();

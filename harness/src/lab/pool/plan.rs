@@ -123,8 +123,8 @@ pub(in crate::lab) fn draft(
         let of_pool = |pool: &String| {
             let said = os.into_iter().fold(Pool::new(pool), |pool, image| pool.with_os_image(image));
             let rendered = render(scenario, &said, in_force, &configs, authority)?;
-            let place = place(scenario, &["machine-configs"]);
-            let config = NodeConfig::of(&rendered).map_err(|source| PlanError::Change { place, source })?;
+            let refuse = |source| PlanError::Change { place: place(scenario, &["machine-configs"]), source };
+            let config = NodeConfig::of(&rendered).map_err(refuse)?;
             let fact = on_disk::fact(&config);
             Ok((pool.clone(), PoolConfig { rendered, config, fact }))
         };

@@ -1,7 +1,8 @@
 //! Who answers the network's observer when, and how long nobody does.
 
+use crate::checks::{Stretch, stretches};
 use crate::report::clock::signed;
-use crate::timeline::{Asked, Timeline, What};
+use crate::timeline::{Asked, Timeline};
 
 use super::super::{CLUSTER, Lane, LaneKind, Span, State, time};
 
@@ -12,15 +13,6 @@ pub(super) struct Serving<'t> {
     /// From the first step to the last: what is silent before is still being set up.
     pub(super) counted: Option<(i64, i64)>,
     pub(super) end: i64,
-}
-
-/// A stretch with one answer, and the event that tells of it.
-#[derive(Clone, Copy)]
-struct Stretch {
-    from: i64,
-    to: i64,
-    answers: bool,
-    seq: u64,
 }
 
 impl Serving<'_> {
@@ -63,13 +55,16 @@ impl Serving<'_> {
     pub(super) fn lane_of_all(&self) -> Lane {
         let lists: Vec<Vec<Stretch>> = self.nodes.iter().map(|node| self.stretches(node, Asked::Service)).collect();
         let begin = self.counted_in(&lists);
-        let mut edges: Vec<(i64, u64)> = lists.iter().flatten().map(|one| (one.from, one.seq)).collect();
+        let mut edges: Vec<(i64, u64)> = lists.iter().flatten().map(|one| (signed(one.from_us), one.seq)).collect();
         edges.sort_unstable();
         let mut spans: Vec<Span> = Vec::new();
         for (index, &(from, seq)) in edges.iter().enumerate() {
             let to = edges.get(index + 1).map_or(self.end, |(next, _)| *next);
-            let serves =
-                lists.iter().filter(|list| list.iter().any(|one| one.answers && one.from <= from && from < one.to));
+            let is_in = |one: &Stretch| {
+                let (begins, ends) = self.ends(one);
+                one.answers && begins <= from && from < ends
+            };
+            let serves = lists.iter().filter(|list| list.iter().any(is_in));
             let (serve, all) = (serves.count(), self.nodes.len());
             let (state, label) = match serve {
                 0 => (State::Silent, String::new()),
@@ -103,15 +98,8 @@ impl Serving<'_> {
         let spans = stretches.iter().flat_map(|one| {
             let (state, what) = if one.answers { (State::Up, yes) } else { (State::Silent, no) };
             let text = format!("{node} {what}");
-            let span = Span {
-                boot: 0,
-                from_us: one.from,
-                to_us: one.to,
-                state,
-                text,
-                label: String::new(),
-                seq: Some(one.seq),
-            };
+            let (from_us, to_us) = self.ends(one);
+            let span = Span { boot: 0, from_us, to_us, state, text, label: String::new(), seq: Some(one.seq) };
             cut(span, begin)
         });
         let lane =
@@ -121,27 +109,17 @@ impl Serving<'_> {
 
     /// The stretch in which silence is downtime; without steps it begins with the first answer.
     fn counted_in(&self, lists: &[Vec<Stretch>]) -> (i64, i64) {
-        let first = lists.iter().flatten().filter(|one| one.answers).map(|one| one.from).min();
+        let first = lists.iter().flatten().filter(|one| one.answers).map(|one| signed(one.from_us)).min();
         self.counted.unwrap_or((first.unwrap_or(self.end), self.end))
     }
 
     fn stretches(&self, node: &str, asked: Asked) -> Vec<Stretch> {
-        let of_node = self.timeline.events.iter().filter(|event| event.node.as_deref() == Some(node));
-        let told = of_node.filter_map(|event| match &event.what {
-            What::Answering(one) if one.asked == asked => Some((signed(one.since_us), one.answers, event.seq)),
-            _ => None,
-        });
-        let mut stretches: Vec<Stretch> = Vec::new();
-        for (from, answers, seq) in told {
-            if let Some(last) = stretches.last_mut() {
-                if last.answers == answers {
-                    continue;
-                }
-                last.to = from;
-            }
-            stretches.push(Stretch { from, to: self.end, answers, seq });
-        }
-        stretches
+        stretches(self.timeline, node, asked)
+    }
+
+    /// Where a stretch is on the axis.
+    fn ends(&self, one: &Stretch) -> (i64, i64) {
+        (signed(one.from_us), signed(one.to_us).min(self.end))
     }
 }
 
