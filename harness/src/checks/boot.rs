@@ -39,9 +39,11 @@ impl<'t> Boot<'t> {
         boot
     }
 
-    /// The boot as it was when it was looked at under another label than the usual.
-    pub fn looked_at(timeline: &'t Timeline, number: u32, label: &'t str) -> Self {
-        Self { look: label, ..Self::new(timeline, number) }
+    /// The boot as it was until an event, for which it was looked at under another label than the usual.
+    pub fn looked_at(timeline: &'t Timeline, number: u32, label: &'t str, until: u64) -> Self {
+        let mut boot = Self { look: label, ..Self::new(timeline, number) };
+        boot.events.retain(|event| event.seq <= until);
+        boot
     }
 
     /// When the initramfs ended, on the guest's clock.

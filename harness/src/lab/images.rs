@@ -7,7 +7,8 @@ use std::sync::Arc;
 use day1_generator::Tag;
 
 use super::brought::{self, Brought};
-use super::plan::{Image, PlanError, Workshop, image_kernel, kernel, node_kernel};
+use super::plan::{Image, Workshop, image_kernel, kernel, node_kernel};
+use super::plan_error::PlanError;
 use super::worker::WorkerImage;
 use crate::cache::{Cache, Fetched};
 use crate::kmod::{self, BuildRoot, BuiltModule, ModuleKey};

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::images::Bench;
-use super::plan::{PlanError, Workshop, node_kernel};
+use super::plan::{Workshop, node_kernel};
+use super::plan_error::PlanError;
 use crate::layering::{self, module_name};
 use crate::node::NodeImage;
 use crate::scenario::{self, ModuleName, Scenario};

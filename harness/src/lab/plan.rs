@@ -4,30 +4,29 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::brought;
 use super::disks;
 use super::images;
+use super::in_force::InForce;
 use super::layer;
 use super::on_disk;
 use super::origin::Failures;
+use super::plan_error::PlanError;
 use super::pool::{self, PoolDraft, PoolPlan};
-use super::roles;
 use super::surroundings;
 use super::under_test::{self, UnderTest};
 use super::worker::WorkerImage;
-use crate::cache::{self, Cache, Fetched};
+use crate::cache::{Cache, Fetched};
 use crate::kmod;
-use crate::layering;
-use crate::machine::{Firmware, FirmwareError, Instruments};
+use crate::machine::{Firmware, Instruments};
 use crate::mco::{self, NodeChange, NodeConfig, Pool, Prerequisites, Rendered};
 use crate::network::Station;
 use crate::node::{Kernel, NodeImage};
-use crate::scenario::{self, Action, Mistakes, Scenario, Start, WORKER};
+use crate::scenario::{self, Action, Scenario, Start, WORKER};
 use crate::services::certs::Authority;
 use crate::services::registry;
 use crate::services::{GATEWAY_ADDRESS, GATEWAY_NAME, PROXY_ADDRESS, PROXY_PORT};
 use crate::timeline::{Facts, FileFact, NicFact};
-use crate::toolkit::{self, DriverToolkit, Toolkits};
+use crate::toolkit::{DriverToolkit, Toolkits};
 
 /// What all trials of a run share.
 pub struct Workshop {
@@ -88,217 +87,6 @@ pub struct Image {
     pub tags: Vec<String>,
     /// The size of all that is pulled of it.
     pub bytes: u64,
-}
-
-/// Why a scenario can't be planned.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// The scenario, or a MachineConfig in it, is wrong.
-    #[error("{}", .0.plain())]
-    Scenario(Box<Mistakes>),
-    /// The generator refused.
-    #[error("{place}: {source}")]
-    Generate {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// Why.
-        source: day1_generator::Error,
-    },
-    /// The MCO would refuse.
-    #[error("{place}: {source}")]
-    Mco {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// Why.
-        source: Box<mco::Error>,
-    },
-    /// Which unit does what can't be told.
-    #[error("{place}: {source}")]
-    Roles {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// Why.
-        source: roles::Error,
-    },
-    /// No MachineConfig of that name is under test.
-    #[error(
-        "{place}: no MachineConfig under test is called {name:?}; `apply` and `withdraw` name one by its `metadata.name`"
-    )]
-    NoConfig {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// The name.
-        name: String,
-    },
-    /// The MCO would not change the running node like that.
-    #[error("{place}: {source}")]
-    Change {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// Why.
-        source: mco::ChangeError,
-    },
-    /// The node reboots for a change, and the scenario says that it does not, or the other way round.
-    #[error("{place}: {}", reboots(.why.as_deref()))]
-    Reboots {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// Why it reboots; none where it does not.
-        why: Option<String>,
-    },
-    /// The node image has no such kernel.
-    #[error("{place}: it is about kernel {kernel}, and the node image {node} has, counted from 1: {known}")]
-    NoKernel {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// Which one, from 1.
-        kernel: usize,
-        /// The node image.
-        node: String,
-        /// Those that it has.
-        known: String,
-    },
-    /// The node image does not have the kernel that the run chose.
-    #[error("the node image {node} has no kernel {kernel}, only {known}")]
-    NoSuchKernel {
-        /// The kernel's release.
-        kernel: String,
-        /// The node image.
-        node: String,
-        /// Those that it has.
-        known: String,
-    },
-    /// The node image's boot loader can't be told what the scenario wants.
-    #[error(
-        "{place}: it chooses a kernel or its arguments, and the boot loader of the node image {node} takes none from the harness"
-    )]
-    NoBootArguments {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// The node image.
-        node: String,
-    },
-    /// A MachineConfig can't be changed as the scenario wants it.
-    #[error("{place}: cannot change {origin}: {source}")]
-    Patch {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// The MachineConfig.
-        origin: String,
-        /// Why.
-        source: mco::PatchError,
-    },
-    /// The MachineConfigs under test are for different pools.
-    #[error("{place}: its MachineConfigs are for the pools {pools:?}; a node is in one pool")]
-    Pools {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// The pools.
-        pools: Vec<String>,
-    },
-    /// The dummy modules can't be built for a kernel of the node image.
-    #[error("the dummy modules can't be built for the node image {node} ({distribution}): {source}")]
-    NoModules {
-        /// The node image.
-        node: String,
-        /// Its distribution.
-        distribution: String,
-        /// Why not, and what to do.
-        source: Arc<toolkit::Error>,
-    },
-    /// An image from elsewhere can't be had.
-    #[error("{place}: {source}")]
-    Image {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// Why.
-        source: Box<brought::Error>,
-    },
-    /// The worker's script can't be read.
-    #[error("cannot read {path}, the worker that a MachineConfig names: {source}")]
-    Worker {
-        /// The script.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A certificate can't be enrolled.
-    #[error("{place}: {source}")]
-    Certificate {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// Why.
-        source: kmod::TrustedKeyError,
-    },
-    /// The host has no firmware as the scenario wants it.
-    #[error(transparent)]
-    Firmware(#[from] FirmwareError),
-    /// Nothing can be layered into this node image.
-    #[error(
-        "{place}: it layers modules into its node image, which is done with images that are built from Debian packages; {node} is none"
-    )]
-    NoLayer {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// The node image.
-        node: String,
-    },
-    /// The kernel has no such module of its own.
-    #[error(
-        "{place}: kernel {kernel} of the node image {node} has no module {module} as a file, so there is nothing to take out"
-    )]
-    NotInTree {
-        /// Where the scenario says it, `file:line:column`.
-        place: String,
-        /// The module.
-        module: String,
-        /// The kernel's release.
-        kernel: String,
-        /// The node image.
-        node: String,
-    },
-    /// The layered image can't be made.
-    #[error(transparent)]
-    Layering(#[from] layering::Error),
-    /// The modules can't be built or packed.
-    #[error(transparent)]
-    Kmod(#[from] kmod::Error),
-    /// The cache failed.
-    #[error(transparent)]
-    Cache(#[from] cache::Error),
-}
-
-fn reboots(why: Option<&str>) -> String {
-    match why {
-        Some(why) => format!(
-            "the MCO reboots the node for this change, since {why}; add one to `node-disruption-policy`, or leave out `reboots: false`"
-        ),
-        None => {
-            "the MCO does not reboot the node for this change: all that differs has a node disruption policy; write \
-                 `{machine-config: NAME, reboots: false}`, and what ends the boot after it"
-                .to_owned()
-        }
-    }
-}
-
-impl PlanError {
-    /// Whether this node image can't show what the scenario is about, which is nobody's fault.
-    pub fn is_no_fault(&self) -> bool {
-        matches!(self, Self::NoBootArguments { .. } | Self::NoLayer { .. })
-    }
-
-    /// Whether the input is wrong, not the harness's side.
-    pub fn is_bad_input(&self) -> bool {
-        !matches!(
-            self,
-            Self::Kmod(_)
-                | Self::Cache(_)
-                | Self::Firmware(_)
-                | Self::Layering(_)
-                | Self::Worker { .. }
-                | Self::NoModules { .. }
-        )
-    }
 }
 
 /// A scenario whose input is known to be good, before anything is made for it.
@@ -367,10 +155,8 @@ fn draft_of_several(scenario: &Arc<Scenario>, start: Option<Start>, authority: &
         scenario: Arc::clone(scenario),
         start: first.map_or(Start::Cold, |draft| draft.start),
         pool: first.map(|draft| draft.pool.clone()).unwrap_or_default(),
-        rendered: members.stages[0]
-            .values()
-            .next()
-            .map(|pool| pool.rendered.clone())
+        rendered: first
+            .map(|draft| draft.rendered.clone())
             .ok_or_else(|| PlanError::Pools { place: place(scenario, &["nodes"]), pools: vec![] })?,
         configs: vec![],
         changes: vec![],
@@ -387,8 +173,7 @@ pub fn check_kernels(draft: &Draft, node: &NodeImage) -> Result<(), PlanError> {
     let (spec, key) = (&draft.scenario.spec, |key: &str| scenario::Path::default().key(key));
     let boots = spec.boots.iter().enumerate().map(|(index, boot)| (key("boots").index(index), boot));
     let mut named = vec![(node_kernel(), spec.node.kernel)];
-    let running = boots.clone().map(|(place, boot)| (place.key("expect"), &boot.expect));
-    for (place, expect) in running.chain([(key("every-boot"), &spec.every_boot)]) {
+    for (place, expect) in spec.expectations() {
         let place = place.key("kernel.running");
         named.extend(expect.kernel_running.iter().map(|running| (place.clone(), running.kernel)));
     }
@@ -543,35 +328,21 @@ fn rollout(
         let node_config = NodeConfig::of(&rendered).map_err(refuse)?;
         Ok::<_, PlanError>((rendered, node_config))
     };
-    let mut in_force: Vec<&UnderTest> = configs.iter().filter(|one| !one.later).collect();
-    let (rendered, first) = of(&in_force)?;
+    let mut in_force = InForce::first(configs);
+    let (rendered, first) = of(in_force.now())?;
     let (mut node_configs, mut changes) = (vec![first], vec![]);
     let then = scenario.spec.boots.iter().enumerate();
-    // The last one of each name that the pool has had.
-    let mut last: BTreeMap<&str, usize> = BTreeMap::new();
-    last.extend(
-        configs.iter().enumerate().filter(|(_, one)| !one.later).map(|(at, one)| (one.config.name.as_str(), at)),
-    );
     for (index, action) in then.flat_map(|(index, boot)| boot.then.iter().map(move |action| (index, action))) {
-        let (wanted, is_in_force) = match action {
-            Action::Apply(wanted) => (wanted, true),
-            Action::Withdraw(wanted) => (wanted, false),
+        let (wanted, is_known) = match action {
+            Action::Apply(wanted) => (wanted, in_force.apply(&wanted.machine_config)),
+            Action::Withdraw(wanted) => (wanted, in_force.remove(&wanted.machine_config)),
             _ => continue,
         };
-        let name = wanted.machine_config.as_str();
         let place = || scenario.document.place(&scenario::Path::default().key("boots").index(index).key("then"));
-        let of_name = || configs.iter().enumerate().filter(|(_, one)| one.config.name == name);
-        let (at, one) = match last.get(name) {
-            Some(before) => of_name().find(|(at, _)| at > before).or_else(|| of_name().next_back()),
-            None => of_name().next(),
+        if !is_known {
+            return Err(PlanError::NoConfig { place: place(), name: wanted.machine_config.clone() });
         }
-        .ok_or_else(|| PlanError::NoConfig { place: place(), name: name.to_owned() })?;
-        in_force.retain(|other| other.config.name != name);
-        if is_in_force {
-            in_force.push(one);
-            last.insert(name, at);
-        }
-        let (_, next) = of(&in_force)?;
+        let (_, next) = of(in_force.now())?;
         let change = node_configs.last().map(|before| before.change_to(&next, &scenario.spec.node_disruption_policy));
         let change = change.transpose().map_err(refuse)?;
         if let Some(change) = change.as_ref().filter(|change| change.reboots() != wanted.reboots) {

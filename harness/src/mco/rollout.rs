@@ -30,21 +30,29 @@ pub struct NodeStatus<'p> {
 }
 
 impl NodeStatus<'_> {
-    /// Whether it counts as away.
+    /// Whether it has what it was told to have.
+    fn is_done(&self) -> bool {
+        self.current == self.desired && !self.degraded
+    }
+
+    /// Whether it counts as away (`isNodeUnavailable`). One that the daemon failed on while its kubelet is heard and it is not
+    /// cordoned is not: it may be told to have another config.
     pub fn is_unavailable(&self) -> bool {
-        !self.ready || self.cordoned || self.degraded || self.current != self.desired
+        !self.ready || self.cordoned || !(self.is_done() || self.degraded)
     }
 }
 
 /// The nodes that are told to have the target now, of `nodes` in the order of their turns.
 ///
-/// Nodes that are away count, whatever the reason: with one that failed and `max_unavailable` 1 the rollout stands still.
+/// Nodes that are away count, whatever the reason, and so do those that failed to get this very target: with one of them and
+/// `max_unavailable` 1 the rollout stands still.
 pub fn next_nodes<'p>(pool: &PoolStatus<'_>, nodes: &[NodeStatus<'p>]) -> Vec<&'p str> {
     if pool.paused {
         return vec![];
     }
     let away = nodes.iter().filter(|node| node.is_unavailable()).count();
-    let room = pool.max_unavailable.saturating_sub(away);
+    let failed = nodes.iter().filter(|node| node.desired == pool.target && node.degraded && !node.is_unavailable());
+    let room = pool.max_unavailable.saturating_sub(away + failed.count());
     let waiting = nodes.iter().filter(|node| node.desired != pool.target && !node.is_unavailable());
     waiting.take(room).map(|node| node.name).collect()
 }
@@ -84,10 +92,11 @@ mod tests {
 
     #[test]
     fn a_node_that_is_away_for_whatever_reason_stops_the_rollout() {
-        let spoilt: [fn(&mut NodeStatus<'_>); 4] = [
+        let spoilt: [fn(&mut NodeStatus<'_>); 5] = [
             |node| node.ready = false,
             |node| node.cordoned = true,
             |node| node.degraded = true,
+            |node| (node.current, node.degraded) = ("older", true),
             |node| node.current = "older",
         ];
         for spoil in spoilt {
@@ -95,6 +104,15 @@ mod tests {
             spoil(&mut nodes[1]);
             assert_eq!(next_nodes(&pool(1), &nodes), [""; 0], "{:?}", nodes[1]);
         }
+    }
+
+    #[test]
+    fn a_node_that_failed_can_be_told_to_have_another_config() {
+        let mut nodes = [node("a", "older", "old"), node("b", "old", "old")];
+        nodes[0].degraded = true;
+        assert_eq!(next_nodes(&pool(1), &nodes), ["a"]);
+        nodes[0].cordoned = true;
+        assert_eq!(next_nodes(&pool(1), &nodes), [""; 0]);
     }
 
     #[test]

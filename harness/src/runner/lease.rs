@@ -1,6 +1,6 @@
 //! Leases: how many machines run at once on this host, across processes, by its cores and its memory.
 //!
-//! A lease is a lock on a file in the cache that holds the memory it is for. The kernel lets go of the lock when
+//! A lease is a lock on a file in the cache that holds the memory and the number of machines it is for. The kernel lets go of the lock when
 //! its holder dies, however it dies, and closing the file wakes those who wait.
 
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-/// The right to run one machine; ends when it is dropped.
+/// The right to run the machines of one trial; ends when it is dropped.
 pub struct Lease {
     _lock: Flock<File>,
     path: PathBuf,
@@ -53,7 +53,7 @@ impl Lease {
             return Ok(false);
         }
         // Closing the file wakes those who wait.
-        fs::write(&self.path, format!("{}{IDLE}", claim.memory_mib))?;
+        fs::write(&self.path, format!("{}{IDLE}", claim.text()))?;
         self.is_at_work_no_more();
         Ok(true)
     }
@@ -73,8 +73,17 @@ const GATE: &str = "gate";
 pub struct Claim {
     /// Machines that may run at once.
     pub jobs: usize,
-    /// Memory of the host that the machine takes, in MiB.
+    /// How many of them it is for.
+    pub machines: usize,
+    /// Memory of the host that they take together, in MiB.
     pub memory_mib: u64,
+}
+
+impl Claim {
+    /// As the lease's file holds it.
+    fn text(&self) -> String {
+        format!("{} {}", self.memory_mib, self.machines)
+    }
 }
 
 /// A wait that a person is told of, in milliseconds.
@@ -82,8 +91,9 @@ const LONG: u16 = 3_000;
 
 /// Waits for a lease; `dir` is shared by all processes that use one cache.
 ///
-/// Once `interrupted` can be read, the wait ends with `None`. A machine that is too large for the host gets its
-/// lease when nothing else runs. `waits` is called again and again while the wait is long.
+/// Once `interrupted` can be read, the wait ends with `None`. A machine that is too large for the host, and a trial with more
+/// machines than may run at once, get their lease when nothing else runs. `waits` is called again and again while the wait is
+/// long.
 pub fn take(
     dir: &Path,
     claim: Claim,
@@ -130,14 +140,15 @@ pub fn take(
 /// A lease, if the host has room for one now. The gate is held meanwhile.
 fn try_take(dir: &Path, claim: Claim, host: Memory) -> io::Result<Option<Lease>> {
     let held = held(dir)?;
-    let at_work = held.iter().filter(|one| !one.is_idle).count();
-    if at_work >= claim.jobs.max(1) || !(has_room(&held, claim, host) || at_work == 0) {
+    let at_work: usize = held.iter().filter(|one| !one.is_idle).map(|one| one.machines).sum();
+    let has_cores = at_work + claim.machines <= claim.jobs;
+    if at_work > 0 && !(has_cores && has_room(&held, claim, host)) {
         return Ok(None);
     }
     let is_free = |path: &PathBuf| held.iter().all(|one| one.path != *path);
     let Some(path) = (0..).map(|slot| dir.join(format!("slot-{slot}"))).find(is_free) else { return Ok(None) };
     let mut file = File::options().create(true).write(true).truncate(true).open(&path)?;
-    write!(file, "{}", claim.memory_mib)?;
+    write!(file, "{}", claim.text())?;
     let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
     OWN.fetch_add(1, Ordering::Relaxed);
     Ok(Some(Lease { _lock: lock, path, is_idle: AtomicBool::new(false) }))
@@ -156,6 +167,7 @@ const YOUNG: Duration = Duration::from_secs(120);
 struct Held {
     path: PathBuf,
     memory_mib: u64,
+    machines: usize,
     is_young: bool,
     is_idle: bool,
 }
@@ -177,12 +189,13 @@ fn held(dir: &Path) -> io::Result<Vec<Held>> {
             Ok(_free) => {}
             Err((_, Errno::EWOULDBLOCK)) => {
                 let text = fs::read_to_string(&path)?;
-                let (memory, is_idle) = text.strip_suffix(IDLE).map_or((text.as_str(), false), |text| (text, true));
-                let memory_mib = memory.parse().unwrap_or(0);
+                let (claim, is_idle) = text.strip_suffix(IDLE).map_or((text.as_str(), false), |text| (text, true));
+                let (memory, machines) = claim.split_once(' ').unwrap_or((claim, "1"));
+                let (memory_mib, machines) = (memory.parse().unwrap_or(0), machines.parse().unwrap_or(1));
                 let taken = fs::metadata(&path)?.modified()?;
                 // One that idles has done its work, and has taken what it takes.
                 let is_young = !is_idle && taken.elapsed().is_ok_and(|age| age < YOUNG);
-                held.push(Held { path, memory_mib, is_young, is_idle });
+                held.push(Held { path, memory_mib, machines, is_young, is_idle });
             }
             Err((_, errno)) => return Err(errno.into()),
         }
@@ -263,8 +276,12 @@ mod tests {
     const HOST: Memory = Memory { machines_mib: 1000, available_mib: 900 };
 
     fn try_one(dir: &Path, jobs: usize, memory_mib: u64) -> Option<Lease> {
+        try_some(dir, jobs, 1, memory_mib)
+    }
+
+    fn try_some(dir: &Path, jobs: usize, machines: usize, memory_mib: u64) -> Option<Lease> {
         fs::create_dir_all(dir).expect("made");
-        try_take(dir, Claim { jobs, memory_mib }, HOST).expect("locked")
+        try_take(dir, Claim { jobs, machines, memory_mib }, HOST).expect("locked")
     }
 
     #[test]
@@ -276,6 +293,18 @@ mod tests {
         assert!(try_one(dir.path(), 3, SMALL).is_some());
         drop(first);
         assert!(try_one(dir.path(), 2, SMALL).is_some());
+    }
+
+    #[test]
+    fn each_machine_of_a_trial_counts() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let three = try_some(dir.path(), 2, 3, SMALL).expect("more than may run at once, but nothing else runs");
+        assert!(try_one(dir.path(), 2, SMALL).is_none());
+        assert!(try_one(dir.path(), 4, SMALL).is_some());
+        drop(three);
+        let _one = try_one(dir.path(), 2, SMALL).expect("a lease");
+        assert!(try_some(dir.path(), 2, 2, SMALL).is_none());
+        assert!(try_some(dir.path(), 3, 2, SMALL).is_some());
     }
 
     #[test]
@@ -294,7 +323,7 @@ mod tests {
     fn an_idle_machine_leaves_its_turn_and_keeps_its_memory() {
         let dir = tempfile::tempdir().expect("temporary directory");
         File::create(dir.path().join(GATE)).expect("made");
-        let claim = |memory_mib| Claim { jobs: 1, memory_mib };
+        let claim = |memory_mib| Claim { jobs: 1, machines: 1, memory_mib };
         let first = try_one(dir.path(), 1, 400).expect("a lease");
         assert!(try_one(dir.path(), 1, 400).is_none());
         assert!(first.idle_on(claim(400), true, HOST).expect("written"));
@@ -310,7 +339,8 @@ mod tests {
     fn what_a_young_lease_will_take_is_not_given_again() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let host = Memory { machines_mib: 1000, available_mib: 500 };
-        let try_one = |memory_mib| try_take(dir.path(), Claim { jobs: 9, memory_mib }, host).expect("locked");
+        let try_one =
+            |memory_mib| try_take(dir.path(), Claim { jobs: 9, machines: 1, memory_mib }, host).expect("locked");
         let _first = try_one(300).expect("a lease");
         assert!(try_one(300).is_none());
         let slot = File::options().append(true).open(dir.path().join("slot-0")).expect("opened");
@@ -322,7 +352,7 @@ mod tests {
     #[test]
     fn the_end_of_a_lease_wakes_who_waits() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let claim = Claim { jobs: 1, memory_mib: SMALL };
+        let claim = Claim { jobs: 1, machines: 1, memory_mib: SMALL };
         let first = take(dir.path(), claim, None, &|| {}).expect("locked").expect("a lease");
         let (sender, taken) = mpsc::channel();
         let waiting = dir.path().to_owned();
@@ -350,7 +380,7 @@ mod tests {
     #[test]
     fn a_long_wait_is_told() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let claim = Claim { jobs: 1, memory_mib: SMALL };
+        let claim = Claim { jobs: 1, machines: 1, memory_mib: SMALL };
         let first = Mutex::new(take(dir.path(), claim, None, &|| {}).expect("locked"));
         assert!(own() >= 1);
         let second =
@@ -361,7 +391,7 @@ mod tests {
     #[test]
     fn an_interrupt_ends_the_wait() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let claim = Claim { jobs: 1, memory_mib: SMALL };
+        let claim = Claim { jobs: 1, machines: 1, memory_mib: SMALL };
         let _first = take(dir.path(), claim, None, &|| {}).expect("locked").expect("a lease");
         let (mut signal, interrupted) = UnixStream::pair().expect("a pair");
         signal.write_all(b"x").expect("sent");

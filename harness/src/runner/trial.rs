@@ -70,10 +70,14 @@ impl Ready {
         result
     }
 
-    /// Memory of the host that its machine takes, in MiB.
+    /// How many machines it has.
+    fn machines(&self) -> usize {
+        self.draft.scenario.spec.nodes.len().max(1)
+    }
+
+    /// Memory of the host that they take together, in MiB.
     fn memory_mib(&self) -> u64 {
-        let spec = &self.draft.scenario.spec;
-        let (guest, machines) = (spec.node.memory.as_mib(), spec.nodes.len().max(1));
+        let (guest, machines) = (self.draft.scenario.spec.node.memory.as_mib(), self.machines());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "MiB of a few machines")]
         let mib = lease::host_memory_mib(guest, machines).ceil() as u64;
         mib
@@ -279,7 +283,7 @@ impl Performance<'_> {
     }
 
     fn claim(&self) -> lease::Claim {
-        lease::Claim { jobs: self.jobs, memory_mib: self.ready.memory_mib() }
+        lease::Claim { jobs: self.jobs, machines: self.ready.machines(), memory_mib: self.ready.memory_mib() }
     }
 
     fn in_the_lab(&self, plan: &Plan, lease: &Lease, clock: Clock) -> Option<TrialResult> {

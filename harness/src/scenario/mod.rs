@@ -51,8 +51,9 @@ pub use mutant::{Mutant, Mutation, mutants};
 pub use node::{Disk, Layer, Nic, NicModel, NodeFile, NodeShape, NodeUnit, Throttle};
 pub use patch::{Patch, PatchChange, PatchPlace};
 pub use pool::{
-    AskedFor, Downtime, Label, MOST_NODES, Member, MemberLink, MemberState, Module, PodKind, PodOutcome, PodResult,
-    Pool, PoolAction, Rollout, Step as PoolStep, StepExpectations, TakesOut, WORKER,
+    AskedFor, DAY2_WORKER, DAY2_WORKER_TAG, Downtime, Label, MOST_NODES, Member, MemberLink, MemberState, Module,
+    PodKind, PodOutcome, PodResult, Pool, PoolAction, Rollout, Step as PoolStep, StepExpectations, TakesOut, WORKER,
+    pool_of,
 };
 pub use reference::reference;
 pub use registry::{Architecture, Asked, Base, Certificate, Fault, Image, Proxy, PullSecret, Registry, Variant};

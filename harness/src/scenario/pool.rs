@@ -12,6 +12,11 @@ use super::{
 /// The role that every node has unless it is said otherwise, and the pool that it is in then.
 pub const WORKER: &str = "worker";
 
+/// The image of the workers that Day-2 management's pods run, and its tag; the trial's registry must hold it.
+pub const DAY2_WORKER: &str = "quay.io/day1/worker";
+/// See there.
+pub const DAY2_WORKER_TAG: &str = "latest";
+
 /// The most nodes of one trial.
 pub const MOST_NODES: usize = 9;
 
@@ -25,6 +30,11 @@ pub struct Member {
     /// MachineConfigs and its own.
     #[serde(default)]
     pub roles: Vec<Id>,
+}
+
+/// The pool that a node with these roles is in.
+pub fn pool_of(roles: &[Id]) -> &str {
+    roles.iter().map(Id::as_str).find(|role| *role != WORKER).unwrap_or(WORKER)
 }
 
 /// What of a pool is not as the MCO has it by itself.
@@ -235,6 +245,24 @@ impl Spec {
 }
 
 impl Spec {
+    /// The roles of one of several nodes once the first so many steps have begun.
+    pub fn roles_of_member(&self, name: &str, steps: usize) -> &[Id] {
+        let first = self.nodes.iter().filter(|node| node.name.as_str() == name).map(|node| &node.roles);
+        let labels =
+            self.steps.iter().take(steps).flat_map(|step| step.actions.iter()).filter_map(|action| match action {
+                PoolAction::Label(label) if label.node.as_str() == name && !label.roles.is_empty() => {
+                    Some(&label.roles)
+                }
+                _ => None,
+            });
+        first.chain(labels).last().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// How many nodes of a pool may be away at once.
+    pub fn max_unavailable(&self, pool: &str) -> u32 {
+        self.pools.iter().find(|said| said.name.as_str() == pool).map_or_else(one, |said| said.max_unavailable)
+    }
+
     /// What is planned for a boot of one of several nodes, from 1, and its place in the file.
     pub fn boot_of_member(&self, name: &str, number: u32) -> Option<(Path, &Boot)> {
         let first = Path::default().key("boots");
@@ -248,6 +276,29 @@ impl Spec {
             Some(boots.map(move |(index, boot)| (list.index(index), boot)))
         });
         first.chain(later.flatten()).nth((number as usize).checked_sub(1)?)
+    }
+}
+
+impl Spec {
+    /// What is expected in its steps, each with its place in the file.
+    pub(super) fn expectations_of_steps(&self) -> Vec<(Path, &Expectations)> {
+        let mut all = vec![];
+        for (index, step) in self.steps.iter().enumerate() {
+            let place = Path::default().key("steps").index(index);
+            let expect = place.key("expect");
+            all.push((expect.key("every-node"), &step.expect.every_node));
+            all.extend(step.expect.of_node.iter().map(|(name, one)| (expect.key("of-node").key(name.as_str()), one)));
+            let Some(rollout) = &step.rollout else { continue };
+            let place = place.key("rollout");
+            fn of_boots(list: Path, boots: &[Boot]) -> impl Iterator<Item = (Path, &Expectations)> {
+                boots.iter().enumerate().map(move |(index, boot)| (list.index(index).key("expect"), &boot.expect))
+            }
+            all.extend(of_boots(place.key("boots"), &rollout.boots));
+            for (name, boots) in &rollout.boots_of {
+                all.extend(of_boots(place.key("boots-of").key(name.as_str()), boots));
+            }
+        }
+        all
     }
 }
 

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Action, Delay, Expectations, Happening, Id, Many, Member, NodeDisruptionPolicy, NodeShape, Patch, Pool, PoolStep,
-    Registry, Seconds, UnitName, UnitRef,
+    Action, Delay, Expectations, Happening, Id, Many, Member, NodeDisruptionPolicy, NodeShape, Patch, Path, Pool,
+    PoolStep, Registry, Seconds, UnitName, UnitRef,
 };
 
 /// A scenario file.
@@ -99,11 +99,20 @@ impl std::str::FromStr for Start {
 }
 
 impl Spec {
+    /// All that is expected of nodes, each with its place in the file.
+    pub fn expectations(&self) -> Vec<(Path, &Expectations)> {
+        let boots = Path::default().key("boots");
+        let of_boots = self.boots.iter().enumerate();
+        let of_boots = of_boots.map(|(index, boot)| (boots.index(index).key("expect"), &boot.expect));
+        let every_boot = [(Path::default().key("every-boot"), &self.every_boot)];
+        self.expectations_of_steps().into_iter().chain(of_boots).chain(every_boot).collect()
+    }
+
     /// Whether it is about several of the node image's kernels, so that it says itself which one runs when.
     pub fn chooses_kernels(&self) -> bool {
         let actions = self.happens.iter().flat_map(|one| one.actions.iter());
         let mut actions = actions.chain(self.boots.iter().flat_map(|boot| boot.then.iter()));
-        let mut expected = self.boots.iter().map(|boot| &boot.expect).chain([&self.every_boot]);
+        let mut expected = self.expectations().into_iter().map(|(_, expect)| expect);
         self.node.kernel != 1
             || self.registry.images.iter().any(|image| image.kernel.is_some())
             || actions.any(|action| matches!(action, Action::BootKernel(_)))

@@ -18,7 +18,7 @@ pub(super) fn verify(spec: &Spec, document: &Document, taken_out: &[Path]) -> Ve
     verifier.pool();
     verifier.happens();
     verifier.without();
-    for (at, expectations) in verifier.expectations() {
+    for (at, expectations) in spec.expectations() {
         verifier.expect(&at, expectations);
     }
     verifier.mistakes
@@ -381,14 +381,6 @@ impl<'s> Verifier<'s> {
                 );
             }
         }
-    }
-
-    fn expectations(&self) -> Vec<(Path, &'s Expectations)> {
-        let mut all = self.expectations_of_steps();
-        let boots = self.spec.boots.iter().enumerate();
-        all.extend(boots.map(|(index, boot)| (at("boots").index(index).key("expect"), &boot.expect)));
-        all.push((at("every-boot"), &self.spec.every_boot));
-        all
     }
 
     pub(super) fn expect(&mut self, place: &Path, expectations: &Expectations) {

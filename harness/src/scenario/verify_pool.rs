@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::verify::{Verifier, at};
-use super::{Expectations, Id, MOST_NODES, Path, PoolAction, PoolStep, Rollout, Start, WORKER};
+use super::{
+    Base, DAY2_WORKER, DAY2_WORKER_TAG, Id, Image, MOST_NODES, Module, Path, PoolAction, PoolStep, Rollout, Start,
+    WORKER,
+};
 
 impl<'s> Verifier<'s> {
     pub(super) fn pool(&mut self) {
@@ -17,6 +20,13 @@ impl<'s> Verifier<'s> {
         if spec.nodes.len() > MOST_NODES {
             let help = format!("Write at most {MOST_NODES}.");
             self.wrong(&at("nodes"), format!("{} nodes are more than a host carries", spec.nodes.len()), help);
+        }
+        if spec.node.nics.is_empty() {
+            let help = "Leave `nics` out, or name one card.";
+            self.wrong(&at("node").key("nics"), "several nodes without a network".to_owned(), help);
+        }
+        for (index, node) in spec.nodes.iter().enumerate() {
+            self.roles(&at("nodes").index(index).key("roles"), &node.roles);
         }
         if spec.start == Start::Pulled {
             let help = "Write `start: template` or `start: cold`.";
@@ -97,13 +107,15 @@ impl<'s> Verifier<'s> {
                 }
                 PoolAction::Label(label) => {
                     self.node_called(&place, &label.node);
+                    self.roles(&place, &label.roles);
+                    label.versions.keys().for_each(|module| self.versioned(&place, module));
                     if label.roles.is_empty() && label.versions.is_empty() {
                         let help = "Give `roles`, `versions`, or both.";
                         self.wrong(&place, "this label says nothing".to_owned(), help);
                     }
                 }
                 PoolAction::Link(link) => self.node_called(&place, &link.node),
-                PoolAction::Module(module) => self.repository(&place, &module.image),
+                PoolAction::Module(module) => self.day2_module(&place, module),
                 PoolAction::Apply(_) | PoolAction::Remove(_) | PoolAction::OsUpdate(_) => {}
             }
         }
@@ -140,6 +152,63 @@ impl<'s> Verifier<'s> {
         }
     }
 
+    /// A node is in one pool.
+    fn roles(&mut self, place: &Path, roles: &[Id]) {
+        let custom: Vec<&str> = roles.iter().map(Id::as_str).filter(|role| *role != WORKER).collect();
+        if custom.len() > 1 {
+            let message = format!("a node in the pools {}", custom.join(" and "));
+            self.wrong(place, message, "The MCO has a node in one pool beside `worker`: keep one of these roles.");
+        }
+    }
+
+    fn modules(&self) -> impl Iterator<Item = &'s Module> {
+        self.spec.steps.iter().flat_map(|step| step.actions.iter()).filter_map(|action| match action {
+            PoolAction::Module(module) => Some(module),
+            _ => None,
+        })
+    }
+
+    /// A label's version is one of a module that has versions.
+    fn versioned(&mut self, place: &Path, name: &Id) {
+        let names: Vec<&str> = self.modules().map(|module| module.name.as_str()).collect();
+        self.known(&at("steps"), place, "`module`", name.as_str(), names);
+        if self.modules().any(|module| module.name == *name && module.version.is_none()) {
+            let help = "Give each `module` of this name a `version`, or leave the label out: without one it is for every node.";
+            self.wrong(place, format!("`{name}` has no version that a label could choose"), help);
+        }
+    }
+
+    /// What the pods of a module need is there.
+    fn day2_module(&mut self, place: &Path, module: &Module) {
+        self.repository(place, &module.image);
+        let images = &self.spec.registry.images;
+        if !self.is_whole(&at("registry").key("images")) {
+            return;
+        }
+        // What is in one from elsewhere is not known yet.
+        for image in images.iter().filter(|image| image.repository == module.image && image.from.is_none()) {
+            if !image.modules.contains(&module.module) {
+                let message = format!("the image {} has no module `{}`", module.image, module.module);
+                self.wrong(place, message, "Add it to the image's `modules`.");
+            }
+            if image.base != Base::Shell {
+                let message = format!("nothing in the image {} could copy its modules", module.image);
+                self.wrong(place, message, "Day-2 management's pod runs `cp` of it: give the image `base: shell`.");
+            }
+        }
+        let is_worker = |image: &Image| {
+            image.repository.as_str() == DAY2_WORKER && image.tags.iter().any(|tag| tag.as_str() == DAY2_WORKER_TAG)
+        };
+        if !images.iter().any(is_worker) {
+            let message =
+                format!("Day-2 management's pods run the image {DAY2_WORKER}:{DAY2_WORKER_TAG}, which nobody has");
+            let help = format!(
+                "Add `{{repository: {DAY2_WORKER}, base: worker, tags: [{DAY2_WORKER_TAG}]}}` to `registry.images`."
+            );
+            self.wrong(place, message, help);
+        }
+    }
+
     fn rollout(&mut self, place: &Path, rollout: &Rollout) {
         let mut seen = BTreeSet::new();
         for (index, name) in rollout.nodes.iter().enumerate() {
@@ -167,26 +236,6 @@ impl<'s> Verifier<'s> {
                 self.wrong(&place, "nothing more is done to a node while it has its turn".to_owned(), help);
             }
         }
-    }
-
-    pub(super) fn expectations_of_steps(&self) -> Vec<(Path, &'s Expectations)> {
-        let mut all = vec![];
-        for (index, step) in self.spec.steps.iter().enumerate() {
-            let place = at("steps").index(index);
-            let expect = place.key("expect");
-            all.push((expect.key("every-node"), &step.expect.every_node));
-            all.extend(step.expect.of_node.iter().map(|(name, one)| (expect.key("of-node").key(name.as_str()), one)));
-            let Some(rollout) = &step.rollout else { continue };
-            let place = place.key("rollout");
-            let of_boots = |list: Path, boots: &'s [super::Boot]| {
-                boots.iter().enumerate().map(move |(index, boot)| (list.index(index).key("expect"), &boot.expect))
-            };
-            all.extend(of_boots(place.key("boots"), &rollout.boots));
-            for (name, boots) in &rollout.boots_of {
-                all.extend(of_boots(place.key("boots-of").key(name.as_str()), boots));
-            }
-        }
-        all
     }
 }
 
@@ -275,6 +324,34 @@ steps:
                 "5: it does not say to which",
             ),
             ("machine-configs", "start: pulled\nmachine-configs", "5: a checkpoint is one node's"),
+            ("machine-configs", "node: {nics: []}\nmachine-configs", "5: several nodes without a network"),
+            ("roles: [worker, infra]", "roles: [worker, infra, edge]", "4: a node in the pools infra and edge"),
+            (
+                "do: {apply: 99-a}",
+                "do: {label: {node: one, roles: [infra, edge]}}",
+                "12: a node in the pools infra and edge",
+            ),
+            ("do: {apply: 99-a}", "do: {label: {node: one, versions: {nic: '1'}}}", "12: no `module` is called `nic`"),
+            (
+                "do: {apply: 99-a}",
+                "do: [{module: {name: nic, image: quay.io/day1/day1-nic, module: day1_nic}}, {label: {node: one, versions: {nic: '1'}}}]",
+                "12: `nic` has no version",
+            ),
+            (
+                "do: {apply: 99-a}",
+                "do: {module: {name: nic, image: quay.io/day1/day1-nic, module: day1_aux}}",
+                "12: the image quay.io/day1/day1-nic has no module `day1_aux`",
+            ),
+            (
+                "do: {apply: 99-a}",
+                "do: {module: {name: nic, image: quay.io/day1/day1-nic, module: day1_nic}}",
+                "12: nothing in the image quay.io/day1/day1-nic could copy",
+            ),
+            (
+                "do: {apply: 99-a}",
+                "do: {module: {name: nic, image: quay.io/day1/day1-nic, module: day1_nic}}",
+                "12: Day-2 management's pods run the image quay.io/day1/worker:latest, which nobody has",
+            ),
             ("do: {apply: 99-a}", "do: {pause: blue}", "12: no pool is called `blue`"),
             ("do: {apply: 99-a}", "do: {label: {node: one}}", "12: this label says nothing"),
             ("do: {apply: 99-a}", "do: {link: {node: three, cut: true}}", "12: no node is called `three`"),

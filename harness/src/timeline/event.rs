@@ -144,8 +144,6 @@ pub struct Facts {
 pub struct PoolFacts {
     /// The nodes, in the scenario's order.
     pub nodes: Vec<MemberFact>,
-    /// How many of a pool's nodes may be away at once, by the pool's name.
-    pub max_unavailable: BTreeMap<String, u32>,
     /// How often the network's observer asks each of them, in milliseconds: what is measured by it is as exact as that.
     pub asked_every_ms: u64,
 }
@@ -157,7 +155,7 @@ pub struct MemberFact {
     pub name: String,
     /// Its address.
     pub address: String,
-    /// The pool that it is in.
+    /// The pool that it is in at first.
     pub pool: String,
 }
 

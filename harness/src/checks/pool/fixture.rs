@@ -96,11 +96,7 @@ impl Pool {
 
     pub(crate) fn timeline(&self) -> Timeline {
         let member = |name: &str| MemberFact { name: name.into(), address: "10.0.2.11".into(), pool: "worker".into() };
-        let pool = PoolFacts {
-            nodes: vec![member("worker-1"), member("worker-2")],
-            max_unavailable: [("worker".to_owned(), 1)].into(),
-            asked_every_ms: 250,
-        };
+        let pool = PoolFacts { nodes: vec![member("worker-1"), member("worker-2")], asked_every_ms: 250 };
         let facts = Facts { trial: "pool/rollout@debian-13".into(), pool: Some(Box::new(pool)), ..Facts::default() };
         let mut events =
             vec![Event { seq: 0, at_us: 0, boot: 0, node: None, recorded: false, what: What::Facts(facts) }];

@@ -35,7 +35,7 @@ pub(super) fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
     }
     for (index, planned) in scenario.spec.steps.iter().enumerate() {
         match step::Step::of(timeline, index) {
-            Some(step) => of_all.extend(step.judge(planned)),
+            Some(step) => of_all.extend(step.judge(planned, &scenario.spec)),
             None => of_all.push(never_came(timeline, index)),
         }
     }

@@ -2,45 +2,79 @@
 
 use std::collections::BTreeMap;
 
-use crate::scenario::MemberState;
-use crate::timeline::{Asked, Event, NodeState, PoolFacts, Timeline, What};
+use crate::scenario::{MemberState, PoolStep, Spec, pool_of};
+use crate::timeline::{Asked, Event, NodeState, Timeline, What};
 
 use super::super::{Evidence, Finding, span};
 use super::serving::{Span, most_at_once};
 use super::step::Step;
-use crate::scenario::PoolStep;
+
+/// What tells that a node has its turn: the first of them.
+const FIRST: [NodeState; 2] = [NodeState::Cordoned, NodeState::Working];
 
 /// What a rollout that went otherwise is looked at by.
 const LOOK: &str = "`day1 report picture` draws the rollout; the node's own findings tell what kept it.";
 
 impl Step<'_> {
-    pub(super) fn order(&self, planned: &PoolStep) -> Option<Finding> {
+    pub(super) fn order(&self, planned: &PoolStep) -> Vec<Finding> {
         const CHECK: &str = "rollout.order";
-        let turns = self.events().filter(|event| is_node(event, NodeState::Working));
-        let turns: Vec<(&str, &Event)> = turns.filter_map(|event| Some((event.node.as_deref()?, event))).collect();
+        let mut turns: Vec<(&str, &Event)> = vec![];
+        for event in self.events().filter(|event| FIRST.iter().any(|state| is_node(event, *state))) {
+            let Some(name) = event.node.as_deref() else { continue };
+            if turns.iter().all(|(other, _)| *other != name) {
+                turns.push((name, event));
+            }
+        }
         let had: Vec<&str> = turns.iter().map(|(name, _)| *name).collect();
         let wanted: Vec<&str> = match &planned.rollout {
             Some(rollout) => rollout.nodes.iter().map(crate::scenario::Id::as_str).collect(),
-            None if turns.is_empty() => return None,
+            None if turns.is_empty() => return vec![],
             None => vec![],
         };
         let seen = turns.iter().map(|(name, event)| Evidence::new(event, format!("{name} has its turn")));
         let (is, was) = (list(&had), list(&wanted));
-        Some(if had == wanted {
+        let order = if had == wanted {
             Finding::pass(CHECK, None, format!("{}: their turn had {is}", self.name())).seen(seen)
         } else {
             let message = format!("{}: their turn had {is}, and it was to be that of {was}", self.name());
             Finding::fail(CHECK, None, message).seen(seen).advise(LOOK)
+        };
+        let reboots = |name: &str| {
+            planned.rollout.as_ref().and_then(|rollout| rollout.boots(name)).is_some_and(|boots| !boots.is_empty())
+        };
+        let undrained = had.into_iter().filter(|name| reboots(name) && !self.was_drained_first(name)).map(|name| {
+            let message = format!("{}: {name} was changed before it was drained", self.name());
+            let seen = self.events().filter(|event| event.node.as_deref() == Some(name)).filter_map(|event| {
+                let What::NodeChanged(one) = &event.what else { return None };
+                Some(Evidence::new(event, format!("{name} is {}", one.to.as_str())))
+            });
+            Finding::fail(CHECK, None, message).seen(seen).advise(LOOK).on(name)
+        });
+        [order].into_iter().chain(undrained).collect()
+    }
+
+    /// Whether a node was cordoned, then drained, and only then changed.
+    fn was_drained_first(&self, name: &str) -> bool {
+        let at = |state| {
+            self.events().find(|event| event.node.as_deref() == Some(name) && is_node(event, state)).map(|one| one.seq)
+        };
+        let (cordoned, drained) = (at(NodeState::Cordoned), at(NodeState::Drained));
+        // One that never came to be changed was kept by its drain.
+        at(NodeState::Working).is_none_or(|working| {
+            cordoned.is_some_and(|cordoned| drained.is_some_and(|drained| cordoned < drained && drained < working))
         })
     }
 
     /// Never more nodes of a pool away at once than it allows.
-    pub(super) fn unavailable(&self, pool: &PoolFacts) -> Vec<Finding> {
+    pub(super) fn unavailable(&self, spec: &Spec) -> Vec<Finding> {
         const CHECK: &str = "rollout.unavailable";
+        let mut pools: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for node in spec.nodes.iter().map(|node| node.name.as_str()) {
+            pools.entry(pool_of(spec.roles_of_member(node, self.index + 1))).or_default().push(node);
+        }
         let mut findings = vec![];
-        for (name, most) in &pool.max_unavailable {
-            let nodes: Vec<&str> =
-                pool.nodes.iter().filter(|node| node.pool == *name).map(|node| node.name.as_str()).collect();
+        for (name, nodes) in pools {
+            let most = spec.max_unavailable(name);
             let away: Option<Vec<Vec<Span>>> = nodes.iter().map(|node| self.silences(node, Asked::Service)).collect();
             let Some(away) = away else {
                 let message = format!("{}: not every node of {name} was asked often enough to tell", self.name());
@@ -48,7 +82,7 @@ impl Step<'_> {
                 continue;
             };
             let (which, when) = most_at_once(&away);
-            findings.push(if which.len() <= *most as usize {
+            findings.push(if which.len() <= most as usize {
                 let message = format!(
                     "{}: never more than {} of {name}'s {} nodes away at once, of {most} that may be",
                     self.name(),
@@ -117,7 +151,8 @@ impl Step<'_> {
         let Some((readiness, _, evidence)) = last_of(&[NodeState::Ready, NodeState::NotReady]) else {
             return (None, vec![]);
         };
-        if let Some((_, _, evidence)) = last_of(&[NodeState::Degraded]) {
+        // One that was degraded may have got another config since.
+        if let Some((NodeState::Degraded, _, evidence)) = last_of(&[NodeState::Degraded, NodeState::Done]) {
             return (Some(MemberState::Degraded), vec![evidence]);
         }
         if readiness == NodeState::NotReady {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::scenario::{AskedFor, Downtime, Id, PodOutcome, PodResult, PoolStep};
+use crate::scenario::{AskedFor, Downtime, Id, PodOutcome, PodResult, PoolStep, Spec};
 use crate::timeline::{Asked, Event, PodState, Timeline, What};
 
 use super::super::boot::{Boot, step_label};
@@ -81,11 +81,11 @@ impl<'t> Step<'t> {
         format!("step {} ({})", self.index + 1, self.text)
     }
 
-    pub(super) fn judge(&self, planned: &PoolStep) -> Vec<Finding> {
+    pub(super) fn judge(&self, planned: &PoolStep, spec: &Spec) -> Vec<Finding> {
         let expect = &planned.expect;
-        let mut findings: Vec<Finding> = self.order(planned).into_iter().collect();
-        if let (Some(_), Some(pool)) = (&planned.rollout, self.timeline.pool()) {
-            findings.extend(self.unavailable(pool));
+        let mut findings = self.order(planned);
+        if planned.rollout.is_some() {
+            findings.extend(self.unavailable(spec));
         }
         findings.extend(self.states(&expect.states));
         findings.extend(self.merged(&expect.merged));
@@ -106,8 +106,9 @@ impl<'t> Step<'t> {
             .iter()
             .rev()
             .find(|event| matches!(&event.what, What::Snapshot(snapshot) if snapshot.label == label));
+        let until = self.timeline.events[self.last].seq;
         let judged = planned.expect.of(name).map(|(_, expectation)| match looked {
-            Some(event) => one(&own, &Boot::looked_at(&own, event.boot, &label), expectation),
+            Some(event) => one(&own, &Boot::looked_at(&own, event.boot, &label, until), expectation),
             None => {
                 let message = format!("{}: nobody could look at the node when it ended", self.name());
                 Finding::inconclusive(expectation.check(), None, message)

@@ -53,8 +53,38 @@ fn a_turn_that_was_not_planned_fails_and_so_does_one_that_never_came() {
     pool.tell(150, TWO, changed(NodeState::Working));
     fails(&pool, "{}", "rollout.order", "worker-1, worker-2, and it was to be that of worker-1");
     let mut pool = Pool::rolled_out();
-    pool.forget(|what| *what == changed(NodeState::Working));
+    pool.forget(|what| *what == changed(NodeState::Working) || *what == changed(NodeState::Cordoned));
     fails(&pool, "{}", "rollout.order", "their turn had nobody");
+}
+
+#[test]
+fn a_node_that_reboots_undrained_fails() {
+    let order = |spoil: fn(&mut Pool)| {
+        let mut pool = Pool::rolled_out();
+        spoil(&mut pool);
+        let mut scenario = pool_scenario("{}");
+        let boots = scenario.spec.boots.clone();
+        scenario.spec.steps[0].rollout.as_mut().expect("a rollout").boots = boots;
+        let judgement = judge(&scenario, &pool.timeline());
+        of(&judgement, "rollout.order").iter().map(|one| (one.outcome, one.message.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(order(|_| ()).iter().map(|one| one.0).collect::<Vec<_>>(), [Outcome::Pass]);
+    let spoilt: [fn(&mut Pool); 3] = [
+        |pool| pool.forget(|what| *what == changed(NodeState::Drained)),
+        |pool| pool.forget(|what| *what == changed(NodeState::Cordoned)),
+        |pool| {
+            pool.forget(|what| *what == changed(NodeState::Drained));
+            pool.tell(109, ONE, changed(NodeState::Drained));
+        },
+    ];
+    for spoil in spoilt {
+        let told = order(spoil);
+        assert!(
+            told.iter().any(|(outcome, message)| *outcome == Outcome::Fail
+                && message.contains("worker-1 was changed before it was drained")),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]
@@ -68,6 +98,15 @@ fn two_away_at_once_where_one_may_be_fail() {
     let mut pool = Pool::rolled_out();
     pool.forget(|what| matches!(what, What::Answering(_)));
     assert_eq!(one(&pool, "{}", "rollout.unavailable").0, Outcome::Inconclusive);
+    // A label took it to another pool before.
+    let mut pool = Pool::rolled_out();
+    pool.tell(111, TWO, answers(Asked::Service, false, 108));
+    let mut scenario = pool_scenario("{}");
+    let actions = "[{label: {node: worker-2, roles: [worker, infra]}}, {apply: 99-worker-day1-nic}]";
+    scenario.spec.steps[0].actions = crate::checks::fixture::expect(actions);
+    let judgement = judge(&scenario, &pool.timeline());
+    let of_pools: Vec<_> = of(&judgement, "rollout.unavailable").iter().map(|one| one.outcome).collect();
+    assert_eq!(of_pools, [Outcome::Pass, Outcome::Pass]);
 }
 
 #[test]
@@ -80,6 +119,10 @@ fn a_node_is_what_was_told_of_it_last() {
     let mut degraded = Pool::rolled_out();
     degraded.tell(114, ONE, changed(NodeState::Degraded));
     assert_eq!(state(&degraded, "degraded").0, Outcome::Pass);
+    // It got another config since.
+    degraded.tell(115, ONE, changed(NodeState::Done));
+    degraded.tell(116, ONE, changed(NodeState::Uncordoned));
+    assert_eq!((state(&degraded, "updated").0, state(&degraded, "degraded").0), (Outcome::Pass, Outcome::Fail));
     let mut silent = Pool::rolled_out();
     silent.tell(114, ONE, changed(NodeState::NotReady));
     assert_eq!((state(&silent, "not-ready").0, state(&silent, "updated").0), (Outcome::Pass, Outcome::Fail));
@@ -155,12 +198,8 @@ fn a_pod_ended_as_its_last_word_says() {
     assert!(of(&judgement, "pod.result").iter().all(|finding| finding.outcome == Outcome::Pass));
 }
 
-#[test]
-fn what_a_node_is_when_a_step_ends_is_read_from_the_look_that_was_taken_then() {
-    let expect = "{every-node: {module.present: {module: day1_aux, may-have-been-removed: true}}}";
-    let mut pool = Pool::rolled_out();
-    let judgement = judged(&pool, expect);
-    assert_eq!(judgement.verdict, Verdict::Inconclusive);
+/// Both nodes are looked at when the step ends; only the first has `day1_aux`.
+fn look_at_both(pool: &mut Pool) {
     for (node, name) in [ONE, TWO].into_iter().zip(0..) {
         let mut snapshot: Snapshot = pool.nodes[name].ready(2).snapshot.clone();
         snapshot.label = "step 1".into();
@@ -169,10 +208,29 @@ fn what_a_node_is_when_a_step_ends_is_read_from_the_look_that_was_taken_then() {
         }
         pool.tell(ENDS - 1, node, What::Snapshot(Box::new(snapshot)));
     }
+}
+
+#[test]
+fn what_a_node_is_when_a_step_ends_is_read_from_the_look_that_was_taken_then() {
+    let expect = "{every-node: {module.present: {module: day1_aux, may-have-been-removed: true}}}";
+    let mut pool = Pool::rolled_out();
+    let judgement = judged(&pool, expect);
+    assert_eq!(judgement.verdict, Verdict::Inconclusive);
+    look_at_both(&mut pool);
     let judgement = judged(&pool, expect);
     let outcomes: Vec<_> = of(&judgement, "module.present").iter().map(|one| (one.node.clone(), one.outcome)).collect();
     assert!(outcomes.contains(&(Some("worker-2".into()), Outcome::Fail)), "{outcomes:?}");
     assert!(!outcomes.contains(&(Some("worker-1".into()), Outcome::Fail)), "{outcomes:?}");
+    // What comes after the step is another step's matter.
+    let held = "{of-node: {worker-1: {module.present: {module: day1_aux}}}}";
+    let swapped = |at_s: u64| {
+        let mut pool = Pool::rolled_out();
+        look_at_both(&mut pool);
+        let change = ModuleEvent { module: "day1_aux".into(), mono_us: 90_000_000, ..ModuleEvent::default() };
+        pool.tell(at_s, ONE, What::ModuleFree(change));
+        one(&pool, held, "module.present").0
+    };
+    assert_eq!((swapped(ENDS + 1), swapped(ENDS - 1)), (Outcome::Pass, Outcome::Fail));
 }
 
 #[test]

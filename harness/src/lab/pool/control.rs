@@ -1,5 +1,5 @@
-//! The control plane of a pool: the node controller and the daemons of the MCO, and Day-2 management. It knows of a node
-//! what the node's kubelet tells over the network, and does to it what that kubelet takes.
+//! The control plane of a pool: the MCO's node controller, and Day-2 management. It knows of a node what the node's kubelet
+//! tells over the network, and does to it what that kubelet takes.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,16 +11,16 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::on_disk;
 use super::day2::{self, Job};
 use super::member::Member;
-use super::plan::{PoolConfig, PoolPlan, Stage, WORKLOAD, pool_of};
-use super::pods::{self, PodError};
+use super::plan::{PoolConfig, PoolPlan, Stage, WORKLOAD};
+use super::pods;
 use crate::checks::step_label;
+use crate::machine::wait;
 use crate::mco::{NodeStatus, PREREQUISITES_NAME, PoolStatus, next_nodes};
 use crate::network::{Lan, Link};
-use crate::scenario::{Module, PodKind, PoolAction, PoolStep, Spec};
-use crate::timeline::{Bus, Happened, NodeState, Pod, PodState, RenderedFor, Step, What};
+use crate::scenario::{Expectation, Module, NodeDisruptionPolicy, PodKind, PoolAction, PoolStep, Spec, pool_of};
+use crate::timeline::{Asked, Bus, Event, NodeState, Pod, PodState, RenderedFor, Step, What};
 
 /// How long a kubelet may be silent before its node counts as not ready, at reference speed. It asks every few seconds.
 const GRACE: Duration = Duration::from_secs(15);
@@ -73,6 +73,19 @@ impl<'l> Control<'l> {
         at_reference.mul_f64(self.factor)
     }
 
+    pub(super) fn plan(&self) -> &PoolPlan {
+        self.plan
+    }
+
+    pub(super) fn policies(&self) -> &NodeDisruptionPolicy {
+        &self.spec.node_disruption_policy
+    }
+
+    /// What a small script on a node may take on this host.
+    pub(super) fn pod_deadline(&self) -> Duration {
+        self.stretched(POD)
+    }
+
     /// Waits for the nodes, then does one step after the other.
     pub(super) async fn run(&self) {
         for (pool, config) in &self.plan.stages[0] {
@@ -82,6 +95,8 @@ impl<'l> Control<'l> {
             self.bus.push(What::Note { text: "no step is done: not all nodes came up".into() });
             return;
         }
+        // What a step costs is told by what was there before it.
+        join_all(self.members.iter().map(|member| self.is_seen_to_serve(member))).await;
         for (index, step) in self.spec.steps.iter().enumerate() {
             self.step(index, step).await;
         }
@@ -103,6 +118,18 @@ impl<'l> Control<'l> {
         tokio::time::timeout(self.stretched(POD), came).await.is_ok_and(|came| came.is_ok())
     }
 
+    async fn is_seen_to_serve(&self, member: &Member<'_>) {
+        let serves = |event: &Event| match &event.what {
+            What::Answering(one) => (one.asked == Asked::Service && one.answers).then_some(()),
+            _ => None,
+        };
+        let mut events = member.hands.bus.from_start();
+        if wait(&mut events, "its workload's first answer", self.pod_deadline(), serves).await.is_err() {
+            let text = format!("the workload of {} was not seen to serve before the first step", member.name);
+            self.bus.push(What::Note { text });
+        }
+    }
+
     async fn step(&self, index: usize, step: &PoolStep) {
         let text = step.describe();
         self.bus.push(What::Step(Step { index, text: text.clone(), asked: self.lan.asked(), ..Step::default() }));
@@ -122,7 +149,7 @@ impl<'l> Control<'l> {
         self.reconcile(step.deadline().duration()).await;
         self.settle().await;
         let label = step_label(index);
-        join_all(self.members.iter().map(|member| self.look(member, &label))).await;
+        join_all(self.members.iter().map(|member| self.look(member, step, &label))).await;
         self.bus.push(What::Step(Step {
             index,
             text,
@@ -167,7 +194,7 @@ impl<'l> Control<'l> {
                 let Some(member) = self.member(label.node.as_str()) else { return };
                 member.change(|record| {
                     if !label.roles.is_empty() {
-                        record.roles = label.roles.iter().map(ToString::to_string).collect();
+                        record.roles.clone_from(&label.roles);
                     }
                     let versions = label.versions.iter();
                     record.versions.extend(versions.map(|(name, version)| (name.to_string(), version.clone())));
@@ -262,10 +289,9 @@ impl<'l> Control<'l> {
                     degraded: record.degraded,
                 })
                 .collect();
-            let said = self.spec.pools.iter().find(|one| one.name.as_str() == pool);
             let status = PoolStatus {
                 target: &config.rendered.name,
-                max_unavailable: said.map_or(1, |pool| pool.max_unavailable as usize),
+                max_unavailable: self.spec.max_unavailable(pool) as usize,
                 paused: state.paused.contains(pool),
             };
             next.extend(next_nodes(&status, &nodes).into_iter().filter_map(|name| self.member(name)));
@@ -275,6 +301,14 @@ impl<'l> Control<'l> {
             let target = state.stage[&member.pool()].rendered.name.clone();
             member.change(|record| record.desired = target);
         }
+        // Those that were not heard of while they had their turn, and are now.
+        let goes_on = |member: &&Member<'l>| {
+            let record = member.record.borrow();
+            let is_amid = record.current != record.desired && !record.degraded;
+            is_amid && record.ready && !record.lost && !member.busy.get()
+        };
+        let told: Vec<&str> = next.iter().map(|member| member.name).collect();
+        next.extend(self.members.iter().filter(|member| !told.contains(&member.name)).filter(goes_on));
         next
     }
 
@@ -287,111 +321,6 @@ impl<'l> Control<'l> {
             jobs.map(|jobs| (member, jobs))
         })
         .collect()
-    }
-
-    /// Takes a node to the config that it was told to have, as the MCO's daemon on it does.
-    async fn update(&self, member: &Member<'_>, deadline: Duration) {
-        let (Some(before), Some(target)) =
-            (self.config(&member.record.borrow().current), self.config(&member.record.borrow().desired))
-        else {
-            return;
-        };
-        let change = match before.config.change_to(&target.config, &self.spec.node_disruption_policy) {
-            Ok(change) => change,
-            Err(error) => return self.degrade(member, &error.to_string()),
-        };
-        if let Some(what) = change.differences.system.first() {
-            let why = format!("its {what} is to be another, and the harness changes no node's operating system");
-            return self.degrade(member, &why);
-        }
-        if change.drains() {
-            member.change(|record| record.cordoned = true);
-            member.becomes(NodeState::Cordoned, "nothing new is put on it");
-            if let Err(error) = self.pod(member, "drain", format!("systemctl stop {WORKLOAD}")).await {
-                return self.degrade(member, &format!("its workload could not be stopped: {error}"));
-            }
-            member.becomes(NodeState::Drained, "");
-        }
-        let how = change.disruption.reboot.as_ref().map_or("without a reboot", |why| why.as_str());
-        member.becomes(NodeState::Working, format!("{}: {how}", target.rendered.name));
-        let boot = member.hands.bus.boot();
-        let old_boot_id = member.record.borrow().boot_id.clone();
-        let script = format!("{}\n{}", change.script, change.end());
-        // What policies restart may be a pull.
-        let longest = if change.reboots() { self.stretched(POD) } else { deadline };
-        let failed = match pods::run(member, "machine-config-daemon", script, longest).await {
-            // The end of one that reboots the node may be lost.
-            Err(PodError::Rebooted) if change.reboots() => None,
-            Err(PodError::Unknown) if change.reboots() && member.hands.bus.boot() > boot => None,
-            Err(error) => Some(error.to_string()),
-            Ok(_) => None,
-        };
-        let happened = Happened { action: "apply".into(), failed: failed.clone(), ..Happened::default() };
-        member.hands.bus.push_in(boot, What::Happened(happened));
-        if let Some(why) = failed {
-            return self.degrade(member, &why);
-        }
-        if change.reboots() {
-            member.becomes(NodeState::Rebooting, "");
-            let mut heard = member.api.heard();
-            let another = heard.wait_for(|heard| heard.as_ref().is_some_and(|heard| heard.boot_id != old_boot_id));
-            let came_back = tokio::select! {
-                came = tokio::time::timeout(deadline, another) => came.is_ok_and(|came| came.is_ok()),
-                () = member.ended() => false,
-            };
-            if !came_back {
-                member.change(|record| record.lost = true);
-                // It stays cordoned, and is what it is: nobody hears of it.
-                return;
-            }
-        }
-        self.verify(member, &target).await;
-    }
-
-    /// Compares what is on a node's disk with what must be there, as the daemon does after each boot.
-    async fn verify(&self, member: &Member<'_>, target: &PoolConfig) {
-        let looked = self.pod(member, "machine-config-daemon-verify", on_disk::script(&target.fact)).await;
-        let seen = looked.map_err(|error| format!("its disk could not be looked at: {error}")).and_then(|output| {
-            on_disk::read(&target.fact, &output).ok_or_else(|| format!("its disk can't be told: {output}"))
-        });
-        let wrong = match seen {
-            Err(why) => Some(why),
-            Ok(seen) => {
-                let file = target.fact.files.iter().find(|(path, file)| seen.files.get(*path) != Some(*file));
-                let unit = target.fact.units.iter().find(|(name, state)| seen.units.get(*name) != Some(*state));
-                let file = file.map(|(path, _)| format!("content mismatch for file {path:?}"));
-                file.or_else(|| unit.map(|(name, state)| format!("unit {name} is not {state}")))
-            }
-        };
-        if let Some(why) = wrong {
-            self.degrade(member, &why);
-            return;
-        }
-        member.change(|record| record.current.clone_from(&target.rendered.name));
-        member.becomes(NodeState::Done, target.rendered.name.clone());
-        if !member.record.borrow().cordoned {
-            return;
-        }
-        if let Err(error) = self.pod(member, "workload", format!("systemctl start {WORKLOAD}")).await {
-            self.degrade(member, &format!("its workload could not be started: {error}"));
-            return;
-        }
-        member.change(|record| record.cordoned = false);
-        member.becomes(NodeState::Uncordoned, "");
-    }
-
-    fn degrade(&self, member: &Member<'_>, why: &str) {
-        member.change(|record| record.degraded = true);
-        member.becomes(NodeState::Degraded, why);
-    }
-
-    async fn pod(&self, member: &Member<'_>, name: &str, script: String) -> Result<String, PodError> {
-        pods::run(member, name, script, self.stretched(POD)).await
-    }
-
-    fn config(&self, name: &str) -> Option<PoolConfig> {
-        let stages = self.plan.stages.iter().flat_map(BTreeMap::values);
-        stages.into_iter().find(|config| config.rendered.name == name).cloned()
     }
 
     /// Has Day-2 management's pods run on a node, each when the one before has ended.
@@ -431,9 +360,17 @@ impl<'l> Control<'l> {
         join_all(settled).await;
     }
 
-    async fn look(&self, member: &Member<'_>, label: &str) {
+    async fn look(&self, member: &Member<'_>, step: &PoolStep, label: &str) {
         // What is missing is in the timeline, and the checks say what it was needed for.
         let _ = member.hands.machine.snapshot(label, self.stretched(LOOK)).await;
+        let expected = step.expect.of(member.name).filter_map(|(_, expectation)| match expectation {
+            Expectation::FileState(file) => Some(file.path.as_str()),
+            _ => None,
+        });
+        let paths: BTreeSet<&str> = expected.collect();
+        if !paths.is_empty() {
+            member.hands.look_at(&paths.into_iter().collect::<Vec<_>>()).await;
+        }
     }
 
     /// What the cluster wants and does not have.
@@ -456,10 +393,13 @@ impl<'l> Control<'l> {
 
     /// Watches the nodes' kubelets, for ever: who is Ready, and whose workload is to be started.
     pub(super) async fn watch(&self) {
-        join_all(self.members.iter().map(|member| self.watch_one(member))).await;
+        let watched = self.members.iter().map(|member| async {
+            tokio::join!(self.watch_kubelet(member), self.watch_workload(member));
+        });
+        join_all(watched).await;
     }
 
-    async fn watch_one(&self, member: &Member<'_>) {
+    async fn watch_kubelet(&self, member: &Member<'_>) {
         let mut heard = member.api.heard();
         let grace = self.stretched(GRACE);
         loop {
@@ -475,16 +415,38 @@ impl<'l> Control<'l> {
                 continue;
             };
             let is_new_boot = member.record.borrow().boot_id != last.boot_id;
+            if ready && !is_new_boot {
+                continue;
+            }
             member.change(|record| (record.ready, record.lost, record.boot_id) = (true, false, last.boot_id));
-            if !ready {
-                self.news.notify_one();
+            member.becomes(NodeState::Ready, "");
+            self.news.notify_one();
+            member.nudge.notify_one();
+        }
+    }
+
+    /// Starts the workload of a node in each boot, once the node is Ready and may work. A start that came to nothing is tried
+    /// again when the node is heard.
+    async fn watch_workload(&self, member: &Member<'_>) {
+        let mut heard = member.api.heard();
+        loop {
+            let boot = {
+                let record = member.record.borrow();
+                let is_to_start = record.ready && !record.cordoned && record.serves_in != record.boot_id;
+                is_to_start.then(|| record.boot_id.clone())
+            };
+            if let Some(boot) = boot {
+                let started =
+                    pods::run(member, "workload", format!("systemctl start {WORKLOAD}"), self.pod_deadline()).await;
+                // It may have been drained meanwhile.
+                if started.is_ok() && !member.record.borrow().cordoned {
+                    member.change(|record| record.serves_in = boot);
+                    continue;
+                }
             }
-            if !ready || is_new_boot {
-                member.becomes(NodeState::Ready, "");
-            }
-            if is_new_boot && !member.record.borrow().cordoned {
-                // Failing that the service is not seen to answer.
-                let _ = self.pod(member, "workload", format!("systemctl start {WORKLOAD}")).await;
+            tokio::select! {
+                _ = heard.changed() => {}
+                () = member.nudge.notified() => {}
             }
         }
     }

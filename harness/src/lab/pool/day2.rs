@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 
 use super::member::Record;
 use crate::process::quoted;
-use crate::scenario::{Module, PodKind};
+use crate::scenario::{DAY2_WORKER, DAY2_WORKER_TAG, Module, PodKind};
 
 const SCRIPT: &str = include_str!("guest/worker.sh");
-
-/// The image of the workers, which the trial's registry holds.
-pub(super) const WORKER_IMAGE: &str = "quay.io/day1/worker:latest";
 
 /// A pod of Day-2 management.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +51,7 @@ impl Job {
         let variables = BTreeMap::from([
             ("VERB", self.kind.as_str().to_owned()),
             ("IMAGE", image.to_string()),
-            ("WORKER", WORKER_IMAGE.to_owned()),
+            ("WORKER", format!("{DAY2_WORKER}:{DAY2_WORKER_TAG}")),
             ("CONFIG", config),
             ("TAKES_OUT", self.module.takes_out.as_str().to_owned()),
         ]);

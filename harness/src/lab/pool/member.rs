@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::super::drive::{Driver, Seen, ended};
 use super::super::hands::Hands;
-use super::plan::{MemberPlan, pool_of};
-use crate::scenario::Module;
+use super::plan::MemberPlan;
+use crate::scenario::{Id, Module, pool_of};
 use crate::services::node_api::NodeApi;
 use crate::timeline::{NodeChanged, NodeState, What};
 
@@ -46,12 +46,23 @@ pub(super) struct Member<'l> {
     pub(super) record: RefCell<Record>,
     /// Whether something is being done to it.
     pub(super) busy: Cell<bool>,
+    /// Its workload may have to be started.
+    pub(super) nudge: Notify,
+}
+
+/// A config that the daemon has written to a node's disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The rendered config's name.
+    pub(super) config: String,
+    /// The id of the boot that must end for it, where the node reboots.
+    pub(super) leaves: Option<String>,
 }
 
 /// What the control plane has written down of a node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Record {
-    pub(super) roles: Vec<String>,
+    pub(super) roles: Vec<Id>,
     /// The rendered config that it has.
     pub(super) current: String,
     /// The one that it was told to have.
@@ -60,9 +71,13 @@ pub(super) struct Record {
     pub(super) ready: bool,
     /// The boot in which it was heard last.
     pub(super) boot_id: String,
-    /// Whether it was waited for in vain.
+    /// Whether it was waited for in vain, and has not been heard since.
     pub(super) lost: bool,
+    /// What was written to it last.
+    pub(super) written: Option<Written>,
     pub(super) cordoned: bool,
+    /// The boot in which its workload was started.
+    pub(super) serves_in: String,
     pub(super) degraded: bool,
     /// The version that it is to have of Day-2 management's modules, by their names.
     pub(super) versions: BTreeMap<String, String>,
@@ -84,6 +99,7 @@ impl<'l> Member<'l> {
             seen,
             record: RefCell::new(record),
             busy: Cell::new(false),
+            nudge: Notify::new(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! A trial with several nodes: one network, one control plane, and each node followed as if it stood alone.
 
 mod control;
+mod daemon;
 mod day2;
 mod member;
 mod plan;

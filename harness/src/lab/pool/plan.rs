@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::super::in_force::InForce;
 use super::super::on_disk;
-use super::super::plan::{Draft, Plan, PlanError, nics, place, render, start_of};
+use super::super::plan::{Draft, Plan, nics, place, render, start_of};
+use super::super::plan_error::PlanError;
 use super::super::under_test::{self, UnderTest};
 use crate::mco::{File, NodeConfig, Pool, Rendered, Unit};
 use crate::network::{PROBE_INTERVAL, SERVICE_PORT, Station, parse_mac};
-use crate::scenario::{self, Id, PoolAction, Scenario, Start, WORKER};
+use crate::scenario::{self, Id, PoolAction, Scenario, Start, pool_of};
 use crate::services::certs::Authority;
 use crate::services::{API_ADDRESS, API_PORT};
 use crate::timeline::{ConfigFact, Facts, MemberFact, NicFact, PoolFacts};
@@ -28,7 +30,7 @@ pub(in crate::lab) struct PoolDraft {
 /// One node of it.
 pub(in crate::lab) struct MemberDraft {
     pub(in crate::lab) name: String,
-    pub(in crate::lab) roles: Vec<String>,
+    pub(in crate::lab) roles: Vec<Id>,
     pub(in crate::lab) draft: Draft,
 }
 
@@ -58,19 +60,17 @@ pub struct PoolPlan {
 pub struct MemberPlan {
     /// Its name.
     pub name: String,
-    /// Its roles.
-    pub roles: Vec<String>,
+    /// Its roles at first.
+    pub roles: Vec<Id>,
     /// What it boots, and what it is judged by.
     pub plan: Plan,
 }
 
-/// The pool that a node with these roles is in.
-pub(super) fn pool_of(roles: &[String]) -> &str {
-    roles.iter().find(|role| *role != WORKER).map_or(WORKER, String::as_str)
-}
-
-fn roles(roles: &[Id]) -> Vec<String> {
-    if roles.is_empty() { vec![WORKER.to_owned()] } else { roles.iter().map(ToString::to_string).collect() }
+impl PoolPlan {
+    /// The rendered config of this name.
+    pub(super) fn config(&self, name: &str) -> Option<&PoolConfig> {
+        self.stages.iter().flat_map(BTreeMap::values).find(|config| config.rendered.name == name)
+    }
 }
 
 /// What the control plane needs on each node, beside the scenario's own files and units.
@@ -109,64 +109,40 @@ pub(in crate::lab) fn draft(
     authority: &Authority,
 ) -> Result<(PoolDraft, Vec<UnderTest>), PlanError> {
     let configs = under_test::all(scenario)?;
+    let stages = stages(scenario, &configs, authority)?;
     let spec = &scenario.spec;
-    let mut in_force: Vec<&UnderTest> = configs.iter().filter(|one| !one.later).collect();
-    let mut roles_of: BTreeMap<String, Vec<String>> =
-        spec.nodes.iter().map(|node| (node.name.to_string(), roles(&node.roles))).collect();
-    let labels = spec.steps.iter().flat_map(|step| step.actions.iter()).filter_map(|action| match action {
-        PoolAction::Label(label) => Some(roles(&label.roles)),
-        _ => None,
-    });
-    let pools: BTreeSet<String> =
-        roles_of.values().cloned().chain(labels).map(|one| pool_of(&one).to_owned()).collect();
-    let stage = |in_force: &[&UnderTest], os: Option<&str>| -> Result<Stage, PlanError> {
-        let of_pool = |pool: &String| {
-            let said = os.into_iter().fold(Pool::new(pool), |pool, image| pool.with_os_image(image));
-            let rendered = render(scenario, &said, in_force, &configs, authority)?;
-            let refuse = |source| PlanError::Change { place: place(scenario, &["machine-configs"]), source };
-            let config = NodeConfig::of(&rendered).map_err(refuse)?;
-            let fact = on_disk::fact(&config);
-            Ok((pool.clone(), PoolConfig { rendered, config, fact }))
-        };
-        pools.iter().map(of_pool).collect()
-    };
-    let mut os = None;
-    let mut stages = vec![stage(&in_force, os)?];
     // The configs that each node is to have one after the other.
-    let first = |roles: &Vec<String>, stages: &[Stage]| stages[0][pool_of(roles)].clone();
-    let mut of_node: BTreeMap<String, Vec<PoolConfig>> =
-        roles_of.iter().map(|(name, roles)| (name.clone(), vec![first(roles, &stages)])).collect();
+    let mut of_node: BTreeMap<&str, Vec<&PoolConfig>> = BTreeMap::new();
+    for node in &spec.nodes {
+        of_node.insert(node.name.as_str(), vec![&stages[0][pool_of(&node.roles)]]);
+    }
+    let mut paused: BTreeSet<&str> =
+        spec.pools.iter().filter(|pool| pool.paused).map(|pool| pool.name.as_str()).collect();
     for (index, step) in spec.steps.iter().enumerate() {
         for action in step.actions.iter() {
             match action {
-                PoolAction::Apply(name) | PoolAction::Remove(name) => {
-                    let one = configs.iter().find(|one| one.config.name == *name);
-                    let one = one.ok_or_else(|| PlanError::NoConfig {
-                        place: scenario.document.place(&scenario::Path::default().key("steps").index(index).key("do")),
-                        name: name.clone(),
-                    })?;
-                    in_force.retain(|other| other.config.name != *name);
-                    in_force.extend(matches!(action, PoolAction::Apply(_)).then_some(one));
+                PoolAction::Pause(pool) => {
+                    paused.insert(pool.as_str());
                 }
-                PoolAction::OsUpdate(image) => os = Some(image.as_str()),
-                PoolAction::Label(label) if !label.roles.is_empty() => {
-                    roles_of.insert(label.node.to_string(), roles(&label.roles));
+                PoolAction::Resume(pool) => {
+                    paused.remove(pool.as_str());
                 }
                 _ => {}
             }
         }
-        let next = stage(&in_force, os)?;
         for (name, configs) in &mut of_node {
-            if step.rollout.as_ref().is_some_and(|rollout| rollout.boots(name).is_some()) {
-                configs.push(next[pool_of(&roles_of[name])].clone());
+            let pool = pool_of(spec.roles_of_member(name, index + 1));
+            let next = &stages[index + 1][pool];
+            let turn = Turn { scenario, index, node: name, pool, is_paused: paused.contains(pool) };
+            if turn.check(configs.last().copied().unwrap_or(next), next)? {
+                configs.push(next);
             }
         }
-        stages.push(next);
     }
     let members = spec.nodes.iter().map(|node| {
-        let (name, roles) = (node.name.to_string(), roles(&node.roles));
+        let (name, roles) = (node.name.to_string(), node.roles.clone());
         let own = Arc::new(scenario.of_member(&name));
-        let configs_of_node = &of_node[&name];
+        let configs_of_node = &of_node[name.as_str()];
         let draft = Draft {
             start: start_of(&own, start),
             scenario: own,
@@ -182,7 +158,98 @@ pub(in crate::lab) fn draft(
         };
         MemberDraft { name, roles, draft }
     });
-    Ok((PoolDraft { members: members.collect(), stages }, configs))
+    let members = members.collect();
+    Ok((PoolDraft { members, stages }, configs))
+}
+
+/// What the pools are rendered as, before the first step and after each.
+fn stages(scenario: &Scenario, configs: &[UnderTest], authority: &Authority) -> Result<Vec<Stage>, PlanError> {
+    let spec = &scenario.spec;
+    let roles = (0..=spec.steps.len())
+        .flat_map(|steps| spec.nodes.iter().map(move |node| spec.roles_of_member(node.name.as_str(), steps)));
+    let pools: BTreeSet<&str> = roles.map(pool_of).collect();
+    let stage = |in_force: &InForce<'_>, os: Option<&str>| -> Result<Stage, PlanError> {
+        let of_pool = |pool: &&str| {
+            let said = os.into_iter().fold(Pool::new(*pool), |pool, image| pool.with_os_image(image));
+            let rendered = render(scenario, &said, in_force.now(), configs, authority)?;
+            let refuse = |source| PlanError::Change { place: place(scenario, &["machine-configs"]), source };
+            let config = NodeConfig::of(&rendered).map_err(refuse)?;
+            let fact = on_disk::fact(&config);
+            Ok(((*pool).to_owned(), PoolConfig { rendered, config, fact }))
+        };
+        pools.iter().map(of_pool).collect()
+    };
+    let (mut in_force, mut os) = (InForce::first(configs), None);
+    let mut stages = vec![stage(&in_force, os)?];
+    for (index, step) in spec.steps.iter().enumerate() {
+        let place = || scenario.document.place(&scenario::Path::default().key("steps").index(index).key("do"));
+        for action in step.actions.iter() {
+            let before = stage(&in_force, os)?;
+            let is_known = match action {
+                PoolAction::Apply(name) => in_force.apply(name),
+                PoolAction::Remove(name) => in_force.remove(name),
+                PoolAction::OsUpdate(image) => {
+                    os = Some(image.as_str());
+                    continue;
+                }
+                _ => continue,
+            };
+            if let (PoolAction::Apply(name) | PoolAction::Remove(name), false) = (action, is_known) {
+                return Err(PlanError::NoConfig { place: place(), name: name.clone() });
+            }
+            let names = |stage: &Stage| stage.values().map(|pool| pool.rendered.name.clone()).collect::<Vec<_>>();
+            if names(&before) == names(&stage(&in_force, os)?) {
+                let pools = pools.iter().map(|pool| (*pool).to_owned()).collect();
+                return Err(PlanError::NothingChanges { place: place(), action: action.describe(), pools });
+            }
+        }
+        stages.push(stage(&in_force, os)?);
+    }
+    Ok(stages)
+}
+
+/// A node, in a step that may give it another config.
+struct Turn<'s> {
+    scenario: &'s Scenario,
+    index: usize,
+    node: &'s str,
+    pool: &'s str,
+    is_paused: bool,
+}
+
+impl Turn<'_> {
+    /// Whether the step is to give it that config; refused where the scenario says of it what the MCO would not do.
+    fn check(&self, from: &PoolConfig, to: &PoolConfig) -> Result<bool, PlanError> {
+        let step = &self.scenario.spec.steps[self.index];
+        let at = |keys: &[&str]| {
+            let path = scenario::Path::default().key("steps").index(self.index);
+            self.scenario.document.place(&keys.iter().fold(path, |path, key| path.key(key)))
+        };
+        let boots = step.rollout.as_ref().and_then(|rollout| rollout.boots(self.node));
+        let node = self.node.to_owned();
+        if from.rendered.name == to.rendered.name || self.is_paused {
+            return match boots {
+                None => Ok(false),
+                Some(_) if self.is_paused => {
+                    Err(PlanError::Paused { place: at(&["rollout", "nodes"]), node, pool: self.pool.to_owned() })
+                }
+                Some(_) => {
+                    Err(PlanError::NoTurn { place: at(&["rollout", "nodes"]), node, pool: self.pool.to_owned() })
+                }
+            };
+        }
+        let change = from.config.change_to(&to.config, &self.scenario.spec.node_disruption_policy);
+        let change = change.map_err(|source| PlanError::Change { place: at(&["do"]), source })?;
+        if let Some(what) = change.differences.system.first() {
+            return Err(PlanError::OtherSystem { place: at(&["do"]), node, what: (*what).to_owned() });
+        }
+        // One that may change and has no turn is kept from it by another that fails.
+        let Some(boots) = boots else { return Ok(false) };
+        if change.reboots() == boots.is_empty() {
+            return Err(PlanError::BootsOf { place: at(&["rollout"]), node, why: change.disruption.reboot });
+        }
+        Ok(true)
+    }
 }
 
 /// The first card's MAC and the address of the n-th node, from 0.
@@ -209,8 +276,6 @@ pub(in crate::lab) fn plan(
     };
     for (index, member) in draft.members.iter().enumerate() {
         let name = pool_of(&member.roles);
-        let said = scenario.spec.pools.iter().find(|pool| pool.name.as_str() == name);
-        pool.max_unavailable.insert(name.to_owned(), said.map_or(1, |pool| pool.max_unavailable));
         let mut cards = nics(scenario);
         for card in &mut cards {
             // The fifth number is the node's.

@@ -38,6 +38,6 @@ while :; do
     number=$(sed -n 's/^x-pod: *\([0-9]*\).*/\1/Ip' "$work/head")
     [[ -n $number ]] || continue
     mv "$work/pod" "$work/$number"
-    # One that was withdrawn meanwhile is not run.
-    tell --data '' "$api/pods/$number/taken" && run "$number" &
+    # It is told before the next is asked for, or the same would come again. One that was withdrawn meanwhile is not run.
+    if tell --data '' "$api/pods/$number/taken"; then run "$number" & fi
 done
