@@ -8,6 +8,7 @@ use super::PlanError;
 use super::roles::{self, Roles};
 use super::worker::{driver_repository, worker_image};
 use crate::input;
+use crate::mco;
 use crate::scenario::{Base, ConfigSource, Scenario};
 
 /// A MachineConfig from outside the scenarios.
@@ -17,6 +18,8 @@ pub struct OtherConfig {
     text: String,
     /// Its file, absolute.
     file: String,
+    /// Its `metadata.name`.
+    name: Option<String>,
     /// The driver's repository that it names, where that can be told.
     repository: Option<String>,
     /// The unit that loads, where that can be told.
@@ -32,6 +35,9 @@ impl OtherConfig {
         let roles = roles::detect(file, &text, Roles::default()).unwrap_or_default();
         Ok(Self {
             file: file.canonicalize()?.display().to_string(),
+            name: mco::yaml::only_object(&text)
+                .ok()
+                .and_then(|one| Some(one.pointer("/metadata/name")?.as_str()?.to_owned())),
             repository: driver_repository(&text),
             load_unit: roles.load,
             has_worker: worker_image(&text).is_some(),
@@ -54,17 +60,24 @@ impl OtherConfig {
         self.load_unit.as_deref()
     }
 
-    /// The scenario with it; none of a scenario that is about several MachineConfigs, or about changes of its own one.
+    /// The scenario with it; none of a scenario that is about several MachineConfigs, or about changes of its own one. That it
+    /// comes to running nodes is no such change.
     pub fn under(&self, scenario: &Scenario) -> Result<Option<Scenario>, PlanError> {
         let [config] = scenario.spec.machine_configs.as_slice() else { return Ok(None) };
-        if !config.patch.is_empty() || config.later || scenario.spec.changes_machine_configs() {
+        if !config.patch.is_empty() || scenario.spec.withdraws_machine_configs() {
             return Ok(None);
         }
         let Some(generated) = scenario.generator_config::<Day1Config>(0) else { return Ok(None) };
         let generated = generated.map_err(|mistakes| PlanError::Scenario(Box::new(mistakes)))?;
         let own = generated.kernel_module_image().to_string();
         let other = self.repository.as_ref().unwrap_or(&own);
-        let text = renamed(&scenario.document.text, &own, other);
+        let mut text = renamed(&scenario.document.text, &own, other);
+        if config.later {
+            // By that name it is applied.
+            let (own, other) = (generated.machine_config_name().to_string(), self.name.as_ref());
+            let Some(other) = other else { return Ok(None) };
+            text = renamed(&text, &own, other);
+        }
         let path = &scenario.document.path;
         let rows = Scenario::parse(path, text).map_err(|mistakes| PlanError::Scenario(Box::new(mistakes)))?;
         let Some(mut scenario) = rows.into_iter().find(|row| row.id() == scenario.id()) else { return Ok(None) };
@@ -92,7 +105,7 @@ fn renamed(text: &str, from: &str, to: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario;
+    use crate::scenario::{self, Action};
 
     fn root() -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -130,12 +143,27 @@ mod tests {
     fn scenarios_about_several_machine_configs_or_their_changes_are_left_out() {
         let other = OtherConfig::read(&root().join("mutants/upstream/99-worker-upstream.yaml")).expect("read");
         for name in
-            ["multi-module/two-machine-configs.yaml", "provisioning/applied-later.yaml", "provisioning/withdrawn.yaml"]
+            ["multi-module/two-machine-configs.yaml", "handover/image-change.yaml", "provisioning/withdrawn.yaml"]
         {
             assert!(other.under(&scenario(name)).expect("good").is_none(), "{name}");
         }
         let all = scenario::list(&root().join("scenarios")).expect("listed").scenarios;
         let fit = all.iter().filter(|one| other.under(one).expect("good").is_some()).count();
         assert!(fit * 10 > all.len() * 8, "{fit} of {}", all.len());
+    }
+
+    #[test]
+    fn one_that_comes_to_running_nodes_is_applied_by_its_own_name() {
+        let other = OtherConfig::read(&root().join("mutants/upstream/99-worker-upstream.yaml")).expect("read");
+        let changed = other.under(&scenario("pool/rollout.yaml")).expect("good").expect("fit");
+        let step = &changed.spec.steps[0];
+        assert_eq!(step.describe(), "apply 99-worker-upstream");
+        assert_eq!(step.expect.merged.values().collect::<Vec<_>>(), [&["99-worker-upstream"]]);
+        let changed = other.under(&scenario("provisioning/applied-later.yaml")).expect("good").expect("fit");
+        let actions: Vec<_> = changed.spec.boots[0].then.iter().collect();
+        assert!(
+            matches!(actions[..], [Action::Apply(one)] if one.machine_config == "99-worker-upstream"),
+            "{actions:?}"
+        );
     }
 }

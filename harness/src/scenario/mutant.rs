@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::decode::{decode, nearest};
 use super::load::read;
-use super::{BASE_CHECKS, Base, ConfigSource, Document, Id, Mistakes, Patch, Path, Scenario};
+use super::{BASE_CHECKS, Base, ConfigSource, Document, Id, Mistakes, Patch, Path, PoolStep, Scenario};
 
 /// The family that trials of mutants are in.
 const FAMILY: &str = "mutants";
@@ -145,9 +145,10 @@ fn of_file(path: &FsPath, scenarios: &[Scenario]) -> Result<Vec<Mutation>, Mista
 
 /// The checks that a scenario is held against.
 pub(super) fn judged(scenario: &Scenario) -> Vec<&'static str> {
-    let expected = scenario.spec.boots.iter().map(|boot| &boot.expect).chain([&scenario.spec.every_boot]);
-    let expected = expected.flat_map(|expect| expect.each()).map(|(_, one)| one.check());
-    let mut checks: Vec<&str> = expected.chain(BASE_CHECKS).collect();
+    let expected = scenario.spec.expectations().into_iter();
+    let expected = expected.flat_map(|(_, expect)| expect.each()).map(|(_, one)| one.check());
+    let of_pools = scenario.spec.steps.iter().flat_map(PoolStep::checks);
+    let mut checks: Vec<&str> = expected.chain(of_pools).chain(BASE_CHECKS).collect();
     checks.sort_unstable();
     checks.dedup();
     checks

@@ -73,6 +73,20 @@ pub struct Step {
 }
 
 impl Step {
+    /// The checks that it is held against besides those of single nodes.
+    pub(super) fn checks(&self) -> impl Iterator<Item = &'static str> {
+        let StepExpectations { states, merged, downtime, pods, .. } = &self.expect;
+        let all = [
+            ("rollout.order", self.rollout.is_some()),
+            ("rollout.unavailable", self.rollout.is_some()),
+            ("rollout.states", !states.is_empty()),
+            ("rollout.merged", !merged.is_empty()),
+            ("downtime", !downtime.is_empty()),
+            ("pod.result", !pods.is_empty()),
+        ];
+        all.into_iter().filter_map(|(check, is_asked)| is_asked.then_some(check))
+    }
+
     /// The longest that one node may take for its part, at reference speed.
     pub fn deadline(&self) -> Seconds {
         self.deadline.unwrap_or(Seconds::new(600))
@@ -143,7 +157,7 @@ impl PoolAction {
             }
             Self::Module(module) => match &module.version {
                 Some(version) => format!("module {} {version}", module.name),
-                None => format!("module {}", module.name),
+                None => format!("module {} of {}", module.name, module.image),
             },
             Self::OsUpdate(image) => format!("os-update {image}"),
             Self::Link(link) => format!("link of {}", link.node),
@@ -423,6 +437,12 @@ impl PodKind {
             Self::Load => "load",
             Self::Unload => "unload",
         }
+    }
+
+    /// What the pod of this name does; none of one that is not Day-2 management's.
+    pub fn of_pod(name: &str) -> Option<Self> {
+        let (kind, _) = name.split_once('-')?;
+        [Self::Load, Self::Unload].into_iter().find(|one| one.as_str() == kind)
     }
 }
 

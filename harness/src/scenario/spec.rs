@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Action, Delay, Expectations, Happening, Id, Many, Member, NodeDisruptionPolicy, NodeShape, Patch, Path, Pool,
-    PoolStep, Registry, Seconds, UnitName, UnitRef,
+    PoolAction, PoolStep, Registry, Seconds, UnitName, UnitRef,
 };
 
 /// A scenario file.
@@ -119,10 +119,12 @@ impl Spec {
             || expected.any(|expect| expect.kernel_running.iter().next().is_some())
     }
 
-    /// Whether a running node gets or loses a MachineConfig.
-    pub fn changes_machine_configs(&self) -> bool {
+    /// Whether running nodes lose a MachineConfig.
+    pub fn withdraws_machine_configs(&self) -> bool {
         let mut actions = self.boots.iter().flat_map(|boot| boot.then.iter());
-        actions.any(|action| matches!(action, Action::Apply(_) | Action::Withdraw(_)))
+        let mut of_steps = self.steps.iter().flat_map(|step| step.actions.iter());
+        actions.any(|action| matches!(action, Action::Withdraw(_)))
+            || of_steps.any(|action| matches!(action, PoolAction::Remove(_)))
     }
 
     /// Whether the first boot can be a checkpoint's: it ends in a reboot, and another one follows.

@@ -5,19 +5,22 @@
 
 mod bus;
 mod event;
+mod facts;
 mod file;
 mod journal;
+mod pool;
 mod snapshot;
 
 pub use bus::{Bus, Cursor};
 pub use event::{
-    Answering, Asked, Cause, ConfigFact, ConfigServed, Console, Event, Facts, FileFact, FileSeen, HandedOver, Happened,
-    Hardware, ImageFact, LOOKED, LayerFact, MachineExited, MachineStarted, MemberFact, ModuleEvent, NicFact,
-    NodeChanged, NodeState, OnDisk, Pod, PodState, PoolFacts, ProxyRequest, Qmp, RegistryProgress, RegistryRequest,
-    RenderedFor, Step, Stream, StreamEnded, What, delay_unit, is_panic,
+    Cause, ConfigServed, Console, Event, FileSeen, HandedOver, Happened, Hardware, LOOKED, MachineExited,
+    MachineStarted, ModuleEvent, OnDisk, ProxyRequest, Qmp, RegistryProgress, RegistryRequest, Stream, StreamEnded,
+    What, delay_unit, is_panic,
 };
+pub use facts::{ConfigFact, Facts, FileFact, ImageFact, LayerFact, MemberFact, NicFact, PoolFacts};
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};
+pub use pool::{Answering, Asked, NodeChanged, NodeState, Pod, PodState, RenderedFor, Step};
 pub use snapshot::{Link, Module, PciDevice, Snapshot, Unit};
 
 /// What a trial leaves in its directory.

@@ -59,7 +59,7 @@ fn without_day2(timeline: &Timeline) -> Timeline {
     let mut works: Vec<(Option<&str>, &str, u64, u64)> = vec![];
     for event in &timeline.events {
         let What::Pod(pod) = &event.what else { continue };
-        if ![PodKind::Load, PodKind::Unload].iter().any(|kind| pod.name.starts_with(&format!("{}-", kind.as_str()))) {
+        if PodKind::of_pod(&pod.name).is_none() {
             continue;
         }
         let node = event.node.as_deref();

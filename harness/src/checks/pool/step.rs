@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::scenario::{AskedFor, Downtime, Id, PodOutcome, PodResult, PoolStep, Spec};
+use crate::scenario::{AskedFor, Downtime, Id, PodKind, PodOutcome, PodResult, PoolStep, Spec};
 use crate::timeline::{Asked, Event, PodState, Timeline, What};
 
 use super::super::boot::{Boot, step_label};
@@ -196,11 +196,10 @@ impl<'t> Step<'t> {
     fn pods(&self, wanted: &PodResult) -> Vec<Finding> {
         const CHECK: &str = "pod.result";
         let nodes = self.nodes(wanted.node.as_ref());
-        let kind = format!("{}-", wanted.pod.as_str());
         let told_of = |node: &str| -> Vec<(&Event, &crate::timeline::Pod)> {
             let of_node = self.events().filter(|event| event.node.as_deref() == Some(node));
             let pods = of_node.filter_map(|event| match &event.what {
-                What::Pod(pod) if pod.name.starts_with(&kind) => Some((event, pod)),
+                What::Pod(pod) if PodKind::of_pod(&pod.name) == Some(wanted.pod) => Some((event, pod)),
                 _ => None,
             });
             pods.collect()

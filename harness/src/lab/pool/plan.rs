@@ -298,3 +298,95 @@ pub(in crate::lab) fn plan(
     facts.pool = Some(Box::new(pool));
     PoolPlan { members, stages: draft.stages.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn root() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
+    }
+
+    /// Drafts a scenario of the project with one change to its text.
+    fn drafted(name: &str, from: &str, to: &str) -> Result<PoolDraft, PlanError> {
+        let path = root().join(name);
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(text.contains(from), "{from}");
+        let text = text.replacen(from, to, 1);
+        let mut rows = Scenario::parse(&path, text).unwrap_or_else(|mistakes| panic!("{}", mistakes.plain()));
+        let scenario = Arc::new(rows.pop().expect("a row"));
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let cache = crate::cache::Cache::open(Some(dir.path())).expect("a cache");
+        draft(&scenario, None, &Authority::open(&cache).expect("an authority")).map(|(draft, _)| draft)
+    }
+
+    #[test]
+    fn each_node_has_the_configs_of_its_turns_and_the_next_one_of_a_name_follows() {
+        let draft = drafted("pool/without-reboot.yaml", "boots:", "boots:").expect("good");
+        let level = |config: &NodeConfig| config.files.get("/etc/settings/level").map(|file| file.contents.clone());
+        let levels = |node: usize| draft.members[node].draft.configs.iter().map(level).collect::<Vec<_>>();
+        let (one, two) = (Some(b"level=1".to_vec()), Some(b"level=2".to_vec()));
+        assert_eq!(levels(0), [None, one.clone(), two.clone(), None]);
+        assert_eq!(levels(1), [None, one, two.clone(), two, None]);
+        let infra = |config: &NodeConfig| config.files.contains_key("/etc/settings/infra");
+        let infra: Vec<bool> = draft.members[1].draft.configs.iter().map(infra).collect();
+        assert_eq!(infra, [false, false, false, true, true]);
+    }
+
+    #[test]
+    fn what_the_mco_would_not_do_is_refused() {
+        let mut wrong = vec![];
+        for (name, from, to, told) in [
+            (
+                "pool/without-reboot.yaml",
+                "[{type: None}]",
+                "[{type: Reboot}]",
+                "the MCO reboots worker-1 for this change, since the node disruption policy of file /etc/settings/level says so; say in `boots`",
+            ),
+            (
+                "pool/unreachable-node.yaml",
+                "nodes: [worker-1, worker-2]}\n",
+                "nodes: [worker-1, worker-2], boots: [{ends: ready}]}\n",
+                "the MCO does not reboot worker-1 for this change",
+            ),
+            (
+                "pool/without-reboot.yaml",
+                "{resume: worker}",
+                "{resume: infra}",
+                "pool worker, which worker-1 is in, is paused in this step",
+            ),
+            (
+                "pool/without-reboot.yaml",
+                "rollout: {nodes: [worker-2]}",
+                "rollout: {nodes: [worker-2, worker-1]}",
+                "worker-1 has what its pool worker is to have, so it has no turn",
+            ),
+            (
+                "pool/without-reboot.yaml",
+                "do: {apply: 50-worker-settings}",
+                "do: {remove: 50-worker-settings}",
+                "remove 50-worker-settings changes no config of the pools infra, worker,",
+            ),
+            (
+                "pool/without-reboot.yaml",
+                "do: {apply: 50-worker-settings}",
+                "do: {apply: 51-other}",
+                "no MachineConfig under test is called \"51-other\"",
+            ),
+            (
+                "day0/os-update.yaml",
+                "machine-configs:\n  - file: layered.machine-config.yaml",
+                "machine-configs: []",
+                "by this step worker-1's osImageURL is to be another, and the harness changes no node's operating system",
+            ),
+        ] {
+            let said = drafted(name, from, to).err().map(|error| error.to_string()).unwrap_or_default();
+            if !said.contains(told) {
+                wrong.push((told, said));
+            }
+        }
+        assert_eq!(wrong, []);
+    }
+}

@@ -35,9 +35,9 @@ impl std::fmt::Display for PodError {
     }
 }
 
-/// The end of what a pod printed.
+/// The end of what a pod printed, but the shell's trace of its commands.
 fn last_words(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('+')).collect();
     lines[lines.len().saturating_sub(3)..].join("; ")
 }
 
@@ -90,4 +90,18 @@ pub(super) async fn run(
         Err(_) => {}
     }
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_s_last_words_are_its_own() {
+        let output =
+            "one\n+ modprobe -r x\ntwo\n\nthree\n++ uname -r\nmodprobe: FATAL: Module x is in use.\n+ exit 1\n";
+        assert_eq!(last_words(output), "two; three; modprobe: FATAL: Module x is in use.");
+        let failed = PodError::Failed { status: 1, output: "no".into() };
+        assert_eq!(failed.to_string(), "status 1: no");
+    }
 }

@@ -102,7 +102,7 @@ fn row(event: &Event) -> Row {
 
 /// What there is of a pool.
 mod pool {
-    use crate::timeline::{Answering, Asked, NodeChanged, NodeState, Pod, PodState, RenderedFor, Step};
+    use crate::timeline::{Answering, Asked, NodeChanged, NodeState, Pod, RenderedFor, Step};
 
     pub(super) fn step(step: &Step) -> (&'static str, u8, String) {
         let Step { index, text, ended, unfinished, .. } = step;
@@ -132,14 +132,8 @@ mod pool {
     }
 
     pub(super) fn pod(pod: &Pod) -> String {
-        let is = match pod.is {
-            PodState::Pending => "waits for the node",
-            PodState::Scheduled => "was taken by the node",
-            PodState::Succeeded => "succeeded",
-            PodState::Failed => "failed",
-        };
         let why = if pod.why.is_empty() { String::new() } else { format!(": {}", pod.why) };
-        format!("pod {} {is}{why}", pod.name)
+        format!("pod {} {}{why}", pod.name, pod.is.as_str())
     }
 
     pub(super) fn answering(one: &Answering) -> String {

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::report;
-use crate::timeline::{Event, Facts, What, message_id};
+use crate::scenario::PodKind;
+use crate::timeline::{Event, Facts, PodState, What, message_id};
 
 /// Events of this long, in microseconds, are counted for the rate.
 const RECENT_US: u64 = 5_000_000;
@@ -99,10 +100,22 @@ fn describe(event: &Event, facts: &Facts) -> Option<String> {
             Some("systemd has no more jobs".into())
         }
         What::Qmp(qmp) if matches!(qmp.event.as_str(), "RESET" | "SHUTDOWN") => Some(qmp.event.to_lowercase()),
+        What::Step(step) if step.ended => Some(format!("step {} is done", step.index + 1)),
+        What::Step(step) => Some(format!("step {}: {}", step.index + 1, step.text)),
+        What::NodeChanged(one) => Some(with_why(one.to.as_str(), &one.why)),
+        What::Pod(pod) if PodKind::of_pod(&pod.name).is_some() => {
+            // What one that succeeded printed is in the log.
+            let why = if pod.is == PodState::Succeeded { "" } else { pod.why.lines().next().unwrap_or_default() };
+            Some(with_why(&format!("pod {} {}", pod.name, pod.is.as_str()), why))
+        }
         What::DeadlinePassed { waiting_for, after_s } => Some(format!("no {waiting_for} within {after_s:.0} s")),
         What::MachineExited(_) => Some("machine ended".into()),
         _ => None,
     }
+}
+
+fn with_why(what: &str, why: &str) -> String {
+    if why.is_empty() { what.to_owned() } else { format!("{what}: {why}") }
 }
 
 fn is_of_image(facts: &Facts, module: &str) -> bool {
@@ -154,6 +167,24 @@ mod tests {
             node.line(95_000_000),
             "  1:35  boot 2/2 ended        0/s  pull/x@debian-13  machine ended, 5 s ago"
         );
+    }
+
+    #[test]
+    fn a_pool_s_steps_nodes_and_day_2_pods_are_told() {
+        use crate::timeline::{NodeChanged, NodeState, Pod, Step};
+        let told = |what| describe(&at(1, 0, what), &Facts::default());
+        let step = |ended| What::Step(Step { index: 1, text: "apply 99-a".into(), ended, ..Step::default() });
+        assert_eq!(told(step(false)).as_deref(), Some("step 2: apply 99-a"));
+        assert_eq!(told(step(true)).as_deref(), Some("step 2 is done"));
+        let changed = NodeChanged { to: NodeState::Degraded, why: "content mismatch".into() };
+        assert_eq!(told(What::NodeChanged(changed)).as_deref(), Some("degraded: content mismatch"));
+        let pod = |name: &str, is, why: &str| told(What::Pod(Pod { name: name.into(), is, why: why.into() }));
+        assert_eq!(pod("load-nic", PodState::Succeeded, "insmod x").as_deref(), Some("pod load-nic succeeded"));
+        assert_eq!(
+            pod("load-nic", PodState::Failed, "status 1: no\nmore").as_deref(),
+            Some("pod load-nic failed: status 1: no")
+        );
+        assert_eq!(pod("drain", PodState::Failed, ""), None);
     }
 
     #[test]

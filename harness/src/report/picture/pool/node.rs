@@ -125,17 +125,12 @@ impl Member<'_> {
 
     /// The pods of Day-2 management.
     pub(super) fn pods(&self, end: i64) -> Vec<Lane> {
-        let is_day2 = |name: &str| {
-            [PodKind::Load, PodKind::Unload]
-                .iter()
-                .any(|kind| name.strip_prefix(kind.as_str()).is_some_and(|rest| rest.starts_with('-')))
-        };
         let mut spans: Vec<Span> = Vec::new();
         // Where the open part of each pod stands among the spans.
         let mut open: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
         for event in self.events() {
             let What::Pod(pod) = &event.what else { continue };
-            if !is_day2(&pod.name) {
+            if PodKind::of_pod(&pod.name).is_none() {
                 continue;
             }
             let at = signed(event.at_us);
