@@ -24,7 +24,7 @@ impl Control<'_> {
     /// Takes a node to the config that it was told to have, from wherever it was left.
     pub(super) async fn update(&self, member: &Member<'_>, deadline: Duration) {
         member.change(|record| record.degraded = false);
-        match self.take_to_its_config(member, deadline).await {
+        match self.take_to_its_config(member, Instant::now() + deadline).await {
             Ok(()) => {}
             Err(Trouble::Lost) => member.change(|record| record.lost = true),
             Err(Trouble::Degraded(why)) => {
@@ -34,7 +34,7 @@ impl Control<'_> {
         }
     }
 
-    async fn take_to_its_config(&self, member: &Member<'_>, deadline: Duration) -> Result<(), Trouble> {
+    async fn take_to_its_config(&self, member: &Member<'_>, until: Instant) -> Result<(), Trouble> {
         let (current, desired, written) = {
             let record = member.record.borrow();
             (record.current.clone(), record.desired.clone(), record.written.clone())
@@ -44,20 +44,20 @@ impl Control<'_> {
         };
         let written = match written.filter(|written| written.config == desired) {
             Some(written) => written,
-            None => self.write(member, before, target, deadline).await?,
+            None => self.write(member, before, target, until).await?,
         };
         if let Some(old) = &written.leaves {
             let mut heard = member.api.heard();
             let another = heard.wait_for(|heard| heard.as_ref().is_some_and(|heard| heard.boot_id != *old));
             let came_back = tokio::select! {
-                came = tokio::time::timeout(deadline, another) => came.is_ok_and(|came| came.is_ok()),
+                came = tokio::time::timeout_at(until, another) => came.is_ok_and(|came| came.is_ok()),
                 () = member.ended() => false,
             };
             if !came_back {
                 return Err(Trouble::Lost);
             }
         }
-        self.verify(member, target, deadline).await
+        self.verify(member, target, until).await
     }
 
     /// Drains the node where it must, writes the config, and has the node rebooted where it must.
@@ -66,7 +66,7 @@ impl Control<'_> {
         member: &Member<'_>,
         before: &PoolConfig,
         target: &PoolConfig,
-        deadline: Duration,
+        until: Instant,
     ) -> Result<Written, Trouble> {
         let change = before.config.change_to(&target.config, self.policies());
         let change = change.map_err(|error| Trouble::Degraded(error.to_string()))?;
@@ -76,14 +76,14 @@ impl Control<'_> {
                 record.serves_in.clear();
             });
             member.becomes(NodeState::Cordoned, "nothing new is put on it");
-            self.daemon_runs(member, "drain", &format!("systemctl stop {WORKLOAD}"), deadline).await?;
+            self.daemon_runs(member, "drain", &format!("systemctl stop {WORKLOAD}"), until).await?;
             member.becomes(NodeState::Drained, "");
         }
         let how = change.disruption.reboot.as_ref().map_or("without a reboot", |why| why.as_str());
         member.becomes(NodeState::Working, format!("{}: {how}", target.rendered.name));
         let boot = member.hands.bus.boot();
         let old_boot_id = member.record.borrow().boot_id.clone();
-        let failed = self.run_change(member, &change, boot, deadline).await;
+        let failed = self.run_change(member, &change, boot, until).await;
         let happened = Happened { action: "apply".into(), failed: failed.clone(), ..Happened::default() };
         member.hands.bus.push_in(boot, What::Happened(happened));
         if let Some(why) = failed {
@@ -99,16 +99,11 @@ impl Control<'_> {
     }
 
     /// Why the change failed, where it did.
-    async fn run_change(
-        &self,
-        member: &Member<'_>,
-        change: &NodeChange,
-        boot: u32,
-        deadline: Duration,
-    ) -> Option<String> {
+    async fn run_change(&self, member: &Member<'_>, change: &NodeChange, boot: u32, until: Instant) -> Option<String> {
         let script = format!("{}\n{}", change.script, change.end());
         // What policies restart may be a pull.
-        let longest = if change.reboots() { self.pod_deadline() } else { deadline };
+        let longest =
+            if change.reboots() { self.pod_deadline() } else { until.saturating_duration_since(Instant::now()) };
         match pods::run(member, "machine-config-daemon", script, longest).await {
             // The end of one that reboots the node may be lost.
             Err(PodError::Rebooted) if change.reboots() => None,
@@ -120,9 +115,9 @@ impl Control<'_> {
 
     /// Compares what is on a node's disk with what must be there, as the daemon does whenever it begins; then the node may
     /// work again.
-    async fn verify(&self, member: &Member<'_>, target: &PoolConfig, deadline: Duration) -> Result<(), Trouble> {
+    async fn verify(&self, member: &Member<'_>, target: &PoolConfig, until: Instant) -> Result<(), Trouble> {
         let script = on_disk::script(&target.fact);
-        let output = self.daemon_runs(member, "machine-config-daemon-verify", &script, deadline).await?;
+        let output = self.daemon_runs(member, "machine-config-daemon-verify", &script, until).await?;
         let seen = on_disk::read(&target.fact, &output)
             .ok_or_else(|| Trouble::Degraded(format!("its disk can't be told: {output}")))?;
         let file = target.fact.files.iter().find(|(path, file)| seen.files.get(*path) != Some(*file));
@@ -153,9 +148,8 @@ impl Control<'_> {
         member: &Member<'_>,
         name: &str,
         script: &str,
-        deadline: Duration,
+        until: Instant,
     ) -> Result<String, Trouble> {
-        let until = Instant::now() + deadline;
         let mut heard = member.api.heard();
         loop {
             match pods::run(member, name, script.to_owned(), self.pod_deadline()).await {
@@ -164,10 +158,11 @@ impl Control<'_> {
                 Err(PodError::Rebooted | PodError::NotTaken | PodError::Unknown) => {}
             }
             tokio::select! {
-                heard = tokio::time::timeout_at(until, heard.changed()) => {
-                    heard.ok().and_then(Result::ok).ok_or(Trouble::Lost)?;
-                }
+                // Time first: a kubelet that is heard and takes nothing is not waited for any longer either.
+                biased;
+                () = tokio::time::sleep_until(until) => return Err(Trouble::Lost),
                 () = member.ended() => return Err(Trouble::Lost),
+                _ = heard.changed() => {}
             }
         }
     }
