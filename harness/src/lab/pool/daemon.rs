@@ -132,12 +132,21 @@ impl Control<'_> {
         }
         member.change(|record| record.current.clone_from(&target.rendered.name));
         member.becomes(NodeState::Done, target.rendered.name.clone());
-        if member.record.borrow().cordoned {
-            member.change(|record| record.cordoned = false);
-            member.becomes(NodeState::Uncordoned, "");
-            // Its workload comes back by `watch_workload`, which starts it.
-            member.nudge.notify_one();
+        if !member.record.borrow().cordoned {
+            return Ok(());
         }
+        // The next node has its turn once the workload is back, as a disruption budget would have it. Where it can't be started
+        // now, such as on a node that goes down again, `watch_workload` goes on with it.
+        let boot = member.record.borrow().boot_id.clone();
+        let started = self.daemon_runs(member, "workload", &format!("systemctl start {WORKLOAD}"), until).await;
+        member.change(|record| {
+            record.cordoned = false;
+            if started.is_ok() {
+                record.serves_in = boot;
+            }
+        });
+        member.becomes(NodeState::Uncordoned, "");
+        member.nudge.notify_one();
         Ok(())
     }
 
