@@ -1,10 +1,8 @@
 //! `config.identical`: the node was served the rendered config, byte for byte; `config.never-asked`: it did not come to ask
 //! for it; `config.modes`: nobody but root can change what it puts there; `config.on-disk`: what it puts there is there.
 
-use std::collections::BTreeMap;
-
 use crate::scenario::ConfigNeverAsked;
-use crate::timeline::{Event, Timeline, What};
+use crate::timeline::{Differs, Timeline, What};
 
 use super::boot::Boot;
 use super::obstacle::obstacle;
@@ -114,11 +112,11 @@ pub(super) fn on_disk(timeline: &Timeline, boot: &Boot<'_>) -> Finding {
         let message = "what of the node's config is on its disk was not looked at in this boot";
         return Finding::inconclusive(ON_DISK, number, message);
     };
-    let wrong = [
-        differ(event, "file", &config.files, &seen.files, |is, found| is == found),
-        differ(event, "unit", &config.units, &seen.units, is_so),
-    ]
-    .concat();
+    let told = |one: &Differs<'_>| {
+        let found = one.found.unwrap_or("not there");
+        Evidence::new(event, format!("{} {}: {found}, expected: {}", one.what, one.name, one.expected))
+    };
+    let wrong: Vec<Evidence> = config.differences(seen).iter().map(told).collect();
     if wrong.is_empty() {
         let message = format!(
             "{} files and {} units are on disk as {} has them",
@@ -132,38 +130,6 @@ pub(super) fn on_disk(timeline: &Timeline, boot: &Boot<'_>) -> Finding {
     Finding::fail(ON_DISK, number, message)
         .seen(wrong)
         .advise("The MCO's daemon would report the node as Degraded: who changes what a MachineConfig has written?")
-}
-
-/// What is not as expected, each as evidence.
-fn differ(
-    event: &Event,
-    what: &str,
-    expected: &BTreeMap<String, String>,
-    seen: &BTreeMap<String, String>,
-    is_so: fn(&str, &str) -> bool,
-) -> Vec<Evidence> {
-    let wrong = expected.iter().filter(|(name, is)| !seen.get(*name).is_some_and(|found| is_so(is, found)));
-    let told = wrong.map(|(name, is)| {
-        let found = seen.get(name).map_or("not there", String::as_str);
-        Evidence::new(event, format!("{what} {name}: {found}, expected: {is}"))
-    });
-    told.collect()
-}
-
-/// Whether what systemd says of a unit is what the config wants. A unit without `[Install]` is `static`, with which both
-/// a config that says `enabled: false` and one that says `enabled: true` must be content: there is nothing to enable.
-fn is_so(is: &str, found: &str) -> bool {
-    const NEITHER: [&str; 4] = ["static", "indirect", "generated", "alias"];
-    match is {
-        // Nor is there anything to disable where there is no unit, which systemd before 253 says in a sentence.
-        "disabled" => {
-            matches!(found, "disabled" | "not-found")
-                || NEITHER.contains(&found)
-                || found.starts_with("Failed to get unit file state")
-        }
-        "enabled" => matches!(found, "enabled" | "enabled-runtime") || NEITHER.contains(&found),
-        is => is == found,
-    }
 }
 
 #[cfg(test)]
@@ -295,25 +261,5 @@ mod tests {
         let old = node.facts().configs[0].files.clone();
         node.boot(2).push(What::OnDisk(OnDisk { files: old, units: next.units }));
         assert_eq!(judged(&node).outcome, Outcome::Fail);
-    }
-
-    #[test]
-    fn a_unit_that_can_not_be_enabled_is_not_disabled_either() {
-        for (is, found) in
-            [("disabled", "static"), ("enabled", "enabled-runtime"), ("enabled", "static"), ("masked", "masked")]
-        {
-            assert!(is_so(is, found), "{is} {found}");
-        }
-        for (is, found) in [
-            ("disabled", "enabled"),
-            ("disabled", "masked"),
-            ("enabled", ""),
-            ("enabled", "linked"),
-            ("enabled", "disabled"),
-            ("enabled", "not-found"),
-            ("masked", "static"),
-        ] {
-            assert!(!is_so(is, found), "{is} {found}");
-        }
     }
 }

@@ -114,7 +114,8 @@ pub enum PlanError {
     },
     /// The nodes of a pool would get another operating system.
     #[error(
-        "{place}: by this step {node}'s {what} is to be another, and the harness changes no node's operating system; pause its pool, or give the pool a MachineConfig with an `osImageURL` of its own"
+        "{place}: by this step {node}'s {what} would be another, and the harness changes no node's operating system; {}",
+        instead(.what)
     )]
     OtherSystem {
         /// Where the scenario says it, `file:line:column`.
@@ -256,6 +257,15 @@ fn reboots(why: Option<&str>) -> String {
                  `{machine-config: NAME, reboots: false}`, and what ends the boot after it"
                 .to_owned()
         }
+    }
+}
+
+fn instead(what: &str) -> &'static str {
+    match what {
+        "osImageURL" => {
+            "pause its pool, or give the pool a MachineConfig with an `osImageURL` of its own from the beginning"
+        }
+        _ => "pause its pool, or give it that from the beginning",
     }
 }
 

@@ -121,7 +121,7 @@ pub(super) fn command(name: &str, dir: &Path) -> String {
 }
 
 /// The command that runs a trial again, and keeps its machine.
-pub(super) fn again(options: &Options, trial: &str, node: &str, kernel: Option<&str>) -> String {
+pub(super) fn again(options: &Options, trial: &str, node: &str, kernel: Option<&str>, keeps: bool) -> String {
     let mut words = vec!["run".to_owned(), pasted(trial), format!("--node {}", pasted(node))];
     let mut add = |option: &str, value: &str| words.push(format!("--{option} {}", pasted(value)));
     if let Some(kernel) = kernel {
@@ -155,7 +155,10 @@ pub(super) fn again(options: &Options, trial: &str, node: &str, kernel: Option<&
     if let Some(dir) = &options.mutants {
         words.push(format!("--mutants={}", pasted(&dir.display().to_string())));
     }
-    format!("{} {} --keep", this_program(), words.join(" "))
+    if keeps {
+        words.push("--keep".to_owned());
+    }
+    format!("{} {}", this_program(), words.join(" "))
 }
 
 #[cfg(test)]

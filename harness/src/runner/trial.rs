@@ -143,8 +143,10 @@ pub(super) fn run(
         let _ = writeln!(text, "  enter     {}", kept::command("shell", &ready.dir()));
     } else if red && result.dir.is_some() && !interrupt::is_set() {
         let node = ready.node.name();
-        let _ =
-            writeln!(text, "  again     {}", kept::again(&ready.options, &ready.name, node, ready.kernel.as_deref()));
+        // Of several nodes none is kept.
+        let keeps = ready.draft.scenario.spec.nodes.is_empty();
+        let again = kept::again(&ready.options, &ready.name, node, ready.kernel.as_deref(), keeps);
+        let _ = writeln!(text, "  again     {again}");
     }
     progress::say(&format!("\n{text}"));
     ledger.note(result);
@@ -342,7 +344,7 @@ impl Performance<'_> {
     }
 }
 
-/// Shows how far a trial is: a line for each node.
+/// Shows how far a trial is: a line for each node, and one for each step of several.
 async fn follow(bus: &Bus, name: &str, plan: &Plan) {
     let Some(pool) = &plan.members else {
         return progress::follow(bus.clone(), name.to_owned(), plan.scenario.spec.boots.len()).await;
@@ -351,7 +353,8 @@ async fn follow(bus: &Bus, name: &str, plan: &Plan) {
         let (bus, boots) = (bus.of_node(&member.name), member.plan.scenario.spec.boots.len());
         progress::follow(bus, format!("{name} {}", member.name), boots)
     };
-    futures::future::join_all(pool.members.iter().map(of_member)).await;
+    let steps = progress::follow_steps(bus.clone(), name.to_owned());
+    futures::future::join(steps, futures::future::join_all(pool.members.iter().map(of_member))).await;
 }
 
 /// A trial that may start its machine.

@@ -358,8 +358,13 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ManyVisitor<T> {
         T::deserialize(word.into_deserializer()).map(|one| Many(vec![one]))
     }
 
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(|one| Many(vec![one]))
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let one = T::deserialize(MapAccessDeserializer::new(&mut map))?;
+        // Of a map that stands for one of several things only the first key was asked for.
+        if map.next_key::<serde::de::IgnoredAny>()?.is_some() {
+            return Err(serde::de::Error::custom("more than one stands here\nWrite a list, one a line: `- one: …`."));
+        }
+        Ok(Many(vec![one]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {

@@ -357,7 +357,7 @@ impl StepExpectations {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemberState {
-    /// In this step it got the config that its pool is to have; it is Ready, and its workload may run.
+    /// In this step it got the config that its pool is to have; it is Ready, and its workload serves.
     Updated,
     /// Nothing was done to it in this step, and it is as Ready as before.
     Untouched,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::verify::{Verifier, at};
 use super::{
-    Base, DAY2_WORKER, DAY2_WORKER_TAG, Id, Image, MOST_NODES, Module, Path, PoolAction, PoolStep, Rollout, Start,
-    WORKER,
+    Base, Boot, DAY2_WORKER, DAY2_WORKER_TAG, Ends, Id, Image, MOST_NODES, MemberState, Module, Path, PoolAction,
+    PoolStep, Rollout, Start, WORKER,
 };
 
 impl<'s> Verifier<'s> {
@@ -42,6 +42,15 @@ impl<'s> Verifier<'s> {
             }
         }
         for (index, boot) in spec.boots.iter().enumerate() {
+            self.boot_of_pool(&at("boots").index(index), boot);
+            if boot.ends == Ends::Never && !spec.steps.is_empty() {
+                let help = "Let the first boots end `ready`; a node may fail in a step.";
+                self.wrong(
+                    &at("boots").index(index).key("ends"),
+                    "no step is done to nodes that never come up".to_owned(),
+                    help,
+                );
+            }
             if !boot.then.is_empty() {
                 let help = "Say in `steps` what is done to the pool, and in `happens` what happens to a node.";
                 let place = at("boots").index(index).key("then");
@@ -60,6 +69,13 @@ impl<'s> Verifier<'s> {
         }
         for (index, step) in spec.steps.iter().enumerate() {
             self.step(&at("steps").index(index), step);
+        }
+    }
+
+    fn boot_of_pool(&mut self, place: &Path, boot: &Boot) {
+        if boot.at_most.is_some() {
+            let help = "Write each boot; `at-most` is for a node that stands alone.";
+            self.wrong(&place.key("at-most"), "how many boots a node of several takes is to be said".to_owned(), help);
         }
     }
 
@@ -108,7 +124,7 @@ impl<'s> Verifier<'s> {
                 PoolAction::Label(label) => {
                     self.node_called(&place, &label.node);
                     self.roles(&place, &label.roles);
-                    label.versions.keys().for_each(|module| self.versioned(&place, module));
+                    label.versions.iter().for_each(|(module, version)| self.versioned(&place, module, version));
                     if label.roles.is_empty() && label.versions.is_empty() {
                         let help = "Give `roles`, `versions`, or both.";
                         self.wrong(&place, "this label says nothing".to_owned(), help);
@@ -123,14 +139,30 @@ impl<'s> Verifier<'s> {
             self.rollout(&place.key("rollout"), rollout);
         }
         let expect = place.key("expect");
-        for name in step.expect.states.keys() {
-            self.node_called(&expect.key("rollout.states"), name);
+        for (name, state) in &step.expect.states {
+            let place = expect.key("rollout.states");
+            self.node_called(&place, name);
+            let has_turn = step.rollout.as_ref().is_some_and(|rollout| rollout.nodes.contains(name));
+            let (wrong, help) = match (state, has_turn) {
+                (MemberState::Untouched, true) => {
+                    ("has its turn in this step, so it is touched", "Take it out of `rollout`.")
+                }
+                (MemberState::Updated, false) => {
+                    ("has no turn in this step, so it is not updated", "Add it to `rollout`.")
+                }
+                _ => continue,
+            };
+            self.wrong(&place, format!("`{name}` {wrong}"), help);
         }
         for name in step.expect.merged.keys() {
             self.known(&at("nodes"), &expect.key("rollout.merged"), "pool", name.as_str(), pools.iter().copied());
         }
         for name in step.expect.of_node.keys() {
             self.node_called(&expect.key("of-node"), name);
+        }
+        if !step.expect.pods.is_empty() && self.modules().next().is_none() {
+            let help = "Let a step do `module: …`.";
+            self.wrong(&expect.key("pod.result"), "Day-2 management has no module, so it has no pods".to_owned(), help);
         }
         for (index, pod) in step.expect.pods.iter().enumerate() {
             if let Some(node) = &pod.node {
@@ -145,6 +177,11 @@ impl<'s> Verifier<'s> {
             if !downtime.none && downtime.at_most.is_none() && downtime.at_least.is_none() {
                 let help = "Give `none: true`, `at-most`, `at-least`, or the last two.";
                 self.wrong(&place, "nothing is expected of this downtime".to_owned(), help);
+            }
+            if let (Some(least), Some(most)) = (downtime.at_least, downtime.at_most)
+                && least.duration() > most.duration()
+            {
+                self.wrong(&place, "the least is more than the most".to_owned(), "Swap them.");
             }
             if downtime.none && (downtime.at_most.is_some() || downtime.at_least.is_some()) {
                 self.wrong(&place, "no downtime has neither most nor least".to_owned(), "Keep `none: true` alone.");
@@ -169,12 +206,17 @@ impl<'s> Verifier<'s> {
     }
 
     /// A label's version is one of a module that has versions.
-    fn versioned(&mut self, place: &Path, name: &Id) {
+    fn versioned(&mut self, place: &Path, name: &Id, version: &str) {
         let names: Vec<&str> = self.modules().map(|module| module.name.as_str()).collect();
         self.known(&at("steps"), place, "`module`", name.as_str(), names);
         if self.modules().any(|module| module.name == *name && module.version.is_none()) {
             let help = "Give each `module` of this name a `version`, or leave the label out: without one it is for every node.";
             self.wrong(place, format!("`{name}` has no version that a label could choose"), help);
+        } else if self.modules().any(|module| module.name == *name)
+            && self.modules().all(|module| module.name != *name || module.version.as_deref() != Some(version))
+        {
+            let help = "Give a `module` of this name that version.";
+            self.wrong(place, format!("no `{name}` has the version `{version}`"), help);
         }
     }
 
@@ -230,6 +272,9 @@ impl<'s> Verifier<'s> {
             .chain(rollout.boots_of.iter().map(|(name, boots)| (place.key("boots-of").key(name.as_str()), boots)));
         for (list, boots) in lists {
             self.list_of_boots(&list, boots);
+            for (index, boot) in boots.iter().enumerate() {
+                self.boot_of_pool(&list.index(index), boot);
+            }
             for (index, _) in boots.iter().enumerate().filter(|(_, boot)| !boot.then.is_empty()) {
                 let help = "Say it in a step of its own, or in `happens`.";
                 let place = list.index(index).key("then");
@@ -312,6 +357,39 @@ steps:
                 "8: `steps` without several nodes",
             ),
             ("- name: one", "- name: two", "4: `two` stands twice"),
+            (
+                "boots:\n  - ends: ready\n",
+                "boots:\n  - {ends: ready, at-most: 2}\n",
+                "10: how many boots a node of several takes",
+            ),
+            (
+                "        - ends: reboot\n",
+                "        - {ends: reboot, at-most: 2}\n",
+                "16: how many boots a node of several takes",
+            ),
+            (
+                "boots:\n  - ends: ready\n",
+                "boots:\n  - ends: never\n",
+                "10: no step is done to nodes that never come up",
+            ),
+            ("{one: updated}", "{one: untouched}", "24: `one` has its turn in this step"),
+            ("nodes: [one, two]", "nodes: [two]", "24: `one` has no turn in this step"),
+            (
+                "rollout.states: {one: updated}",
+                "pod.result: {pod: load, is: succeeded}",
+                "24: Day-2 management has no module",
+            ),
+            (
+                "rollout.states: {one: updated}",
+                "downtime: {of: one, at-least: 9s, at-most: 1s}",
+                "24: the least is more than the most",
+            ),
+            (
+                "do: {apply: 99-a}",
+                "do: [{module: {name: nic, image: quay.io/day1/day1-nic, module: day1_nic, version: '1'}}, {label: {node: one, versions: {nic: '2'}}}]",
+                "12: no `nic` has the version `2`",
+            ),
+            ("do: {apply: 99-a}", "do: {apply: 99-a, bogus: 1}", "12: more than one stands here"),
             ("machine-configs", "pools: [{name: blue}]\nmachine-configs", "5: no role of a node is called `blue`"),
             (
                 "machine-configs",

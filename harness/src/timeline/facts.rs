@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::OnDisk;
+
 /// What the harness knows of the trial before any machine starts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
@@ -108,6 +110,55 @@ pub struct ConfigFact {
     pub units: BTreeMap<String, String>,
 }
 
+/// What of a config is not on a disk as the config has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differs<'f> {
+    /// `file` or `unit`.
+    pub what: &'static str,
+    /// The file's path, or the unit's name.
+    pub name: &'f str,
+    /// What it is, where it is there.
+    pub found: Option<&'f str>,
+    /// What the config has.
+    pub expected: &'f str,
+}
+
+impl ConfigFact {
+    /// What is not on a disk as this config has it, files first.
+    pub fn differences<'f>(&'f self, seen: &'f OnDisk) -> Vec<Differs<'f>> {
+        let differ = |what,
+                      expected: &'f BTreeMap<String, String>,
+                      found: &'f BTreeMap<String, String>,
+                      is_so: fn(&str, &str) -> bool| {
+            let all = expected.iter().map(move |(name, expected)| Differs {
+                what,
+                name: name.as_str(),
+                found: found.get(name).map(String::as_str),
+                expected: expected.as_str(),
+            });
+            all.filter(move |one| !one.found.is_some_and(|found| is_so(one.expected, found)))
+        };
+        let files = differ("file", &self.files, &seen.files, |is, found| is == found);
+        files.chain(differ("unit", &self.units, &seen.units, is_so)).collect()
+    }
+}
+
+/// Whether what systemd says of a unit is what the config wants. A unit without `[Install]` is `static`, with which both
+/// a config that says `enabled: false` and one that says `enabled: true` must be content: there is nothing to enable.
+fn is_so(is: &str, found: &str) -> bool {
+    const NEITHER: [&str; 4] = ["static", "indirect", "generated", "alias"];
+    match is {
+        // Nor is there anything to disable where there is no unit, which systemd before 253 says in a sentence.
+        "disabled" => {
+            matches!(found, "disabled" | "not-found")
+                || NEITHER.contains(&found)
+                || found.starts_with("Failed to get unit file state")
+        }
+        "enabled" => matches!(found, "enabled" | "enabled-runtime") || NEITHER.contains(&found),
+        is => is == found,
+    }
+}
+
 /// A file of a MachineConfig under test.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFact {
@@ -142,4 +193,45 @@ pub struct NicFact {
     /// The network behind it, where the scenario chooses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_that_can_not_be_enabled_is_not_disabled_either() {
+        for (is, found) in
+            [("disabled", "static"), ("enabled", "enabled-runtime"), ("enabled", "static"), ("masked", "masked")]
+        {
+            assert!(is_so(is, found), "{is} {found}");
+        }
+        for (is, found) in [
+            ("disabled", "enabled"),
+            ("disabled", "masked"),
+            ("enabled", ""),
+            ("enabled", "linked"),
+            ("enabled", "disabled"),
+            ("enabled", "not-found"),
+            ("masked", "static"),
+        ] {
+            assert!(!is_so(is, found), "{is} {found}");
+        }
+    }
+
+    #[test]
+    fn files_come_before_units_and_what_is_not_there_differs() {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, is)| ((*name).into(), (*is).into())).collect();
+        let config = ConfigFact {
+            name: "rendered-worker-1".into(),
+            files: map(&[("/etc/a", "0644 aa"), ("/etc/b", "0644 bb")]),
+            units: map(&[("a.service", "enabled"), ("b.service", "masked")]),
+        };
+        let seen = OnDisk {
+            files: map(&[("/etc/a", "0644 aa")]),
+            units: map(&[("a.service", "static"), ("b.service", "disabled")]),
+        };
+        let differ: Vec<_> = config.differences(&seen).iter().map(|one| (one.what, one.name, one.found)).collect();
+        assert_eq!(differ, [("file", "/etc/b", None), ("unit", "b.service", Some("disabled"))]);
+    }
 }

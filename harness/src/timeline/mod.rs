@@ -17,7 +17,7 @@ pub use event::{
     MachineStarted, ModuleEvent, OnDisk, ProxyRequest, Qmp, RegistryProgress, RegistryRequest, Stream, StreamEnded,
     What, delay_unit, is_panic,
 };
-pub use facts::{ConfigFact, Facts, FileFact, ImageFact, LayerFact, MemberFact, NicFact, PoolFacts};
+pub use facts::{ConfigFact, Differs, Facts, FileFact, ImageFact, LayerFact, MemberFact, NicFact, PoolFacts};
 pub use file::{ReadError, Timeline, Writer};
 pub use journal::{JournalRecord, message_id};
 pub use pool::{Answering, Asked, NodeChanged, NodeState, Pod, PodState, RenderedFor, Step};

@@ -295,9 +295,11 @@ pub static ALL: [Explanation; 32] = [
     },
     Explanation {
         id: "rollout.order",
-        shows: "The nodes that the scenario names got another config, in that order, and no other node did.",
-        rests_on: "The control plane's word of each node whose config the daemon begins to write.",
-        fails: Some("Another node had its turn, one had none, or they came in another order."),
+        shows: "The nodes that the scenario names got another config, in that order, and no other node did; one that reboots was drained before.",
+        rests_on: "The control plane's word of each node that it cordons, drains and lets the daemon write to; that a drained node does not serve, the network's observer tells.",
+        fails: Some(
+            "Another node had its turn, one had none, or they came in another order; one was changed before it was drained, or served on.",
+        ),
         inconclusive: "Never: a turn that nobody told of was none.",
         example: "step 1 (apply 99-worker-day1-nic): their turn had worker-1, worker-2, and it was to be that of worker-1",
         help: "A rollout stops at a node that does not come back or whose disk is not as it must be: look at that node's findings. A paused pool, and a node that is in another pool, have no turn.",
@@ -307,8 +309,8 @@ pub static ALL: [Explanation; 32] = [
     Explanation {
         id: "rollout.states",
         shows: "When nothing more is to come of a step, each node is what the scenario says: updated, untouched, degraded or not ready.",
-        rests_on: "The control plane's word of each node, and the node's boots.",
-        fails: Some("A node is something else."),
+        rests_on: "The control plane's word of each node, the node's boots, and of an updated one whether the network's observer sees its workload serve.",
+        fails: Some("A node is something else, or is updated and has another config than its pool, or does not serve."),
         inconclusive: "The step never came, or the node was touched and came to no end.",
         example: "step 1 (apply 99-worker-day1-nic): worker-2 is not-ready, and was to be updated",
         help: "`degraded` says why in its evidence. `not-ready` means that its kubelet was not heard over the network: the node's console and journal come by other ways, and tell.",

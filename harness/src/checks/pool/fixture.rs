@@ -37,6 +37,10 @@ pub(crate) fn changed(to: NodeState) -> What {
     What::NodeChanged(NodeChanged { to, why: String::new() })
 }
 
+pub(crate) fn done(config: &str) -> What {
+    What::NodeChanged(NodeChanged { to: NodeState::Done, why: config.into() })
+}
+
 pub(crate) fn answers(asked: Asked, answers: bool, since_s: u64) -> What {
     What::Answering(Answering { asked, answers, since_us: since_s * 1_000_000 })
 }
@@ -76,7 +80,7 @@ impl Pool {
             (103, ONE, changed(NodeState::Drained)),
             (104, ONE, changed(NodeState::Working)),
             (105, ONE, pod("load-nic-2", PodState::Succeeded)),
-            (110, ONE, changed(NodeState::Done)),
+            (110, ONE, done("rendered-worker-2")),
             (112, ONE, answers(Asked::Service, true, 112)),
             (113, ONE, changed(NodeState::Uncordoned)),
             (ENDS, None, step(true)),

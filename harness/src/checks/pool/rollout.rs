@@ -6,7 +6,7 @@ use crate::scenario::{MemberState, PoolStep, Spec, pool_of};
 use crate::timeline::{Asked, Event, NodeState, Timeline, What};
 
 use super::super::{Evidence, Finding, span};
-use super::serving::{Span, most_at_once};
+use super::serving::{Span, most_at_once, stretches};
 use super::step::Step;
 
 /// What tells that a node has its turn: the first of them.
@@ -50,7 +50,28 @@ impl Step<'_> {
             });
             Finding::fail(CHECK, None, message).seen(seen).advise(LOOK).on(name)
         });
-        [order].into_iter().chain(undrained).collect()
+        [order].into_iter().chain(undrained).chain(self.served_on()).collect()
+    }
+
+    /// Nodes that are told to be drained, and were seen to serve then.
+    fn served_on(&self) -> Vec<Finding> {
+        const CHECK: &str = "rollout.order";
+        let drained = self.events().filter(|event| is_node(event, NodeState::Drained));
+        let judged = drained.filter_map(|event| {
+            let name = event.node.as_deref()?;
+            let told = stretches(self.timeline, name, Asked::Service);
+            let then = told.iter().find(|one| one.from_us <= event.at_us && event.at_us < one.to_us)?;
+            let answer = self.timeline.events.get(usize::try_from(then.seq).ok()?)?;
+            then.answers.then(|| {
+                let seen = [
+                    Evidence::new(answer, format!("{name} serves")),
+                    Evidence::new(event, format!("{name} is told to be drained")),
+                ];
+                let message = format!("{}: {name} was told to be drained, and served on", self.name());
+                Finding::fail(CHECK, None, message).seen(seen).advise(LOOK).on(name)
+            })
+        });
+        judged.collect()
     }
 
     /// Whether a node was cordoned, then drained, and only then changed.
@@ -110,13 +131,18 @@ impl Step<'_> {
         findings
     }
 
-    pub(super) fn states(&self, wanted: &BTreeMap<crate::scenario::Id, MemberState>) -> Vec<Finding> {
+    pub(super) fn states(&self, wanted: &BTreeMap<crate::scenario::Id, MemberState>, spec: &Spec) -> Vec<Finding> {
         const CHECK: &str = "rollout.states";
         let state = |(name, wanted): (&crate::scenario::Id, &MemberState)| {
             let name = name.as_str();
             let (state, seen) = self.state_of(name);
             let place = self.name();
+            let lacks = (state == Some(MemberState::Updated)).then(|| self.lacks(name, spec)).flatten();
             match state {
+                Some(_) if lacks.is_some() => {
+                    let message = format!("{place}: {name} is updated, and {}", lacks.unwrap_or_default());
+                    Finding::fail(CHECK, None, message).seen(seen).advise(LOOK)
+                }
                 None => Finding::inconclusive(CHECK, None, format!("{place}: nothing tells what {name} is")),
                 Some(is) if is == *wanted => {
                     Finding::pass(CHECK, None, format!("{place}: {name} is {}", is.as_str())).seen(seen)
@@ -129,6 +155,28 @@ impl Step<'_> {
             .on(name)
         };
         wanted.iter().map(state).collect()
+    }
+
+    /// What a node that is updated lacks when the step ends: its pool's config, or its workload.
+    fn lacks(&self, name: &str, spec: &Spec) -> Option<String> {
+        let pool = pool_of(spec.roles_of_member(name, self.index + 1));
+        let until = &self.timeline.events[..=self.last];
+        let rendered = until.iter().rev().find_map(|event| match &event.what {
+            What::Rendered(one) if one.pool == pool => Some(one.config.as_str()),
+            _ => None,
+        });
+        let done = until.iter().rev().find_map(|event| match &event.what {
+            What::NodeChanged(one) if event.node.as_deref() == Some(name) && one.to == NodeState::Done => {
+                Some(one.why.as_str())
+            }
+            _ => None,
+        });
+        if rendered != done {
+            return Some(format!("has {}, not {}", done.unwrap_or("no config"), rendered.unwrap_or("any of its pool")));
+        }
+        let told = stretches(self.timeline, name, Asked::Service);
+        let last = told.iter().rev().find(|one| one.from_us <= self.span.to_us);
+        last.is_none_or(|one| !one.answers).then(|| "does not serve".to_owned())
     }
 
     /// What a node is when the step ends, and where that is seen.

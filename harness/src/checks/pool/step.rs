@@ -8,7 +8,6 @@ use crate::timeline::{Asked, Event, PodState, Timeline, What};
 use super::super::boot::{Boot, step_label};
 use super::super::judge::one;
 use super::super::{Evidence, Finding, span};
-use super::rollout::list;
 use super::serving::{Span, common, silences};
 
 /// A step from its beginning to its end.
@@ -25,8 +24,12 @@ pub(super) struct Step<'t> {
     asked: BTreeMap<String, u64>,
 }
 
+fn configs(names: &[&str]) -> String {
+    if names.is_empty() { "no MachineConfig".to_owned() } else { names.join(", ") }
+}
+
 /// The least share of the questions that must have been asked for their answers to tell anything.
-const ASKED_PERCENT: u64 = 50;
+const ASKED_PERCENT: u64 = 90;
 
 impl<'t> Step<'t> {
     /// None of one that did not begin or end.
@@ -87,7 +90,7 @@ impl<'t> Step<'t> {
         if planned.rollout.is_some() {
             findings.extend(self.unavailable(spec));
         }
-        findings.extend(self.states(&expect.states));
+        findings.extend(self.states(&expect.states, spec));
         findings.extend(self.merged(&expect.merged));
         findings.extend(expect.downtime.iter().map(|downtime| self.downtime(downtime)));
         findings.extend(expect.pods.iter().flat_map(|pod| self.pods(pod)));
@@ -131,12 +134,12 @@ impl<'t> Step<'t> {
             };
             let is: Vec<&str> = rendered.machine_configs.iter().map(String::as_str).collect();
             let was: Vec<&str> = wanted.iter().map(String::as_str).collect();
-            let seen = [Evidence::new(event, format!("{} is of {}", rendered.config, list(&is)))];
+            let seen = [Evidence::new(event, format!("{} is of {}", rendered.config, configs(&is)))];
             if is == was {
-                Finding::pass(CHECK, None, format!("{}: {pool} is merged of {}", self.name(), list(&is))).seen(seen)
+                Finding::pass(CHECK, None, format!("{}: {pool} is merged of {}", self.name(), configs(&is))).seen(seen)
             } else {
                 let message =
-                    format!("{}: {pool} is merged of {}, and was to be of {}", self.name(), list(&is), list(&was));
+                    format!("{}: {pool} is merged of {}, and was to be of {}", self.name(), configs(&is), configs(&was));
                 Finding::fail(CHECK, None, message).seen(seen).advise(
                     "A pool has the MachineConfigs of its role, a custom one those of `worker` before its own, each group by name.",
                 )

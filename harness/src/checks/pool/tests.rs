@@ -1,6 +1,6 @@
 //! Each check of a pool with a timeline that fails it.
 
-use super::fixture::{ENDS, ONE, Pool, TWO, answers, changed, pod, pool_scenario};
+use super::fixture::{ENDS, ONE, Pool, TWO, answers, changed, done, pod, pool_scenario};
 use crate::checks::{Finding, Judgement, Outcome, Verdict, judge};
 use crate::timeline::{Asked, ModuleEvent, NodeState, PodState, Snapshot, What};
 
@@ -88,6 +88,18 @@ fn a_node_that_reboots_undrained_fails() {
 }
 
 #[test]
+fn a_node_that_serves_on_when_it_is_told_to_be_drained_fails() {
+    let mut pool = Pool::rolled_out();
+    pool.forget(|what| *what == answers(Asked::Service, false, 102));
+    let judgement = judged(&pool, "{}");
+    let told: Vec<_> = of(&judgement, "rollout.order").iter().map(|one| (one.outcome, one.message.as_str())).collect();
+    assert!(
+        matches!(told[..], [(Outcome::Pass, _), (Outcome::Fail, message)] if message.contains("told to be drained, and served on")),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn two_away_at_once_where_one_may_be_fail() {
     let mut pool = Pool::rolled_out();
     pool.tell(111, TWO, answers(Asked::Service, false, 108));
@@ -120,9 +132,19 @@ fn a_node_is_what_was_told_of_it_last() {
     degraded.tell(114, ONE, changed(NodeState::Degraded));
     assert_eq!(state(&degraded, "degraded").0, Outcome::Pass);
     // It got another config since.
-    degraded.tell(115, ONE, changed(NodeState::Done));
+    degraded.tell(115, ONE, done("rendered-worker-2"));
     degraded.tell(116, ONE, changed(NodeState::Uncordoned));
     assert_eq!((state(&degraded, "updated").0, state(&degraded, "degraded").0), (Outcome::Pass, Outcome::Fail));
+    // Another config than its pool's, or one that does not serve.
+    let mut other = Pool::rolled_out();
+    other.forget(|what| *what == done("rendered-worker-2"));
+    other.tell(110, ONE, done("rendered-worker-1"));
+    assert!(
+        state(&other, "updated").1.contains("worker-1 is updated, and has rendered-worker-1, not rendered-worker-2")
+    );
+    let mut idle = Pool::rolled_out();
+    idle.forget(|what| *what == answers(Asked::Service, true, 112));
+    assert!(state(&idle, "updated").1.contains("worker-1 is updated, and does not serve"));
     let mut silent = Pool::rolled_out();
     silent.tell(114, ONE, changed(NodeState::NotReady));
     assert_eq!((state(&silent, "not-ready").0, state(&silent, "updated").0), (Outcome::Pass, Outcome::Fail));

@@ -96,7 +96,7 @@ impl<'l> Control<'l> {
             return;
         }
         // What a step costs is told by what was there before it.
-        join_all(self.members.iter().map(|member| self.is_seen_to_serve(member))).await;
+        join_all(self.members.iter().map(|member| self.is_seen_to_serve(member, true))).await;
         for (index, step) in self.spec.steps.iter().enumerate() {
             self.step(index, step).await;
         }
@@ -118,15 +118,22 @@ impl<'l> Control<'l> {
         tokio::time::timeout(self.stretched(POD), came).await.is_ok_and(|came| came.is_ok())
     }
 
-    async fn is_seen_to_serve(&self, member: &Member<'_>) {
-        let serves = |event: &Event| match &event.what {
-            What::Answering(one) => (one.asked == Asked::Service && one.answers).then_some(()),
+    /// Waits until the network's observer sees a node's workload serve, or see it no more. What is told of a node after that
+    /// comes after it on the timeline, too.
+    pub(super) async fn is_seen_to_serve(&self, member: &Member<'_>, serves: bool) {
+        let answer = |event: &Event| match &event.what {
+            What::Answering(one) if one.asked == Asked::Service => Some(one.answers),
             _ => None,
         };
-        let mut events = member.hands.bus.from_start();
-        if wait(&mut events, "its workload's first answer", self.pod_deadline(), serves).await.is_err() {
-            let text = format!("the workload of {} was not seen to serve before the first step", member.name);
-            self.bus.push(What::Note { text });
+        let mut events = member.hands.bus.from_now();
+        let last = member.hands.bus.events().iter().rev().find_map(|event| answer(event));
+        if last == Some(serves) {
+            return;
+        }
+        let is_so = |event: &Event| (answer(event) == Some(serves)).then_some(());
+        if wait(&mut events, "the workload's next answer", self.pod_deadline(), is_so).await.is_err() {
+            let what = if serves { "was not seen to serve" } else { "was seen to serve on" };
+            self.bus.push(What::Note { text: format!("the workload of {} {what}", member.name) });
         }
     }
 
@@ -227,6 +234,8 @@ impl<'l> Control<'l> {
         let deadline = self.stretched(deadline);
         let mut works: FuturesUnordered<Work<'_>> = FuturesUnordered::new();
         let mut since = Instant::now();
+        // Each node has its part once, and once more what comes back late.
+        let last = since + deadline * (2 * u32::try_from(self.members.len()).unwrap_or(1));
         loop {
             for member in self.next_updates() {
                 member.busy.set(true);
@@ -246,11 +255,16 @@ impl<'l> Control<'l> {
                 return;
             }
             tokio::select! {
-                Some(()) = works.next() => {}
+                Some(()) = works.next() => since = Instant::now(),
                 () = self.news.notified() => {}
                 () = tokio::time::sleep_until(since + deadline), if works.is_empty() => return,
+                () = tokio::time::sleep_until(last) => {
+                    self.bus.push(What::Note { text: "the step comes to no end".into() });
+                    drop(works);
+                    self.members.iter().for_each(|member| member.busy.set(false));
+                    return;
+                }
             }
-            since = Instant::now();
         }
     }
 
@@ -378,14 +392,15 @@ impl<'l> Control<'l> {
         let state = self.state.borrow();
         let missing = self.members.iter().filter_map(|member| {
             let record = member.record.borrow();
-            let target = &state.stage.get(pool_of(&record.roles))?.rendered.name;
-            let name = member.name;
+            let pool = pool_of(&record.roles);
+            let target = &state.stage.get(pool)?.rendered.name;
+            let (name, is_paused) = (member.name, state.paused.contains(pool));
             if record.degraded {
                 Some(format!("{name} is degraded"))
             } else if !record.ready {
                 Some(format!("{name} is not ready"))
             } else {
-                (record.current != *target).then(|| format!("{name} has not got {target}"))
+                (record.current != *target && !is_paused).then(|| format!("{name} has not got {target}"))
             }
         });
         missing.collect()
@@ -418,7 +433,14 @@ impl<'l> Control<'l> {
             if ready && !is_new_boot {
                 continue;
             }
-            member.change(|record| (record.ready, record.lost, record.boot_id) = (true, false, last.boot_id));
+            member.change(|record| {
+                (record.ready, record.lost, record.boot_id) = (true, false, last.boot_id);
+                // What no pod could do to a node that was away is tried again; what was loaded is gone with its boot.
+                record.gave_up.clear();
+                if is_new_boot {
+                    record.loaded.clear();
+                }
+            });
             member.becomes(NodeState::Ready, "");
             self.news.notify_one();
             member.nudge.notify_one();

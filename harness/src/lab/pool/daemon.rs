@@ -60,7 +60,8 @@ impl Control<'_> {
         self.verify(member, target, until).await
     }
 
-    /// Drains the node where it must, writes the config, and has the node rebooted where it must.
+    /// Holds the node's disk against the config that it has, drains it where it must, writes the next config, and has the node
+    /// rebooted where it must.
     async fn write(
         &self,
         member: &Member<'_>,
@@ -70,6 +71,7 @@ impl Control<'_> {
     ) -> Result<Written, Trouble> {
         let change = before.config.change_to(&target.config, self.policies());
         let change = change.map_err(|error| Trouble::Degraded(error.to_string()))?;
+        self.holds(member, "machine-config-daemon-preflight", before, until).await?;
         if change.drains() {
             member.change(|record| {
                 record.cordoned = true;
@@ -77,18 +79,21 @@ impl Control<'_> {
             });
             member.becomes(NodeState::Cordoned, "nothing new is put on it");
             self.daemon_runs(member, "drain", &format!("systemctl stop {WORKLOAD}"), until).await?;
+            self.is_seen_to_serve(member, false).await;
             member.becomes(NodeState::Drained, "");
         }
         let how = change.disruption.reboot.as_ref().map_or("without a reboot", |why| why.as_str());
         member.becomes(NodeState::Working, format!("{}: {how}", target.rendered.name));
         let boot = member.hands.bus.boot();
         let old_boot_id = member.record.borrow().boot_id.clone();
-        let failed = self.run_change(member, &change, boot, until).await;
-        let happened = Happened { action: "apply".into(), failed: failed.clone(), ..Happened::default() };
+        let written = self.run_change(member, &change, until).await;
+        let failed = written.as_ref().err().map(|trouble| match trouble {
+            Trouble::Degraded(why) => why.clone(),
+            Trouble::Lost => "nobody heard of its end".to_owned(),
+        });
+        let happened = Happened { action: "apply".into(), failed, ..Happened::default() };
         member.hands.bus.push_in(boot, What::Happened(happened));
-        if let Some(why) = failed {
-            return Err(Trouble::Degraded(why));
-        }
+        written?;
         if change.reboots() {
             member.becomes(NodeState::Rebooting, "");
         }
@@ -98,47 +103,40 @@ impl Control<'_> {
         Ok(written)
     }
 
-    /// Why the change failed, where it did.
-    async fn run_change(&self, member: &Member<'_>, change: &NodeChange, boot: u32, until: Instant) -> Option<String> {
+    /// Writes, and does what is to be done then.
+    async fn run_change(&self, member: &Member<'_>, change: &NodeChange, until: Instant) -> Result<(), Trouble> {
+        const POD: &str = "machine-config-daemon";
         let script = format!("{}\n{}", change.script, change.end());
-        // What policies restart may be a pull.
-        let longest =
-            if change.reboots() { self.pod_deadline() } else { until.saturating_duration_since(Instant::now()) };
-        match pods::run(member, "machine-config-daemon", script, longest).await {
-            // The end of one that reboots the node may be lost.
-            Err(PodError::Rebooted) if change.reboots() => None,
-            Err(PodError::Unknown) if change.reboots() && member.hands.bus.boot() > boot => None,
-            Err(error) => Some(error.to_string()),
-            Ok(_) => None,
+        if !change.reboots() {
+            return self.daemon_runs(member, POD, &script, until).await.map(drop);
+        }
+        loop {
+            return match pods::run(member, POD, script.clone(), self.pod_deadline()).await {
+                Err(error @ PodError::Failed { .. }) => Err(Trouble::Degraded(error.to_string())),
+                Err(PodError::NotTaken) if Instant::now() < until => continue,
+                Err(PodError::NotTaken) => Err(Trouble::Lost),
+                // The end of one that reboots the node may be lost; the disk tells after the reboot.
+                Ok(_) | Err(PodError::Rebooted | PodError::Unknown) => Ok(()),
+            };
         }
     }
 
     /// Compares what is on a node's disk with what must be there, as the daemon does whenever it begins; then the node may
     /// work again.
     async fn verify(&self, member: &Member<'_>, target: &PoolConfig, until: Instant) -> Result<(), Trouble> {
-        let script = on_disk::script(&target.fact);
-        let output = self.daemon_runs(member, "machine-config-daemon-verify", &script, until).await?;
-        let seen = on_disk::read(&target.fact, &output)
-            .ok_or_else(|| Trouble::Degraded(format!("its disk can't be told: {output}")))?;
-        let file = target.fact.files.iter().find(|(path, file)| seen.files.get(*path) != Some(*file));
-        let unit = target.fact.units.iter().find(|(name, state)| seen.units.get(*name) != Some(*state));
-        let wrong = match (file, unit) {
-            (Some((path, _)), _) => Some(format!("content mismatch for file {path:?}")),
-            (None, Some((name, state))) => Some(format!("unit {name} is not {state}")),
-            (None, None) => None,
-        };
-        if let Some(why) = wrong {
-            return Err(Trouble::Degraded(why));
-        }
+        self.holds(member, "machine-config-daemon-verify", target, until).await?;
         member.change(|record| record.current.clone_from(&target.rendered.name));
         member.becomes(NodeState::Done, target.rendered.name.clone());
         if !member.record.borrow().cordoned {
             return Ok(());
         }
-        // The next node has its turn once the workload is back, as a disruption budget would have it. Where it can't be started
-        // now, such as on a node that goes down again, `watch_workload` goes on with it.
+        // The next node has its turn once the workload is seen to serve again, as a disruption budget would have it. Where it
+        // can't be started now, such as on a node that goes down again, `watch_workload` goes on with it.
         let boot = member.record.borrow().boot_id.clone();
         let started = self.daemon_runs(member, "workload", &format!("systemctl start {WORKLOAD}"), until).await;
+        if started.is_ok() {
+            self.is_seen_to_serve(member, true).await;
+        }
         member.change(|record| {
             record.cordoned = false;
             if started.is_ok() {
@@ -148,6 +146,23 @@ impl Control<'_> {
         member.becomes(NodeState::Uncordoned, "");
         member.nudge.notify_one();
         Ok(())
+    }
+
+    /// Holds a node's disk against a config.
+    async fn holds(&self, member: &Member<'_>, pod: &str, config: &PoolConfig, until: Instant) -> Result<(), Trouble> {
+        let output = self.daemon_runs(member, pod, &on_disk::script(&config.fact), until).await?;
+        let seen = on_disk::read(&config.fact, &output)
+            .ok_or_else(|| Trouble::Degraded(format!("its disk can't be told: {output}")))?;
+        match config.fact.differences(&seen).first() {
+            None => Ok(()),
+            Some(one) if one.what == "file" => {
+                Err(Trouble::Degraded(format!("content mismatch for file {:?} of {}", one.name, config.rendered.name)))
+            }
+            Some(one) => {
+                let found = one.found.unwrap_or("not there");
+                Err(Trouble::Degraded(format!("unit {} is {found}, and not {}", one.name, one.expected)))
+            }
+        }
     }
 
     /// Has the daemon do something that may be done twice. A daemon whose node reboots, or is not heard for a while, begins

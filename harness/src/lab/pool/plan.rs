@@ -359,8 +359,8 @@ mod tests {
             ),
             (
                 "pool/without-reboot.yaml",
-                "rollout: {nodes: [worker-2]}",
-                "rollout: {nodes: [worker-2, worker-1]}",
+                "rollout: {nodes: [worker-2]}\n    expect:\n      rollout.states: {worker-1: untouched,",
+                "rollout: {nodes: [worker-2, worker-1]}\n    expect:\n      rollout.states: {",
                 "worker-1 has what its pool worker is to have, so it has no turn",
             ),
             (
@@ -379,7 +379,7 @@ mod tests {
                 "day0/os-update.yaml",
                 "machine-configs:\n  - file: layered.machine-config.yaml",
                 "machine-configs: []",
-                "by this step worker-1's osImageURL is to be another, and the harness changes no node's operating system",
+                "by this step worker-1's osImageURL would be another, and the harness changes no node's operating system",
             ),
         ] {
             let said = drafted(name, from, to).err().map(|error| error.to_string()).unwrap_or_default();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::report::{RunResults, TrialResult};
-use crate::timeline::{Bus, Event, Timeline};
+use crate::timeline::{Bus, Event, Timeline, What};
 use estimate::Estimate;
 use node::Node;
 
@@ -127,6 +127,18 @@ pub(super) async fn follow(bus: Bus, trial: String, boots: usize) {
         tokio::select! {
             event = events.next() => shown.observe(&event),
             _ = tick.tick() => shown.refresh(),
+        }
+    }
+}
+
+/// Tells a trial's steps as they come and end, until the future is dropped.
+pub(super) async fn follow_steps(bus: Bus, trial: String) {
+    let mut events = bus.from_start();
+    loop {
+        let event = events.next().await;
+        if let What::Step(step) = &event.what {
+            let at = Duration::from_micros(event.at_us).as_secs_f64();
+            warn(&format!("· {trial} {at:>6.1} s  {}", node::step(step)));
         }
     }
 }

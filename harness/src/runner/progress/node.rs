@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::report;
 use crate::scenario::PodKind;
-use crate::timeline::{Event, Facts, PodState, What, message_id};
+use crate::timeline::{Event, Facts, PodState, Step, What, message_id};
 
 /// Events of this long, in microseconds, are counted for the rate.
 const RECENT_US: u64 = 5_000_000;
@@ -100,8 +100,6 @@ fn describe(event: &Event, facts: &Facts) -> Option<String> {
             Some("systemd has no more jobs".into())
         }
         What::Qmp(qmp) if matches!(qmp.event.as_str(), "RESET" | "SHUTDOWN") => Some(qmp.event.to_lowercase()),
-        What::Step(step) if step.ended => Some(format!("step {} is done", step.index + 1)),
-        What::Step(step) => Some(format!("step {}: {}", step.index + 1, step.text)),
         What::NodeChanged(one) => Some(with_why(one.to.as_str(), &one.why)),
         What::Pod(pod) if PodKind::of_pod(&pod.name).is_some() => {
             // What one that succeeded printed is in the log.
@@ -111,6 +109,16 @@ fn describe(event: &Event, facts: &Facts) -> Option<String> {
         What::DeadlinePassed { waiting_for, after_s } => Some(format!("no {waiting_for} within {after_s:.0} s")),
         What::MachineExited(_) => Some("machine ended".into()),
         _ => None,
+    }
+}
+
+/// A step's beginning or end, for a person.
+pub(super) fn step(step: &Step) -> String {
+    let number = step.index + 1;
+    match step.ended {
+        false => format!("step {number}: {}", step.text),
+        true if step.unfinished.is_empty() => format!("step {number} is done"),
+        true => format!("step {number} ends, and {}", step.unfinished.join(", ")),
     }
 }
 
@@ -171,11 +179,14 @@ mod tests {
 
     #[test]
     fn a_pool_s_steps_nodes_and_day_2_pods_are_told() {
-        use crate::timeline::{NodeChanged, NodeState, Pod, Step};
+        use crate::timeline::{NodeChanged, NodeState, Pod};
         let told = |what| describe(&at(1, 0, what), &Facts::default());
-        let step = |ended| What::Step(Step { index: 1, text: "apply 99-a".into(), ended, ..Step::default() });
-        assert_eq!(told(step(false)).as_deref(), Some("step 2: apply 99-a"));
-        assert_eq!(told(step(true)).as_deref(), Some("step 2 is done"));
+        let mut one = Step { index: 1, text: "apply 99-a".into(), ..Step::default() };
+        assert_eq!(step(&one), "step 2: apply 99-a");
+        one.ended = true;
+        assert_eq!(step(&one), "step 2 is done");
+        one.unfinished = vec!["worker-2 is degraded".into()];
+        assert_eq!(step(&one), "step 2 ends, and worker-2 is degraded");
         let changed = NodeChanged { to: NodeState::Degraded, why: "content mismatch".into() };
         assert_eq!(told(What::NodeChanged(changed)).as_deref(), Some("degraded: content mismatch"));
         let pod = |name: &str, is, why: &str| told(What::Pod(Pod { name: name.into(), is, why: why.into() }));
