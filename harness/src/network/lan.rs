@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::net::UnixDatagram;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::frame::{Course, course};
@@ -63,7 +63,36 @@ pub(super) struct Port {
 /// Frames on their way in one direction.
 struct Direction {
     wire: Mutex<Wire>,
-    on_its_way: mpsc::Sender<(Instant, Vec<u8>)>,
+    on_its_way: mpsc::Sender<Sent>,
+    /// When the link became another: what was sent before is not held up any longer.
+    changed: watch::Sender<Instant>,
+}
+
+/// A frame on its way.
+struct Sent {
+    at: Instant,
+    arrives: Instant,
+    frame: Vec<u8>,
+}
+
+/// Where the frames of one direction come out.
+struct Arriving {
+    frames: mpsc::Receiver<Sent>,
+    changed: watch::Receiver<Instant>,
+}
+
+impl Arriving {
+    /// The next frame, when it arrives; none once nothing more can come.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        let Sent { at, arrives, frame } = self.frames.recv().await?;
+        // The sender lives as long as that of the frames.
+        let hurried = self.changed.wait_for(|changed| *changed > at);
+        tokio::select! {
+            () = tokio::time::sleep_until(arrives.into()) => {}
+            Ok(_) = hurried => {}
+        }
+        Some(frame)
+    }
 }
 
 /// The most frames on their way in one direction: further ones are lost, as where a card's queue is full.
@@ -98,16 +127,14 @@ impl Lan {
             frames(&hears.router, |frame| hears.send(&hears.to_node, frame)).await;
         });
         self.tasks.spawn(async move {
-            while let Some((at, frame)) = arriving.recv().await {
-                tokio::time::sleep_until(at.into()).await;
+            while let Some(frame) = arriving.next().await {
                 // A card whose machine has ended takes no more.
                 let _ = nic.send(&frame).await;
             }
         });
         let switch = Arc::clone(&self.switch);
         self.tasks.spawn(async move {
-            while let Some((at, frame)) = leaving.recv().await {
-                tokio::time::sleep_until(at.into()).await;
+            while let Some(frame) = leaving.next().await {
                 switch.forward(&port, frame).await;
             }
         });
@@ -117,7 +144,13 @@ impl Lan {
     /// Changes a node's link; false where no node is called so.
     pub fn set_link(&self, name: &str, link: Link) -> bool {
         let port = self.switch.port(|port| port.station.name == name);
-        port.map(|port| *lock(&port.link) = link).is_some()
+        port.map(|port| {
+            *lock(&port.link) = link;
+            for direction in [&port.to_node, &port.from_node] {
+                direction.changed.send_replace(Instant::now());
+            }
+        })
+        .is_some()
     }
 
     /// How a node's link is.
@@ -187,8 +220,11 @@ impl Port {
     /// Puts a frame on the link.
     fn send(&self, direction: &Direction, frame: Vec<u8>) {
         let link = *lock(&self.link);
-        if let Some(at) = lock(&direction.wire).arrives(&link, frame.len(), Instant::now()) {
-            let _ = direction.on_its_way.try_send((at, frame));
+        // One that finds the queue full is lost, and takes no time of the wire.
+        let Ok(place) = direction.on_its_way.try_reserve() else { return };
+        let at = Instant::now();
+        if let Some(arrives) = lock(&direction.wire).arrives(&link, frame.len(), at) {
+            place.send(Sent { at, arrives, frame });
         }
     }
 
@@ -198,9 +234,10 @@ impl Port {
 }
 
 impl Direction {
-    fn new() -> (Self, mpsc::Receiver<(Instant, Vec<u8>)>) {
-        let (on_its_way, receiver) = mpsc::channel(QUEUE);
-        (Self { wire: Mutex::default(), on_its_way }, receiver)
+    fn new() -> (Self, Arriving) {
+        let (on_its_way, frames) = mpsc::channel(QUEUE);
+        let (changed, receiver) = watch::channel(Instant::now());
+        (Self { wire: Mutex::default(), on_its_way, changed }, Arriving { frames, changed: receiver })
     }
 }
 
@@ -313,6 +350,20 @@ mod tests {
             from.says(to.mac, b"slow").await;
             assert!(heard(&to.nic).await.is_some());
             assert!(began.elapsed() >= delay);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_on_its_way_when_a_link_is_slow_no_more_holds_nothing_up() {
+        let mut lan = Lan::new();
+        let (one, two) = (Node::new(&mut lan, 1), Node::new(&mut lan, 2));
+        lan.set_link("n1", Link { delay: Duration::from_secs(3600), ..Link::default() });
+        one.says(two.mac, b"slow").await;
+        assert_eq!(heard(&two.nic).await, None);
+        lan.set_link("n1", Link::default());
+        one.says(two.mac, b"fast").await;
+        for text in [b"slow", b"fast"] {
+            assert_eq!(heard(&two.nic).await.as_deref(), Some(text.as_slice()));
         }
     }
 }

@@ -50,6 +50,8 @@ pub enum NodeState {
     Ready,
     /// Its kubelet has not asked for too long.
     NotReady,
+    /// It has its turn: it is told to have another config.
+    Targeted,
     /// Nothing new is put on it.
     Cordoned,
     /// Its workload was stopped.
@@ -72,6 +74,7 @@ impl NodeState {
         match self {
             Self::Ready => "ready",
             Self::NotReady => "not-ready",
+            Self::Targeted => "targeted",
             Self::Cordoned => "cordoned",
             Self::Drained => "drained",
             Self::Working => "working",

@@ -296,7 +296,7 @@ pub static ALL: [Explanation; 32] = [
     Explanation {
         id: "rollout.order",
         shows: "The nodes that the scenario names got another config, in that order, and no other node did; one that reboots was drained before.",
-        rests_on: "The control plane's word of each node that it cordons, drains and lets the daemon write to; that a drained node does not serve, the network's observer tells.",
+        rests_on: "The control plane's word of each node that it tells to have another config, cordons, drains and lets the daemon write to; that a drained node does not serve, the network's observer tells.",
         fails: Some(
             "Another node had its turn, one had none, or they came in another order; one was changed before it was drained, or served on.",
         ),

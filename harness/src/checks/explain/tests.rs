@@ -23,7 +23,7 @@ const SPOILT_POOLS: [SpoiltPool; 6] = [
         pool.tell(106, ONE, pod("load-nic-2", PodState::Pending));
     }),
     ("rollout.merged", "{rollout.merged: {worker: [50-worker, 99-worker-day1-nic]}}", |_| ()),
-    ("rollout.order", "{}", |pool| pool.tell(150, TWO, changed(NodeState::Working))),
+    ("rollout.order", "{}", |pool| pool.tell(150, TWO, changed(NodeState::Targeted))),
     ("rollout.states", "{rollout.states: {worker-2: updated}}", |pool| {
         pool.tell(150, TWO, changed(NodeState::NotReady));
     }),

@@ -75,6 +75,7 @@ impl Pool {
         told.extend([
             (BEGINS, None, step(false)),
             (100, None, What::Rendered(rendered)),
+            (100, ONE, changed(NodeState::Targeted)),
             (101, ONE, changed(NodeState::Cordoned)),
             (102, ONE, answers(Asked::Service, false, 102)),
             (103, ONE, changed(NodeState::Drained)),

@@ -9,22 +9,14 @@ use super::super::{Evidence, Finding, span};
 use super::serving::{Span, most_at_once, stretches};
 use super::step::Step;
 
-/// What tells that a node has its turn: the first of them.
-const FIRST: [NodeState; 2] = [NodeState::Cordoned, NodeState::Working];
-
 /// What a rollout that went otherwise is looked at by.
 const LOOK: &str = "`day1 report picture` draws the rollout; the node's own findings tell what kept it.";
 
 impl Step<'_> {
     pub(super) fn order(&self, planned: &PoolStep) -> Vec<Finding> {
         const CHECK: &str = "rollout.order";
-        let mut turns: Vec<(&str, &Event)> = vec![];
-        for event in self.events().filter(|event| FIRST.iter().any(|state| is_node(event, *state))) {
-            let Some(name) = event.node.as_deref() else { continue };
-            if turns.iter().all(|(other, _)| *other != name) {
-                turns.push((name, event));
-            }
-        }
+        let turns = self.events().filter(|event| is_node(event, NodeState::Targeted));
+        let turns: Vec<(&str, &Event)> = turns.filter_map(|event| Some((event.node.as_deref()?, event))).collect();
         let had: Vec<&str> = turns.iter().map(|(name, _)| *name).collect();
         let wanted: Vec<&str> = match &planned.rollout {
             Some(rollout) => rollout.nodes.iter().map(crate::scenario::Id::as_str).collect(),

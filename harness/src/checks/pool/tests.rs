@@ -50,10 +50,10 @@ fn one_node_s_failure_is_the_trial_s_and_names_the_node() {
 #[test]
 fn a_turn_that_was_not_planned_fails_and_so_does_one_that_never_came() {
     let mut pool = Pool::rolled_out();
-    pool.tell(150, TWO, changed(NodeState::Working));
+    pool.tell(150, TWO, changed(NodeState::Targeted));
     fails(&pool, "{}", "rollout.order", "worker-1, worker-2, and it was to be that of worker-1");
     let mut pool = Pool::rolled_out();
-    pool.forget(|what| *what == changed(NodeState::Working) || *what == changed(NodeState::Cordoned));
+    pool.forget(|what| *what == changed(NodeState::Targeted));
     fails(&pool, "{}", "rollout.order", "their turn had nobody");
 }
 

@@ -313,6 +313,7 @@ impl<'l> Control<'l> {
         next.retain(|member| !member.busy.get());
         for member in &next {
             let target = state.stage[&member.pool()].rendered.name.clone();
+            member.becomes(NodeState::Targeted, target.clone());
             member.change(|record| record.desired = target);
         }
         // Those that were not heard of while they had their turn, and are now.

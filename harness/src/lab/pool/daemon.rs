@@ -135,7 +135,12 @@ impl Control<'_> {
         let boot = member.record.borrow().boot_id.clone();
         let started = self.daemon_runs(member, "workload", &format!("systemctl start {WORKLOAD}"), until).await;
         if started.is_ok() {
-            self.is_seen_to_serve(member, true).await;
+            let mut heard = member.api.heard();
+            let in_another = heard.wait_for(|heard| heard.as_ref().is_some_and(|heard| heard.boot_id != boot));
+            tokio::select! {
+                () = self.is_seen_to_serve(member, true) => {}
+                _ = in_another => {}
+            }
         }
         member.change(|record| {
             record.cordoned = false;

@@ -91,6 +91,7 @@ impl Member<'_> {
             match change.to {
                 NodeState::Ready => is_heard = true,
                 NodeState::NotReady => is_heard = false,
+                NodeState::Targeted => continue,
                 NodeState::Cordoned => daemon = (State::Cordoned, "cordoned".into()),
                 NodeState::Drained => daemon = (State::Cordoned, "drained".into()),
                 NodeState::Working => daemon = (State::Working, "working".into()),
