@@ -160,7 +160,7 @@ impl PoolAction {
                 None => format!("module {} of {}", module.name, module.image),
             },
             Self::OsUpdate(image) => format!("os-update {image}"),
-            Self::Link(link) => format!("link of {}", link.node),
+            Self::Link(link) => format!("link of {} {}", link.node, link.becomes()),
         }
     }
 }
@@ -237,6 +237,17 @@ pub struct MemberLink {
     pub delay: Option<Seconds>,
     /// How much it carries in a second.
     pub bytes_per_second: Option<Size>,
+}
+
+impl MemberLink {
+    /// What it is from now on, for a person.
+    fn becomes(&self) -> &'static str {
+        match (self.cut, self.delay.is_some() || self.bytes_per_second.is_some()) {
+            (true, _) => "cut",
+            (false, true) => "slow",
+            (false, false) => "as usual",
+        }
+    }
 }
 
 impl Spec {
