@@ -51,7 +51,8 @@ pub fn next_nodes<'p>(pool: &PoolStatus<'_>, nodes: &[NodeStatus<'p>]) -> Vec<&'
         return vec![];
     }
     let away = nodes.iter().filter(|node| node.is_unavailable()).count();
-    let failed = nodes.iter().filter(|node| node.desired == pool.target && node.degraded && !node.is_unavailable());
+    // One that is away and failed counts twice (`failingThisConfig`).
+    let failed = nodes.iter().filter(|node| node.desired == pool.target && node.degraded);
     let room = pool.max_unavailable.saturating_sub(away + failed.count());
     let waiting = nodes.iter().filter(|node| node.desired != pool.target && !node.is_unavailable());
     waiting.take(room).map(|node| node.name).collect()
@@ -113,6 +114,14 @@ mod tests {
         assert_eq!(next_nodes(&pool(1), &nodes), ["a"]);
         nodes[0].cordoned = true;
         assert_eq!(next_nodes(&pool(1), &nodes), [""; 0]);
+    }
+
+    #[test]
+    fn one_that_failed_after_its_drain_leaves_no_room_for_another_where_two_may_be_away() {
+        let mut nodes = [node("a", "old", "new"), node("b", "old", "old"), node("c", "old", "old")];
+        (nodes[0].degraded, nodes[0].cordoned) = (true, true);
+        assert_eq!(next_nodes(&pool(2), &nodes), [""; 0]);
+        assert_eq!(next_nodes(&pool(3), &nodes), ["b"]);
     }
 
     #[test]

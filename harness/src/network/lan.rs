@@ -64,8 +64,8 @@ pub(super) struct Port {
 struct Direction {
     wire: Mutex<Wire>,
     on_its_way: mpsc::Sender<Sent>,
-    /// When the link became another: what was sent before is not held up any longer.
-    changed: watch::Sender<Instant>,
+    /// When the link became another, and whether it is cut: what was sent before is lost then, or else held up no longer.
+    changed: watch::Sender<(Instant, bool)>,
 }
 
 /// A frame on its way.
@@ -78,20 +78,27 @@ struct Sent {
 /// Where the frames of one direction come out.
 struct Arriving {
     frames: mpsc::Receiver<Sent>,
-    changed: watch::Receiver<Instant>,
+    changed: watch::Receiver<(Instant, bool)>,
 }
 
 impl Arriving {
     /// The next frame, when it arrives; none once nothing more can come.
     async fn next(&mut self) -> Option<Vec<u8>> {
-        let Sent { at, arrives, frame } = self.frames.recv().await?;
-        // The sender lives as long as that of the frames.
-        let hurried = self.changed.wait_for(|changed| *changed > at);
-        tokio::select! {
-            () = tokio::time::sleep_until(arrives.into()) => {}
-            Ok(_) = hurried => {}
+        loop {
+            let Sent { at, arrives, frame } = self.frames.recv().await?;
+            // The sender lives as long as that of the frames.
+            let another = self.changed.wait_for(|(changed, _)| *changed > at);
+            tokio::select! {
+                biased;
+                Ok(another) = another => {
+                    if another.1 {
+                        continue;
+                    }
+                }
+                () = tokio::time::sleep_until(arrives.into()) => {}
+            }
+            return Some(frame);
         }
-        Some(frame)
     }
 }
 
@@ -147,7 +154,8 @@ impl Lan {
         port.map(|port| {
             *lock(&port.link) = link;
             for direction in [&port.to_node, &port.from_node] {
-                direction.changed.send_replace(Instant::now());
+                *lock(&direction.wire) = Wire::default();
+                direction.changed.send_replace((Instant::now(), link.cut));
             }
         })
         .is_some()
@@ -219,10 +227,11 @@ impl Switch {
 impl Port {
     /// Puts a frame on the link.
     fn send(&self, direction: &Direction, frame: Vec<u8>) {
-        let link = *lock(&self.link);
         // One that finds the queue full is lost, and takes no time of the wire.
         let Ok(place) = direction.on_its_way.try_reserve() else { return };
+        // In this order: one that is sent while the link becomes another counts as sent before.
         let at = Instant::now();
+        let link = *lock(&self.link);
         if let Some(arrives) = lock(&direction.wire).arrives(&link, frame.len(), at) {
             place.send(Sent { at, arrives, frame });
         }
@@ -236,7 +245,7 @@ impl Port {
 impl Direction {
     fn new() -> (Self, Arriving) {
         let (on_its_way, frames) = mpsc::channel(QUEUE);
-        let (changed, receiver) = watch::channel(Instant::now());
+        let (changed, receiver) = watch::channel((Instant::now(), false));
         (Self { wire: Mutex::default(), on_its_way, changed }, Arriving { frames, changed: receiver })
     }
 }
@@ -365,5 +374,14 @@ mod tests {
         for text in [b"slow", b"fast"] {
             assert_eq!(heard(&two.nic).await.as_deref(), Some(text.as_slice()));
         }
+        // What is on its way when the link is cut is lost, and a backlog of the old link is none of the new one.
+        lan.set_link("n1", Link { bytes_per_second: Some(1), ..Link::default() });
+        one.says(two.mac, b"lost").await;
+        assert_eq!(heard(&two.nic).await, None);
+        lan.set_link("n1", Link { cut: true, ..Link::default() });
+        assert_eq!(heard(&two.nic).await, None);
+        lan.set_link("n1", Link { bytes_per_second: Some(1000), ..Link::default() });
+        one.says(two.mac, b"anew").await;
+        assert_eq!(heard(&two.nic).await.as_deref(), Some(b"anew".as_slice()));
     }
 }

@@ -68,7 +68,7 @@ impl<'s> Verifier<'s> {
             }
         }
         for (index, step) in spec.steps.iter().enumerate() {
-            self.step(&at("steps").index(index), step);
+            self.step(index, step);
         }
     }
 
@@ -109,7 +109,8 @@ impl<'s> Verifier<'s> {
         self.known(&at("nodes"), place, "node", name.as_str(), names);
     }
 
-    fn step(&mut self, place: &Path, step: &PoolStep) {
+    fn step(&mut self, index: usize, step: &PoolStep) {
+        let place = &at("steps").index(index);
         if step.actions.is_empty() {
             let help = "Say `do:`, such as `do: {apply: NAME}`.";
             self.wrong(place, "nothing is done in this step".to_owned(), help);
@@ -142,12 +143,17 @@ impl<'s> Verifier<'s> {
         for (name, state) in &step.expect.states {
             let place = expect.key("rollout.states");
             self.node_called(&place, name);
-            let has_turn = step.rollout.as_ref().is_some_and(|rollout| rollout.nodes.contains(name));
+            let turn = |step: &PoolStep| step.rollout.as_ref().is_some_and(|rollout| rollout.nodes.contains(name));
+            let has_turn = turn(step);
+            // One that was not heard in its turn goes on in a later step.
+            let had_turn = self.spec.steps[..index].iter().any(|step| {
+                turn(step) && step.expect.states.get(name).is_some_and(|state| *state != MemberState::Updated)
+            });
             let (wrong, help) = match (state, has_turn) {
                 (MemberState::Untouched, true) => {
                     ("has its turn in this step, so it is touched", "Take it out of `rollout`.")
                 }
-                (MemberState::Updated, false) => {
+                (MemberState::Updated, false) if !had_turn => {
                     ("has no turn in this step, so it is not updated", "Add it to `rollout`.")
                 }
                 _ => continue,

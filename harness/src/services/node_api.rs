@@ -39,8 +39,8 @@ pub struct Heard {
     pub at: Instant,
 }
 
-/// A pod that a node is to run.
-#[derive(Debug, Clone)]
+/// A pod that a node is to run; dropping it takes it back, where no kubelet has taken it.
+#[derive(Debug)]
 pub struct Ordered {
     number: u64,
     desk: Arc<Desk>,
@@ -122,6 +122,12 @@ impl Ordered {
         let before = pods.all.len();
         pods.all.retain(|pod| pod.number != self.number || *pod.state.borrow() != State::Pending);
         pods.all.len() < before
+    }
+}
+
+impl Drop for Ordered {
+    fn drop(&mut self) {
+        self.withdraw();
     }
 }
 
@@ -275,11 +281,13 @@ mod tests {
         let api = NodeApi::start().expect("started");
         let withdrawn = api.order("never".into());
         assert!(withdrawn.withdraw() && !withdrawn.withdraw());
-        let (waits, ()) = tokio::join!(ask(&api, "GET", "/pods", ""), async {
+        drop(api.order("dropped".into()));
+        let (waits, next) = tokio::join!(ask(&api, "GET", "/pods", ""), async {
             tokio::task::yield_now().await;
-            drop(api.order("next".into()));
+            api.order("next".into())
         });
-        assert_eq!(waits, (200, Some(1), "next".into()));
+        assert_eq!(waits, (200, Some(2), "next".into()));
+        assert!(next.withdraw());
         api.stop().await;
     }
 

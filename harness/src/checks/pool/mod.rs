@@ -56,7 +56,7 @@ const STRAGGLER_US: u64 = 5_000_000;
 
 /// What of a timeline the boots are judged by: which modules Day-2 management's pods take out and load is its steps' matter.
 fn without_day2(timeline: &Timeline) -> Timeline {
-    let mut works: Vec<(Option<&str>, &str, u64, u64)> = vec![];
+    let mut works: Vec<(Option<&str>, u32, &str, u64, u64)> = vec![];
     for event in &timeline.events {
         let What::Pod(pod) = &event.what else { continue };
         if PodKind::of_pod(&pod.name).is_none() {
@@ -64,10 +64,10 @@ fn without_day2(timeline: &Timeline) -> Timeline {
         }
         let node = event.node.as_deref();
         match pod.is {
-            // Of one whose end is never heard of, the rest is its own.
-            PodState::Scheduled => works.push((node, &pod.name, event.at_us, u64::MAX)),
+            // Of one whose end is never heard of, the rest of the boot is its own.
+            PodState::Scheduled => works.push((node, event.boot, &pod.name, event.at_us, u64::MAX)),
             PodState::Succeeded | PodState::Failed => {
-                let open = works.iter_mut().rev().find(|(of, name, ..)| *of == node && *name == pod.name);
+                let open = works.iter_mut().rev().find(|(of, _, name, ..)| *of == node && *name == pod.name);
                 open.into_iter().for_each(|(.., until)| *until = event.at_us.saturating_add(STRAGGLER_US));
             }
             PodState::Pending => {}
@@ -75,8 +75,8 @@ fn without_day2(timeline: &Timeline) -> Timeline {
     }
     let is_managed = |event: &Event| {
         let is_module = matches!(event.what, What::ModuleLoad(_) | What::ModuleFree(_));
-        let in_work = |(node, _, from, until): &(Option<&str>, &str, u64, u64)| {
-            *node == event.node.as_deref() && (*from..=*until).contains(&event.at_us)
+        let in_work = |(node, boot, _, from, until): &(Option<&str>, u32, &str, u64, u64)| {
+            *node == event.node.as_deref() && *boot == event.boot && (*from..=*until).contains(&event.at_us)
         };
         is_module && works.iter().any(in_work)
     };

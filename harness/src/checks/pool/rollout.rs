@@ -13,7 +13,7 @@ use super::step::Step;
 const LOOK: &str = "`day1 report picture` draws the rollout; the node's own findings tell what kept it.";
 
 impl Step<'_> {
-    pub(super) fn order(&self, planned: &PoolStep) -> Vec<Finding> {
+    pub(super) fn order(&self, planned: &PoolStep, spec: &Spec) -> Vec<Finding> {
         const CHECK: &str = "rollout.order";
         let turns = self.events().filter(|event| is_node(event, NodeState::Targeted));
         let turns: Vec<(&str, &Event)> = turns.filter_map(|event| Some((event.node.as_deref()?, event))).collect();
@@ -25,7 +25,16 @@ impl Step<'_> {
         };
         let seen = turns.iter().map(|(name, event)| Evidence::new(event, format!("{name} has its turn")));
         let (is, was) = (list(&had), list(&wanted));
-        let order = if had == wanted {
+        // Each pool goes its own way.
+        let of_pools = |names: &[&str]| {
+            let mut pools: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for name in names {
+                let pool = pool_of(spec.roles_of_member(name, self.index + 1)).to_owned();
+                pools.entry(pool).or_default().push((*name).to_owned());
+            }
+            pools
+        };
+        let order = if of_pools(&had) == of_pools(&wanted) {
             Finding::pass(CHECK, None, format!("{}: their turn had {is}", self.name())).seen(seen)
         } else {
             let message = format!("{}: their turn had {is}, and it was to be that of {was}", self.name());
@@ -192,7 +201,9 @@ impl Step<'_> {
             return (None, vec![]);
         };
         // One that was degraded may have got another config since.
-        if let Some((NodeState::Degraded, _, evidence)) = last_of(&[NodeState::Degraded, NodeState::Done]) {
+        if let Some((NodeState::Degraded, _, evidence)) =
+            last_of(&[NodeState::Degraded, NodeState::Done, NodeState::Targeted])
+        {
             return (Some(MemberState::Degraded), vec![evidence]);
         }
         if readiness == NodeState::NotReady {

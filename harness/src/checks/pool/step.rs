@@ -86,7 +86,7 @@ impl<'t> Step<'t> {
 
     pub(super) fn judge(&self, planned: &PoolStep, spec: &Spec) -> Vec<Finding> {
         let expect = &planned.expect;
-        let mut findings = self.order(planned);
+        let mut findings = self.order(planned, spec);
         if planned.rollout.is_some() {
             findings.extend(self.unavailable(spec));
         }

@@ -145,6 +145,12 @@ fn a_node_is_what_was_told_of_it_last() {
     let mut idle = Pool::rolled_out();
     idle.forget(|what| *what == answers(Asked::Service, true, 112));
     assert!(state(&idle, "updated").1.contains("worker-1 is updated, and does not serve"));
+    // Told to have another config, and not heard of since.
+    let mut lost = Pool::rolled_out();
+    lost.tell(114, ONE, changed(NodeState::Degraded));
+    lost.tell(115, ONE, changed(NodeState::Targeted));
+    lost.tell(116, ONE, changed(NodeState::NotReady));
+    assert_eq!((state(&lost, "not-ready").0, state(&lost, "degraded").0), (Outcome::Pass, Outcome::Fail));
     let mut silent = Pool::rolled_out();
     silent.tell(114, ONE, changed(NodeState::NotReady));
     assert_eq!((state(&silent, "not-ready").0, state(&silent, "updated").0), (Outcome::Pass, Outcome::Fail));

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::day2::{self, Job};
 use super::member::Member;
 use super::plan::{PoolConfig, PoolPlan, Stage, WORKLOAD};
-use super::pods;
+use super::pods::{self, PodError};
 use crate::checks::step_label;
 use crate::machine::wait;
 use crate::mco::{NodeStatus, PREREQUISITES_NAME, PoolStatus, next_nodes};
@@ -96,7 +96,7 @@ impl<'l> Control<'l> {
             return;
         }
         // What a step costs is told by what was there before it.
-        join_all(self.members.iter().map(|member| self.is_seen_to_serve(member, true))).await;
+        join_all(self.members.iter().map(|member| self.is_seen_to_serve(member, true, self.pod_deadline()))).await;
         for (index, step) in self.spec.steps.iter().enumerate() {
             self.step(index, step).await;
         }
@@ -120,7 +120,7 @@ impl<'l> Control<'l> {
 
     /// Waits until the network's observer sees a node's workload serve, or see it no more. What is told of a node after that
     /// comes after it on the timeline, too.
-    pub(super) async fn is_seen_to_serve(&self, member: &Member<'_>, serves: bool) {
+    pub(super) async fn is_seen_to_serve(&self, member: &Member<'_>, serves: bool, deadline: Duration) {
         let answer = |event: &Event| match &event.what {
             What::Answering(one) if one.asked == Asked::Service => Some(one.answers),
             _ => None,
@@ -131,7 +131,7 @@ impl<'l> Control<'l> {
             return;
         }
         let is_so = |event: &Event| (answer(event) == Some(serves)).then_some(());
-        if wait(&mut events, "the workload's next answer", self.pod_deadline(), is_so).await.is_err() {
+        if wait(&mut events, "the workload's next answer", deadline, is_so).await.is_err() {
             let what = if serves { "was not seen to serve" } else { "was seen to serve on" };
             self.bus.push(What::Note { text: format!("the workload of {} {what}", member.name) });
         }
@@ -141,6 +141,11 @@ impl<'l> Control<'l> {
         let text = step.describe();
         self.bus.push(What::Step(Step { index, text: text.clone(), asked: self.lan.asked(), ..Step::default() }));
         let before = self.state.borrow().stage.clone();
+        self.state.borrow_mut().awaited.clear();
+        for member in self.members.iter().filter(|member| member.record.borrow().ready) {
+            // One that was heard all the time, and had no time left, goes on now.
+            member.change(|record| record.lost = false);
+        }
         self.state.borrow_mut().stage.clone_from(&self.plan.stages[index + 1]);
         for (pool, config) in &self.plan.stages[index + 1] {
             if before.get(pool).is_none_or(|old| old.rendered.name != config.rendered.name) {
@@ -261,7 +266,9 @@ impl<'l> Control<'l> {
                 () = tokio::time::sleep_until(last) => {
                     self.bus.push(What::Note { text: "the step comes to no end".into() });
                     drop(works);
-                    self.members.iter().for_each(|member| member.busy.set(false));
+                    for member in self.members.iter().filter(|member| member.busy.replace(false)) {
+                        member.change(|record| record.lost = true);
+                    }
                     return;
                 }
             }
@@ -352,6 +359,8 @@ impl<'l> Control<'l> {
                 (Ok(_), PodKind::Unload) => member.change(|record| {
                     record.loaded.remove(&name);
                 }),
+                // In the next boot everything is to be loaded anew.
+                (Err(PodError::Rebooted), _) => return,
                 (Err(_), _) => {
                     member.change(|record| record.gave_up.extend(wanted.map(|module| (name, module))));
                     let why = "it comes when the pod before it has ended, and nobody hears of that";

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::super::on_disk;
@@ -10,6 +11,7 @@ use super::member::{Member, Written};
 use super::plan::{PoolConfig, WORKLOAD};
 use super::pods::{self, PodError};
 use crate::mco::NodeChange;
+use crate::services::node_api::Heard;
 use crate::timeline::{Happened, NodeState, What};
 
 /// Why a node has not got its config.
@@ -79,7 +81,7 @@ impl Control<'_> {
             });
             member.becomes(NodeState::Cordoned, "nothing new is put on it");
             self.daemon_runs(member, "drain", &format!("systemctl stop {WORKLOAD}"), until).await?;
-            self.is_seen_to_serve(member, false).await;
+            self.is_seen_to_serve(member, false, self.pod_within(until)).await;
             member.becomes(NodeState::Drained, "");
         }
         let how = change.disruption.reboot.as_ref().map_or("without a reboot", |why| why.as_str());
@@ -110,14 +112,14 @@ impl Control<'_> {
         if !change.reboots() {
             return self.daemon_runs(member, POD, &script, until).await.map(drop);
         }
+        let mut heard = member.api.heard();
         loop {
-            return match pods::run(member, POD, script.clone(), self.pod_deadline()).await {
-                Err(error @ PodError::Failed { .. }) => Err(Trouble::Degraded(error.to_string())),
-                Err(PodError::NotTaken) if Instant::now() < until => continue,
-                Err(PodError::NotTaken) => Err(Trouble::Lost),
+            match pods::run(member, POD, script.clone(), self.pod_within(until)).await {
+                Err(error @ PodError::Failed { .. }) => return Err(Trouble::Degraded(error.to_string())),
                 // The end of one that reboots the node may be lost; the disk tells after the reboot.
-                Ok(_) | Err(PodError::Rebooted | PodError::Unknown) => Ok(()),
-            };
+                Ok(_) | Err(PodError::Rebooted | PodError::Unknown) => return Ok(()),
+                Err(PodError::NotTaken) => heard_again(member, &mut heard, until).await?,
+            }
         }
     }
 
@@ -138,7 +140,7 @@ impl Control<'_> {
             let mut heard = member.api.heard();
             let in_another = heard.wait_for(|heard| heard.as_ref().is_some_and(|heard| heard.boot_id != boot));
             tokio::select! {
-                () = self.is_seen_to_serve(member, true) => {}
+                () = self.is_seen_to_serve(member, true, self.pod_within(until)) => {}
                 _ = in_another => {}
             }
         }
@@ -181,18 +183,33 @@ impl Control<'_> {
     ) -> Result<String, Trouble> {
         let mut heard = member.api.heard();
         loop {
-            match pods::run(member, name, script.to_owned(), self.pod_deadline()).await {
+            match pods::run(member, name, script.to_owned(), self.pod_within(until)).await {
                 Ok(output) => return Ok(output),
                 Err(error @ PodError::Failed { .. }) => return Err(Trouble::Degraded(format!("{name}: {error}"))),
-                Err(PodError::Rebooted | PodError::NotTaken | PodError::Unknown) => {}
-            }
-            tokio::select! {
-                // Time first: a kubelet that is heard and takes nothing is not waited for any longer either.
-                biased;
-                () = tokio::time::sleep_until(until) => return Err(Trouble::Lost),
-                () = member.ended() => return Err(Trouble::Lost),
-                _ = heard.changed() => {}
+                Err(PodError::Rebooted | PodError::NotTaken | PodError::Unknown) => {
+                    heard_again(member, &mut heard, until).await?;
+                }
             }
         }
+    }
+
+    /// What a small script on a node may take, of the time that is left.
+    fn pod_within(&self, until: Instant) -> Duration {
+        self.pod_deadline().min(until.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Waits until a node's kubelet is heard.
+async fn heard_again(
+    member: &Member<'_>,
+    heard: &mut watch::Receiver<Option<Heard>>,
+    until: Instant,
+) -> Result<(), Trouble> {
+    tokio::select! {
+        // Time first: a kubelet that is heard and takes nothing is not waited for any longer either.
+        biased;
+        () = tokio::time::sleep_until(until) => Err(Trouble::Lost),
+        () = member.ended() => Err(Trouble::Lost),
+        _ = heard.changed() => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use super::super::plan_error::PlanError;
 use super::super::under_test::{self, UnderTest};
 use crate::mco::{File, NodeConfig, Pool, Rendered, Unit};
 use crate::network::{PROBE_INTERVAL, SERVICE_PORT, Station, parse_mac};
-use crate::scenario::{self, Id, PoolAction, Scenario, Start, pool_of};
+use crate::scenario::{self, Id, MemberState, PoolAction, Scenario, Start, pool_of};
 use crate::services::certs::Authority;
 use crate::services::{API_ADDRESS, API_PORT};
 use crate::timeline::{ConfigFact, Facts, MemberFact, NicFact, PoolFacts};
@@ -111,10 +111,11 @@ pub(in crate::lab) fn draft(
     let configs = under_test::all(scenario)?;
     let stages = stages(scenario, &configs, authority)?;
     let spec = &scenario.spec;
-    // The configs that each node is to have one after the other.
-    let mut of_node: BTreeMap<&str, Vec<&PoolConfig>> = BTreeMap::new();
+    // The configs that are to be on each node's disk one after the other, and the one that the daemon goes from.
+    let mut of_node: BTreeMap<&str, (Vec<&PoolConfig>, &PoolConfig)> = BTreeMap::new();
     for node in &spec.nodes {
-        of_node.insert(node.name.as_str(), vec![&stages[0][pool_of(&node.roles)]]);
+        let first = &stages[0][pool_of(&node.roles)];
+        of_node.insert(node.name.as_str(), (vec![first], first));
     }
     let mut paused: BTreeSet<&str> =
         spec.pools.iter().filter(|pool| pool.paused).map(|pool| pool.name.as_str()).collect();
@@ -130,19 +131,23 @@ pub(in crate::lab) fn draft(
                 _ => {}
             }
         }
-        for (name, configs) in &mut of_node {
+        for (name, (configs, from)) in &mut of_node {
             let pool = pool_of(spec.roles_of_member(name, index + 1));
             let next = &stages[index + 1][pool];
             let turn = Turn { scenario, index, node: name, pool, is_paused: paused.contains(pool) };
-            if turn.check(configs.last().copied().unwrap_or(next), next)? {
+            if turn.check(from, next)? {
                 configs.push(next);
+                let mut states = step.expect.states.iter();
+                if !states.any(|(node, state)| node.as_str() == *name && FAILED.contains(state)) {
+                    *from = next;
+                }
             }
         }
     }
     let members = spec.nodes.iter().map(|node| {
         let (name, roles) = (node.name.to_string(), node.roles.clone());
         let own = Arc::new(scenario.of_member(&name));
-        let configs_of_node = &of_node[name.as_str()];
+        let (configs_of_node, _) = &of_node[name.as_str()];
         let draft = Draft {
             start: start_of(&own, start),
             scenario: own,
@@ -207,6 +212,9 @@ fn stages(scenario: &Scenario, configs: &[UnderTest], authority: &Authority) -> 
     }
     Ok(stages)
 }
+
+/// What a node is that did not get the config of its turn.
+const FAILED: [MemberState; 2] = [MemberState::Degraded, MemberState::NotReady];
 
 /// A node, in a step that may give it another config.
 struct Turn<'s> {
