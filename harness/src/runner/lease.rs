@@ -1,7 +1,7 @@
 //! Leases: how many machines run at once on this host, across processes, by its cores and its memory.
 //!
-//! A lease is a lock on a file in the cache that holds the memory and the number of machines it is for. The kernel lets go of the lock when
-//! its holder dies, however it dies, and closing the file wakes those who wait.
+//! A lease is a lock on a file in the cache that holds the memory and the number of machines it is for. The kernel lets
+//! go of the lock when its holder dies, however it dies, and closing the file wakes those who wait.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -140,7 +140,6 @@ impl<'l> Control<'l> {
     async fn step(&self, index: usize, step: &PoolStep) {
         let text = step.describe();
         self.bus.push(What::Step(Step { index, text: text.clone(), asked: self.lan.asked(), ..Step::default() }));
-        let before = self.state.borrow().stage.clone();
         self.state.borrow_mut().awaited.clear();
         for member in self.members.iter().filter(|member| member.record.borrow().ready) {
             // One that was heard all the time, and had no time left, goes on now.
@@ -148,7 +147,7 @@ impl<'l> Control<'l> {
         }
         self.state.borrow_mut().stage.clone_from(&self.plan.stages[index + 1]);
         for (pool, config) in &self.plan.stages[index + 1] {
-            if before.get(pool).is_none_or(|old| old.rendered.name != config.rendered.name) {
+            if self.plan.stages[index].get(pool).is_none_or(|old| old.rendered.name != config.rendered.name) {
                 self.says_what_is_rendered(pool, config);
             }
         }

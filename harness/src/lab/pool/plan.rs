@@ -184,31 +184,33 @@ fn stages(scenario: &Scenario, configs: &[UnderTest], authority: &Authority) -> 
         };
         pools.iter().map(of_pool).collect()
     };
+    let names = |stage: &Stage| stage.values().map(|pool| pool.rendered.name.clone()).collect::<Vec<_>>();
     let (mut in_force, mut os) = (InForce::first(configs), None);
-    let mut stages = vec![stage(&in_force, os)?];
+    let mut now = stage(&in_force, os)?;
+    let mut stages = vec![now.clone()];
     for (index, step) in spec.steps.iter().enumerate() {
         let place = || scenario.document.place(&scenario::Path::default().key("steps").index(index).key("do"));
         for action in step.actions.iter() {
-            let before = stage(&in_force, os)?;
-            let is_known = match action {
-                PoolAction::Apply(name) => in_force.apply(name),
-                PoolAction::Remove(name) => in_force.remove(name),
+            let (name, is_known) = match action {
+                PoolAction::Apply(name) => (name, in_force.apply(name)),
+                PoolAction::Remove(name) => (name, in_force.remove(name)),
                 PoolAction::OsUpdate(image) => {
                     os = Some(image.as_str());
+                    now = stage(&in_force, os)?;
                     continue;
                 }
                 _ => continue,
             };
-            if let (PoolAction::Apply(name) | PoolAction::Remove(name), false) = (action, is_known) {
+            if !is_known {
                 return Err(PlanError::NoConfig { place: place(), name: name.clone() });
             }
-            let names = |stage: &Stage| stage.values().map(|pool| pool.rendered.name.clone()).collect::<Vec<_>>();
-            if names(&before) == names(&stage(&in_force, os)?) {
+            let before = std::mem::replace(&mut now, stage(&in_force, os)?);
+            if names(&before) == names(&now) {
                 let pools = pools.iter().map(|pool| (*pool).to_owned()).collect();
                 return Err(PlanError::NothingChanges { place: place(), action: action.describe(), pools });
             }
         }
-        stages.push(stage(&in_force, os)?);
+        stages.push(now.clone());
     }
     Ok(stages)
 }
